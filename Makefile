@@ -1,0 +1,45 @@
+# make run    everything from photos to comparison, and a page to look at: build/index.html
+# make test   every check, all notebooks included
+# make lab    JupyterLab to work through the notebooks
+# make colab REPO=owner/name   point the Colab badges and set-up cells at your copy
+# make clean  remove what was built; trainings in runs/ stay
+
+VENV ?= .venv
+PYTHON = $(VENV)/bin/python
+PIP = $(PYTHON) -m pip install --quiet --disable-pip-version-check
+TORCH = $(shell grep ^torch== constraints.txt)
+READY = $(VENV)/.ready
+
+.PHONY: run test test-fast lab colab clean
+
+run: $(READY)
+	$(PYTHON) -m helpers.gallery
+
+test: $(READY)
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m pytest
+
+test-fast: $(READY)
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m pytest -m "not slow"
+
+lab: $(READY)
+	$(PYTHON) -m jupyter lab notebooks
+
+colab:
+	@test -n "$(REPO)" || { echo "Say which repository on GitHub: make colab REPO=owner/name"; exit 1; }
+	python3 -m helpers.setup $(REPO)
+
+clean:
+	rm -rf build .venv .pytest_cache .ruff_cache .hypothesis runs/quick
+
+# On Linux without an NVIDIA GPU take the CPU build of torch, a tenth of the download.
+$(READY): requirements.txt requirements-dev.txt constraints.txt
+	@python3 -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed: python3 is " + sys.version.split()[0])'
+	@echo "Setting up $(VENV); the first time this takes some minutes."
+	@test -x $(PYTHON) || python3 -m venv $(VENV)
+	@if [ "$$(uname)" = Linux ] && ! command -v nvidia-smi > /dev/null; then \
+		$(PIP) -qq --no-deps --retries 1 $(TORCH)+cpu --extra-index-url https://download.pytorch.org/whl/cpu || true; fi
+	$(PIP) -r requirements-dev.txt -c constraints.txt
+	@touch $@
