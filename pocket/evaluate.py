@@ -1,0 +1,125 @@
+"""How good the pocket model is, on scenes and prompts that it has never seen.
+
+    python -m pocket.evaluate            writes data/pocket/evaluation.json and prints the table
+
+512 scenes each: what the reader reads off drawn pictures, how well the VAE rebuilds them, and, for
+prompts that spell a scene out, how often the reader finds in the generated picture what was asked.
+"""
+
+import argparse
+import json
+import random
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from diffusers import StableDiffusionPipeline
+from PIL import Image
+
+from helpers import diffusion
+from pocket.assemble import POCKET, load_part
+from pocket.describe import spell_out
+from pocket.reader import load_reader
+from pocket.scenes import pictures
+from pocket.scenes import scene as numbered_scene
+from pocket.train_blip import caption_scores
+from pocket.train_vae import psnr
+from pocket.visible import truth
+
+BIG = ("portrait", "dog", "cat")
+WHOLE = ("kind", "context", "place", "style")
+
+
+def right(reading, scenes):
+    """DataFrame of True, False, or missing where the scene does not show the attribute."""
+    rows = []
+    for i, scene in enumerate(scenes):
+        rows.append({attribute: reading[attribute][i] == word for attribute, word in truth(scene).items()})
+    return pd.DataFrame(rows).astype("boolean")
+
+
+def share(column):
+    """Percent of a boolean column that is True, missing left out."""
+    return round(100 * float(column.dropna().astype(float).mean()), 1)
+
+
+def reader_figures(reader, count):
+    scenes = [numbered_scene("test_everyone", i) for i in range(count)]
+    images = [Image.fromarray(array) for array in pictures("test_everyone", count)]
+    table = right(reader.read(images), scenes)
+    portraits = table[[scene.context == "portrait" for scene in scenes]]
+    return {
+        "reader, portraits": {name: share(portraits[name]) for name in table},
+        "reader, all": {name: share(table[name]) for name in table},
+    }
+
+
+def vae_figures(count):
+    decibels = psnr(load_part("vae"), pictures("test", count)).numpy()
+    photos = np.array([numbered_scene("test", i).style == "photo" for i in range(count)])
+    return {
+        "vae psnr, dB": {"photo": round(float(decibels[photos].mean()), 2), "all": round(float(decibels.mean()), 2)}
+    }
+
+
+def generated_figures(pipe, reader, split, count, **settings):
+    """What the reader finds of what a spelled-out prompt asks, in percent, seed i for prompt i."""
+    scenes = [numbered_scene(split, i) for i in range(count)]
+    prompts = [spell_out(scene) for scene in scenes]
+    images = diffusion.generate(pipe, prompts, list(range(count)), **settings)
+    table = right(reader.read(images), scenes)
+    figures = {name: share(table[name]) for name in table}
+    figures["all of " + ", ".join(WHOLE)] = share(table[list(WHOLE)].all(axis=1))
+    return {f"generated, {split}": figures}, images
+
+
+def seconds_for_eight(pipe, **settings):
+    start = time.perf_counter()
+    diffusion.generate(pipe, ["a photo of a man riding a horse"] * 8, list(range(8)), **settings)
+    return round(time.perf_counter() - start, 2)
+
+
+def table(figures):
+    """The figures as a Markdown table: one row an attribute, one column a question."""
+    columns = [name for name, value in figures.items() if isinstance(value, dict) and name != "settings"]
+    rows = list(dict.fromkeys(row for name in columns for row in figures[name]))
+    lines = ["| | " + " | ".join(columns) + " |", "|---|" + "---|" * len(columns)]
+    for row in rows:
+        cells = [str(figures[name].get(row, "")) for name in columns]
+        lines.append(f"| {row} | " + " | ".join(cells) + " |")
+    lines.append(
+        f"\nEight images, {figures['settings']['num_inference_steps']} steps: {figures['eight images, seconds']} s."
+    )
+    return "\n".join(lines)
+
+
+def write_readme(figures):
+    """Put the table into pocket/README.md, between its two marks."""
+    readme = Path(__file__).parent / "README.md"
+    before, rest = readme.read_text().split("<!-- figures -->\n")
+    after = rest.split("<!-- /figures -->")[1]
+    readme.write_text(f"{before}<!-- figures -->\n{table(figures)}\n<!-- /figures -->{after}")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--count", type=int, default=512, help="scenes of each kind")
+    count = parser.parse_args().count
+    torch.manual_seed(0)
+    random.seed(0)
+    pipe, reader = StableDiffusionPipeline.from_pretrained(POCKET), load_reader(POCKET / "reader")
+    settings = {"guidance_scale": 4.5, "num_inference_steps": 20}
+    figures = reader_figures(reader, count) | vae_figures(count) | caption_scores(count)
+    for split in ("test", "held_out"):
+        figures |= generated_figures(pipe, reader, split, count, **settings)[0]
+    figures["eight images, seconds"] = seconds_for_eight(pipe, **settings)
+    figures["settings"] = settings | {"scenes": count, "threads": torch.get_num_threads()}
+    (POCKET / "evaluation.json").write_text(json.dumps(figures, indent=1) + "\n")
+    write_readme(figures)
+    print(table(figures))
+
+
+if __name__ == "__main__":
+    main()

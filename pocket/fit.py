@@ -1,0 +1,89 @@
+"""The one loop that trains every part of the pocket model, by the clock, and resumes where it was."""
+
+import csv
+import json
+import math
+import time
+from contextlib import nullcontext
+
+import torch
+from torch.optim.swa_utils import AveragedModel
+
+from helpers.runtime import autocast
+from pocket.scenes import CACHE
+
+
+def fit(name, model, batch_loss, held_out, minutes, rate, *, ema=0.999, report_every=120, bf16=True):
+    """Train `model` for `minutes` of work in all and return its averaged copy (EMA).
+
+    batch_loss(step) -> scalar loss;  held_out(model) -> dict of figures, logged to <name>.csv.
+    The rate warms up over 200 steps and falls to 0 on a cosine over the time given. A checkpoint is
+    written at every report; the next call goes on from it, also with more minutes than before.
+    """
+    CACHE.mkdir(parents=True, exist_ok=True)
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(parameters, lr=rate, weight_decay=0.01, betas=(0.9, 0.99), fused=True)
+    average = AveragedModel(model, multi_avg_fn=_moving_average(ema))
+    step, spent = _resume(name, model, average, optimizer)
+    clock, reported, losses = time.monotonic(), spent, []
+    while spent < minutes * 60:
+        progress = spent / (minutes * 60)
+        for group in optimizer.param_groups:
+            group["lr"] = rate * min(1, (step + 1) / 200) * 0.5 * (1 + math.cos(math.pi * progress))
+        torch.manual_seed(step)
+        with autocast("cpu") if bf16 else nullcontext():
+            loss = batch_loss(step)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        average.update_parameters(model)
+        losses.append(loss.item())
+        step += 1
+        now = time.monotonic()
+        spent, clock = spent + now - clock, now
+        if spent - reported > report_every or spent >= minutes * 60:
+            _save(name, model, average, optimizer, step, spent)
+            row = {"step": step, "minutes": round(spent / 60, 2), "loss": sum(losses) / len(losses)}
+            _log(name, row | held_out(average.module))
+            reported, losses, clock = spent, [], time.monotonic()
+    return average.module.eval()
+
+
+def _moving_average(ema):
+    """Exponential moving average that follows closely at first, so that early weights are forgotten."""
+
+    def update(averaged, current, updates):
+        decay = min(ema, (1 + float(updates)) / (10 + float(updates)))
+        torch._foreach_lerp_(averaged, current, 1 - decay)
+
+    return update
+
+
+def _resume(name, model, average, optimizer):
+    path = CACHE / f"{name}.pt"
+    if not path.exists():
+        return 0, 0.0
+    state = torch.load(path, weights_only=True)
+    model.load_state_dict(state["model"])
+    average.load_state_dict(state["average"])
+    optimizer.load_state_dict(state["optimizer"])
+    return state["step"], state["spent"]
+
+
+def _save(name, model, average, optimizer, step, spent):
+    partial = CACHE / f"{name}.part"
+    parts = {"model": model, "average": average, "optimizer": optimizer}
+    torch.save({key: part.state_dict() for key, part in parts.items()} | {"step": step, "spent": spent}, partial)
+    partial.rename(CACHE / f"{name}.pt")
+
+
+def _log(name, row):
+    path = CACHE / f"{name}.csv"
+    new = not path.exists()
+    with path.open("a", newline="") as file:
+        writer = csv.DictWriter(file, row)
+        if new:
+            writer.writeheader()
+        writer.writerow({k: round(v, 5) if isinstance(v, float) else v for k, v in row.items()})
+    print(name, json.dumps({k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()}), flush=True)

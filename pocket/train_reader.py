@@ -1,0 +1,60 @@
+"""The reader: the ruler of the suite, taught on the whole world, reserved features included."""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from pocket.assemble import save_reader
+from pocket.fit import fit
+from pocket.reader import Reader
+from pocket.scenes import pictures
+from pocket.scenes import scene as numbered_scene
+from pocket.train_vae import to_pixels
+from pocket.visible import LABELS, truth
+
+SCENES = 20_000
+UNSEEN = -100  # an attribute that the picture does not show: no loss
+
+
+def answers(split, count):
+    """{attribute: label index of each scene, UNSEEN where it does not show}, int64 tensors."""
+    sheet = {attribute: np.full(count, UNSEEN) for attribute in LABELS}
+    for i in range(count):
+        for attribute, word in truth(numbered_scene(split, i)).items():
+            sheet[attribute][i] = LABELS[attribute].index(word)
+    return {attribute: torch.from_numpy(column) for attribute, column in sheet.items()}
+
+
+def augmented(pixels):
+    """Small shifts, blur and noise: generated pictures are softer than drawn ones."""
+    shift = torch.randint(-4, 5, (2,)).tolist()
+    pixels = torch.roll(pixels, shift, (2, 3))
+    if torch.rand(()) < 0.5:
+        small = F.interpolate(pixels, scale_factor=0.5 + 0.5 * torch.rand(()).item(), mode="area")
+        pixels = F.interpolate(small, size=128, mode="bilinear")
+    return pixels + 0.08 * torch.rand(()) * torch.randn_like(pixels)
+
+
+def train(minutes, batch=64):
+    torch.manual_seed(0)
+    reader = Reader(LABELS)
+    images, sheet = pictures("everyone", SCENES), answers("everyone", SCENES)
+    unseen, unseen_sheet = to_pixels(pictures("test_everyone", 1000)), answers("test_everyone", 1000)
+
+    def batch_loss(step):
+        indices = torch.from_numpy(np.random.default_rng(step).choice(len(images), batch, replace=False))
+        logits = reader(augmented(to_pixels(images[indices.numpy()])))
+        losses = [F.cross_entropy(logits[a].float(), sheet[a][indices], ignore_index=UNSEEN) for a in LABELS]
+        return torch.stack(losses).nansum() / len(LABELS)
+
+    @torch.no_grad()
+    def held_out(model):
+        logits = model.eval()(unseen)
+        right = {}
+        for attribute, answer in unseen_sheet.items():
+            shown = answer != UNSEEN
+            right[attribute] = (logits[attribute].argmax(1) == answer)[shown].float().mean().item()
+        return right
+
+    trained = fit("reader", reader, batch_loss, held_out, minutes, rate=2e-3)
+    save_reader(trained)

@@ -1,0 +1,52 @@
+"""Which parts of the truth a picture still shows: a jade head has no hair colour."""
+
+from pocket import world
+from pocket.world import PLAIN
+
+COLORLESS = {"pencil sketch", "jade sculpture", "fire"}
+SMALL = {"horse", "bicycle"}  # the face is some 20 pixels wide
+
+
+def visible(scene):
+    """The attributes of a scene that can be read off its picture, a set of names.
+
+    Left out where nothing shows them: colours in styles without colour, the colour of hair under a
+    turban or hijab, clothes behind an animal or a metal chest, thin features of small faces in
+    4-pixel cells.
+    """
+    person = scene.person
+    seen = {"kind", "hair", "beard", "glasses", "context", "place", "style"}
+    if scene.style not in COLORLESS:
+        seen.add("skin")
+        if person.hair not in ("turban", "hijab", "bald") or person.beard != "none":
+            seen.add("hair_color")
+        if scene.context in ("portrait", "dog", "cat"):
+            seen.add("clothes_color")
+    if scene.style == "pixel art" and scene.context in SMALL | {"chibi", "robot"}:
+        seen -= {"glasses", "beard", "hair"}
+    if scene.style == "fire" and scene.context in SMALL:
+        seen -= {"beard", "glasses"}
+    return seen
+
+
+def truth(scene):
+    """What a reader should say of a scene: {attribute: word}, for visible attributes only.
+
+    Plain walls of any colour are one place, "plain".
+    """
+    words = scene.as_dict() | ({"place": "plain"} if scene.place in PLAIN else {})
+    return {attribute: words[attribute] for attribute in sorted(visible(scene))}
+
+
+LABELS = {
+    "kind": world.KINDS,
+    "skin": world.SKINS,
+    "hair": (*world.HAIR["man"], *world.HAIR["woman"], *world.RESERVED_HAIR["woman"]),
+    "hair_color": (*world.HAIR_COLORS, *world.RESERVED_HAIR_COLORS),
+    "beard": (*world.BEARDS, *world.RESERVED_BEARDS),
+    "glasses": (*world.GLASSES, *world.RESERVED_GLASSES),
+    "clothes_color": world.COLORS,
+    "context": world.CONTEXTS,
+    "place": ("plain", *world.SCENERY),
+    "style": world.STYLES,
+}
