@@ -1,0 +1,130 @@
+"""The table of models, and loading one: pipeline, captioner, CLIP. Nothing else asks which model it is."""
+
+import os
+import warnings
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import diffusers
+import torch
+import transformers
+from diffusers import StableDiffusionPipeline
+from packaging.version import Version
+from transformers import BlipForConditionalGeneration, BlipProcessor, CLIPModel, CLIPProcessor
+
+from helpers import runtime
+
+diffusers.utils.logging.disable_progress_bar()  # bars for half a second each; downloads keep theirs
+transformers.utils.logging.disable_progress_bar()
+POCKET = runtime.REPO / "data" / "pocket"
+
+
+@dataclass(frozen=True)
+class Model:
+    """One row: where the weights are, how to generate, and how long and fast to train by each method."""
+
+    name: str
+    weights: str  # folder, single .safetensors or .ckpt file, or hub id
+    captioner: str
+    clip: str
+    image_size: int  # pixels a side
+    guidance_scale: float
+    num_inference_steps: int
+    hypernetwork: dict
+    dreambooth: dict
+    needs: str  # in words, for people
+    variant: str | None = None  # "fp16" where the hub offers half-sized files
+
+
+MODELS = {
+    "pocket": Model(
+        name="pocket",
+        weights=str(POCKET),
+        captioner=str(POCKET / "blip"),
+        clip=str(POCKET / "clip"),
+        image_size=128,
+        guidance_scale=5.0,
+        num_inference_steps=20,
+        hypernetwork={"steps": 300, "paper_steps": 10_000, "learning_rate": 2e-3, "batch_size": 4},
+        dreambooth={"steps": 300, "paper_steps": 4_040, "learning_rate": 1e-4, "batch_size": 2, "class_images": 32},
+        needs="any computer with 4 GB of memory",
+    ),
+    "sd15": Model(
+        name="sd15",
+        weights="stable-diffusion-v1-5/stable-diffusion-v1-5",
+        captioner="Salesforce/blip-image-captioning-base",
+        clip="openai/clip-vit-base-patch32",
+        image_size=512,
+        guidance_scale=7.5,
+        num_inference_steps=25,
+        # 2,000 and 800 steps: what people report as enough for 20 photos (peers: 5e-6 to 5e-5, 1e-6 to 2e-6)
+        hypernetwork={"steps": 2_000, "paper_steps": 10_000, "learning_rate": 2e-5, "batch_size": 1},
+        dreambooth={"steps": 800, "paper_steps": 4_040, "learning_rate": 2e-6, "batch_size": 1, "class_images": 200},
+        needs="a GPU: 8 GB for a hypernetwork, 24 GB for DreamBooth of the whole U-Net; 4 GB to download",
+        variant="fp16",
+    ),
+}
+
+
+def model(name):
+    """The row of a model: "pocket", "sd15", or any other SD 1.x / 2.x folder, file or hub id as an sd15-like row.
+
+    SD15_WEIGHTS, SD15_CAPTIONER and SD15_CLIP in the environment replace where sd15's parts come from.
+    Raises ValueError if `name` is neither in the table, nor on disk, nor shaped like a hub id.
+    """
+    if isinstance(name, Model):
+        return name
+    if name == "pocket":
+        return MODELS[name]
+    row = MODELS["sd15"]
+    row = replace(
+        row,
+        captioner=os.environ.get("SD15_CAPTIONER", row.captioner),
+        clip=os.environ.get("SD15_CLIP", row.clip),
+    )
+    weights = os.environ.get("SD15_WEIGHTS", row.weights) if name == "sd15" else str(name)
+    if weights == row.weights:
+        return row
+    if not Path(weights).exists() and (weights.count("/") != 1 or Path(weights).suffix in (".safetensors", ".ckpt")):
+        raise ValueError(
+            f"no model {weights!r}: use one of {', '.join(MODELS)}, a folder, a file or a hub id owner/name"
+        )
+    return replace(row, name=name, weights=weights, variant=None)
+
+
+def load_pipeline(name):
+    """A StableDiffusionPipeline ready to generate: float32 on a CPU, 16 bits on a GPU.
+
+    name: as for `model`, or a row. A safety checker is kept where the folder has one. No progress bars.
+    """
+    row, device = model(name), runtime.device()
+    dtype = torch.float32 if device.type == "cpu" else runtime.half_precision(device)
+    settings = {_dtype_keyword(diffusers, "0.42"): dtype}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        if Path(row.weights).is_file():
+            pipe = StableDiffusionPipeline.from_single_file(row.weights, **settings)
+        else:
+            pipe = StableDiffusionPipeline.from_pretrained(row.weights, variant=row.variant, **settings)
+    # diffusers 0.39 ignores the newer keyword with a log line and would load twice the memory
+    assert pipe.unet.dtype == dtype, f"loaded as {pipe.unet.dtype}, not {dtype}"
+    pipe.set_progress_bar_config(disable=True)
+    return pipe.to(device)
+
+
+def load_captioner(name):
+    """(BlipProcessor, BlipForConditionalGeneration) in float32 on the device, ready to caption."""
+    row = model(name)
+    blip = BlipForConditionalGeneration.from_pretrained(row.captioner, dtype=torch.float32)
+    return BlipProcessor.from_pretrained(row.captioner), blip.to(runtime.device()).eval()
+
+
+def load_clip(name):
+    """(CLIPProcessor, CLIPModel) in float32 on the device, ready to score."""
+    row = model(name)
+    clip = CLIPModel.from_pretrained(row.clip, dtype=torch.float32)
+    return CLIPProcessor.from_pretrained(row.clip), clip.to(runtime.device()).eval()
+
+
+def _dtype_keyword(library, renamed_in):
+    return "dtype" if Version(library.__version__) >= Version(renamed_in) else "torch_dtype"

@@ -1,0 +1,71 @@
+"""What a notebook's set-up cell needs before anything else is installed; standard library only.
+
+python -m helpers.setup owner/name      stamps the repository into badges and set-up cells
+"""
+
+import re
+import subprocess
+import sys
+import tempfile
+from importlib import metadata
+from pathlib import Path
+
+REPO = Path(__file__).resolve().parents[1]
+# Colab has these imported already; replacing one breaks the running kernel.
+KEPT = ("torch", "numpy", "pillow", "ipywidgets", "ipython", "ipykernel")
+
+
+def missing(requirements=REPO / "requirements.txt"):
+    """The lines of a requirements file whose package is not installed at all, comments removed."""
+    lines = (line.split("#")[0].strip() for line in Path(requirements).read_text().splitlines())
+    return [line for line in lines if line and not _installed(_name(line))]
+
+
+def install_missing(requirements=REPO / "requirements.txt"):
+    """On Colab install what is missing and touch nothing that is there; elsewhere say what is missing.
+
+    Raises ModuleNotFoundError with the mend in one sentence.
+    """
+    absent = missing(requirements)
+    if not absent:
+        return
+    names = ", ".join(_name(line) for line in absent)
+    if "google.colab" not in sys.modules:
+        raise ModuleNotFoundError(f"Not installed: {names}. Run `make lab`, or `pip install -r requirements.txt`.")
+    kept = sorted({name for name in map(_name, absent) if name in KEPT})
+    if kept:
+        raise ModuleNotFoundError(f"This Colab runtime lacks {', '.join(kept)}: choose Runtime, Change runtime type.")
+    print(f"Installing {names} ...")
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as constraints:
+        constraints.writelines(f"{name}=={metadata.version(name)}\n" for name in KEPT if _installed(name))
+        constraints.flush()
+        subprocess.run([sys.executable, "-m", "pip", "install", "-q", "-c", constraints.name, *absent], check=True)
+
+
+def _name(line):
+    return re.match(r"[\w.-]+", line)[0].lower()
+
+
+def _installed(name):
+    try:
+        return bool(metadata.version(name))
+    except metadata.PackageNotFoundError:
+        return False
+
+
+def stamp(repository, files):
+    """Write owner/name of a GitHub repository into the Colab badges and clone lines of some files.
+
+    Raises ValueError if repository does not look like owner/name.
+    """
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository):
+        raise ValueError(f"{repository!r} is not of the form owner/name.")
+    for file in map(Path, files):
+        text = file.read_text(encoding="utf-8")
+        text = re.sub(r"(colab\.research\.google\.com/github/)[\w.-]+/[\w.-]+(?=/blob/)", rf"\g<1>{repository}", text)
+        text = re.sub(r'(https://github\.com/)[\w.-]+/[\w.-]+(?=\\?", \\?"personalize)', rf"\g<1>{repository}", text)
+        file.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    stamp(sys.argv[1], [REPO / "README.md", *sorted((REPO / "notebooks").glob("*.ipynb"))])

@@ -1,0 +1,70 @@
+import shutil
+
+import pytest
+import torch
+from PIL import Image
+
+from helpers import models
+from helpers.models import MODELS, model
+
+
+def test_the_table_names_its_rows_and_what_the_paper_did():
+    for name, row in MODELS.items():
+        assert row.name == name and row.needs
+        assert row.hypernetwork["paper_steps"] == 10_000 and row.dreambooth["paper_steps"] == 4_040
+        assert row.hypernetwork["steps"] <= 10_000 and row.dreambooth["steps"] <= 4_040
+
+
+def test_sd15_is_taken_from_where_the_environment_says(monkeypatch, tmp_path):
+    assert model("sd15") == MODELS["sd15"]
+    monkeypatch.setenv("SD15_WEIGHTS", str(tmp_path))
+    monkeypatch.setenv("SD15_CAPTIONER", "blip-folder")
+    monkeypatch.setenv("SD15_CLIP", "clip-folder")
+    row = model("sd15")
+    assert (row.weights, row.captioner, row.clip) == (str(tmp_path), "blip-folder", "clip-folder")
+    assert row.variant is None and row.dreambooth == MODELS["sd15"].dreambooth
+
+
+def test_any_other_folder_or_hub_id_is_a_row_like_sd15(tmp_path):
+    assert model(str(tmp_path)).weights == str(tmp_path)
+    assert model("owner/some-model").image_size == 512
+    assert model(model("pocket")) is MODELS["pocket"]
+
+
+@pytest.mark.parametrize("name", ["sd51", "weights/none.safetensors", "/no/such/folder"])
+def test_a_model_that_is_nowhere_is_refused_in_a_sentence(name):
+    with pytest.raises(ValueError, match="no model"):
+        model(name)
+
+
+def test_the_pocket_pipeline_loads_in_float32_on_a_cpu(pocket_pipeline):
+    if not torch.cuda.is_available():
+        assert {part.dtype for part in (pocket_pipeline.unet, pocket_pipeline.vae)} == {torch.float32}
+    assert pocket_pipeline.unet.config.cross_attention_dim == pocket_pipeline.text_encoder.config.hidden_size
+    assert pocket_pipeline.vae.config.latent_channels == 4
+    assert pocket_pipeline.unet.config.sample_size * 8 == MODELS["pocket"].image_size
+
+
+def test_a_folder_with_another_name_loads_as_well(tmp_path):
+    shutil.copytree(models.POCKET, tmp_path / "copy")
+    pipe = models.load_pipeline(str(tmp_path / "copy"))
+    assert pipe.unet.dtype == torch.float32 and pipe.unet.config.sample_size == 16
+
+
+def test_the_captioner_and_clip_load_and_run():
+    image = Image.new("RGB", (128, 128), "orange")
+    processor, blip = models.load_captioner("pocket")
+    tokens = blip.generate(**processor(image, return_tensors="pt").to(blip.device), max_new_tokens=5)
+    assert isinstance(processor.decode(tokens[0], skip_special_tokens=True), str)
+    processor, clip = models.load_clip("pocket")
+    inputs = processor(text=["a man"], images=[image], return_tensors="pt", padding=True).to(clip.device)
+    assert clip(**inputs).logits_per_image.shape == (1, 1)
+
+
+def test_the_keyword_for_precision_follows_the_version():
+    class Library:
+        __version__ = "0.39.0"
+
+    assert models._dtype_keyword(Library, "0.42") == "torch_dtype"
+    Library.__version__ = "0.42.1"
+    assert models._dtype_keyword(Library, "0.42") == "dtype"

@@ -1,0 +1,71 @@
+import json
+import os
+import random
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from helpers import runtime
+
+
+def runs_of(**environment):
+    """(QUICK, RUNS relative to the repo where possible) in a fresh process."""
+    code = "import json; from helpers import runtime as r; print(json.dumps([r.QUICK, str(r.RUNS)]))"
+    clean = {name: value for name, value in os.environ.items() if name not in ("QUICK", "RUNS_DIR")}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=clean | environment, cwd=runtime.REPO, capture_output=True, check=True
+    )
+    return json.loads(done.stdout)
+
+
+def test_quick_trials_never_meet_real_runs(tmp_path):
+    real, quick = runs_of(), runs_of(QUICK="1")
+    assert real == [False, str(runtime.REPO / "runs")]
+    assert quick == [True, str(runtime.REPO / "runs" / "quick")]
+    assert runs_of(QUICK="0", RUNS_DIR=str(tmp_path)) == [False, str(tmp_path.resolve())]
+
+
+@pytest.mark.parametrize("seed", [0, 7, 2**40 + 3])
+def test_a_seed_repeats_all_random_numbers(seed):
+    def draw():
+        runtime.seed_everything(seed)
+        return random.random(), np.random.rand(), torch.rand(3).tolist()
+
+    first = draw()
+    assert draw() == first
+    runtime.seed_everything(seed + 1)
+    assert (random.random(), np.random.rand(), torch.rand(3).tolist()) != first
+
+
+def test_versions_name_the_libraries_and_this_machine():
+    table = runtime.versions()
+    assert torch.__version__.split("+")[0] in table
+    assert all(name in table for name in ("diffusers", "transformers", "device", "cores"))
+
+
+def test_a_missing_library_is_said_to_be_missing(monkeypatch):
+    monkeypatch.setattr(runtime, "LIBRARIES", ("no-such-one",))
+    assert "no-such-one   not installed" in runtime.versions()
+
+
+def test_autocast_agrees_with_float32():
+    torch.manual_seed(0)
+    query, key, value = (torch.randn(2, 4, 16, 8, requires_grad=True) for _ in range(3))
+    exact = F.scaled_dot_product_attention(query, key, value)
+    with runtime.autocast("cpu"):
+        mixed = F.scaled_dot_product_attention(query, key, value)
+        product = torch.randn(4, 4) @ torch.randn(4, 4)
+    torch.testing.assert_close(mixed.float(), exact, atol=2e-2, rtol=2e-2)
+    assert product.dtype == (torch.bfloat16 if runtime.cpu_has_bf16() else torch.float32)
+
+
+@pytest.mark.parametrize(
+    ("capability", "dtype"), [((7, 5), torch.float16), ((8, 0), torch.bfloat16), ((9, 0), torch.bfloat16)]
+)
+def test_a_t4_gets_float16(monkeypatch, capability, dtype):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    assert runtime.half_precision("cuda") == dtype
