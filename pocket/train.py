@@ -12,7 +12,7 @@ runs/pocket/<part>.csv.
 import argparse
 from importlib import import_module
 
-MINUTES = {"vae": 32, "clip": 4, "unet": 55, "reader": 8, "blip": 8}
+MINUTES = {"vae": 32, "clip": 4, "unet": 55, "reader": 8, "blip": 12}
 
 
 def main():
