@@ -4,11 +4,13 @@
 
 512 scenes each: what the reader reads off drawn pictures, how well the VAE rebuilds them, and, for
 prompts that spell a scene out, how often the reader finds in the generated picture what was asked.
+The paper's ten prompts go to docs/pocket_paper_prompts.jpg, for people to judge.
 """
 
 import argparse
 import json
 import random
+import textwrap
 import time
 from pathlib import Path
 
@@ -18,7 +20,7 @@ import torch
 from diffusers import StableDiffusionPipeline
 from PIL import Image
 
-from helpers import diffusion
+from helpers import diffusion, plots
 from pocket.assemble import POCKET, load_part
 from pocket.describe import spell_out
 from pocket.reader import load_reader
@@ -28,7 +30,7 @@ from pocket.train_blip import caption_scores
 from pocket.train_vae import psnr
 from pocket.visible import truth
 
-BIG = ("portrait", "dog", "cat")
+DOCS = POCKET.parents[1] / "docs"
 WHOLE = ("kind", "context", "place", "style")
 
 
@@ -75,6 +77,14 @@ def generated_figures(pipe, reader, split, count, **settings):
     return {f"generated, {split}": figures}, images
 
 
+def paper_prompts(pipe, **settings):
+    """The paper's ten prompts from eight seeds each, one labelled picture for people to judge."""
+    prompts = list(pd.read_csv(POCKET.parent / "prompts.csv")["prompt"])
+    rows = [diffusion.generate(pipe, prompt, list(range(1, 9)), **settings) for prompt in prompts]
+    labels = [textwrap.shorten(prompt, 60, placeholder=" ...") for prompt in prompts]
+    return plots.image_grid(rows, labels, [f"seed {seed}" for seed in range(1, 9)])
+
+
 def seconds_for_eight(pipe, **settings):
     start = time.perf_counter()
     diffusion.generate(pipe, ["a photo of a man riding a horse"] * 8, list(range(8)), **settings)
@@ -110,11 +120,14 @@ def main():
     torch.manual_seed(0)
     random.seed(0)
     pipe, reader = StableDiffusionPipeline.from_pretrained(POCKET), load_reader(POCKET / "reader")
+    pipe.set_progress_bar_config(disable=True)
     settings = {"guidance_scale": 4.5, "num_inference_steps": 20}
     figures = reader_figures(reader, count) | vae_figures(count) | caption_scores(count)
     for split in ("test", "held_out"):
         figures |= generated_figures(pipe, reader, split, count, **settings)[0]
     figures["eight images, seconds"] = seconds_for_eight(pipe, **settings)
+    DOCS.mkdir(exist_ok=True)
+    paper_prompts(pipe, **settings).save(DOCS / "pocket_paper_prompts.jpg", quality=88)
     figures["settings"] = settings | {"scenes": count, "threads": torch.get_num_threads()}
     (POCKET / "evaluation.json").write_text(json.dumps(figures, indent=1) + "\n")
     write_readme(figures)

@@ -1,6 +1,6 @@
 """Train the pocket Stable Diffusion from nothing, on two cores.
 
-    python -m pocket.train               every part in order, about two and a half hours
+    python -m pocket.train               every part in order, about three hours
     python -m pocket.train vae           one part
     python -m pocket.train unet 120      one part, for 120 minutes of work in all
 
@@ -12,7 +12,7 @@ runs/pocket/<part>.csv.
 import argparse
 from importlib import import_module
 
-MINUTES = {"vae": 32, "clip": 4, "unet": 55, "reader": 8, "blip": 12}
+MINUTES = {"vae": 45, "clip": 10, "unet": 90, "reader": 15, "blip": 15}
 
 
 def main():

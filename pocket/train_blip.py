@@ -1,46 +1,22 @@
-"""BLIP: says what is in a picture.
-
-Its eyes learn first, by naming attributes, as BLIP's own image encoder began as a classifier of
-ImageNet (Li et al. 2022); then the whole learns to write captions.
-"""
+"""BLIP: says what is in a picture. Its eyes learn first (pocket/eyes.py), then the whole learns to write captions."""
 
 import numpy as np
 import pandas as pd
 import torch
-import torch.nn.functional as F
-from torch import nn
 
 from pocket import parts
 from pocket.assemble import load_part, save_blip
 from pocket.describe import PLACE_WORDS
+from pocket.eyes import train_eyes
 from pocket.fit import fit
+from pocket.pixels import normalised
 from pocket.scenes import pictures
 from pocket.scenes import scene as numbered_scene
 from pocket.tokenizers import blip_tokenizer
-from pocket.train_clip import SCENES, captioned, normalised
-from pocket.train_reader import UNSEEN, answers
-from pocket.visible import LABELS
+from pocket.train_clip import SCENES, captioned
 from pocket.world import PLAIN
 
 EYES = 0.45  # the share of the minutes that goes into the image encoder alone
-
-
-class Naming(nn.Module):
-    """BLIP's image encoder with an answer sheet for each attribute."""
-
-    def __init__(self, vision):
-        super().__init__()
-        self.vision = vision
-        width = vision.config.hidden_size
-        self.heads = nn.ModuleDict({attribute: nn.Linear(width, len(words)) for attribute, words in LABELS.items()})
-
-    def loss(self, pixels, sheet):
-        seen = self.vision(pixel_values=pixels).last_hidden_state.mean(1)
-        losses = [
-            F.cross_entropy(head(seen).float(), sheet[attribute], ignore_index=UNSEEN)
-            for attribute, head in self.heads.items()
-        ]
-        return torch.stack(losses).nanmean()
 
 
 def train(minutes, batch=64):
@@ -48,8 +24,7 @@ def train(minutes, batch=64):
     tokenizer = blip_tokenizer()
     blip = parts.blip(tokenizer)
     images, unseen = pictures("train", SCENES), pictures("test", 500)[:128]
-    trained_eyes = train_eyes(blip.vision_model, images, unseen, minutes * EYES, batch)
-    blip.vision_model.load_state_dict(trained_eyes.state_dict())
+    train_eyes("blip", blip.vision_model, images, unseen, minutes * EYES)
     unseen_pixels, unseen_captions = normalised(unseen), captioned("test", range(128), "test")
 
     def loss_of(model, pixels, captions):
@@ -69,22 +44,6 @@ def train(minutes, batch=64):
 
     trained = fit("blip", blip, batch_loss, held_out, minutes * (1 - EYES), rate=1e-3)
     save_blip(trained, tokenizer)
-
-
-def train_eyes(vision, images, unseen, minutes, batch):
-    """The image encoder after learning to name what is in a picture."""
-    sheet, unseen_sheet = answers("train", len(images)), answers("test", len(unseen))
-    naming = Naming(vision)
-
-    def batch_loss(step):
-        indices = torch.from_numpy(np.random.default_rng(step).choice(len(images), batch, replace=False))
-        return naming.loss(normalised(images[indices.numpy()]), {a: sheet[a][indices] for a in LABELS})
-
-    @torch.no_grad()
-    def held_out(model):
-        return {"held_out_loss": model.eval().loss(normalised(unseen), unseen_sheet).item()}
-
-    return fit("blip_eyes", naming, batch_loss, held_out, minutes, rate=1e-3).vision
 
 
 NAMED = ("kind", "place", "style", "context")

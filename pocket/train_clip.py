@@ -5,23 +5,19 @@ import random
 import numpy as np
 import torch
 import torch.nn.functional as F
-from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
 from pocket import parts
 from pocket.assemble import save_clip
 from pocket.describe import describe
+from pocket.eyes import train_eyes
 from pocket.fit import fit
+from pocket.pixels import normalised
 from pocket.scenes import pictures
 from pocket.scenes import scene as numbered_scene
 from pocket.tokenizers import clip_tokenizer
 
 SCENES = 20_000
-
-
-def normalised(images):
-    """uint8 (batch, height, width, 3) to what CLIP and BLIP look at."""
-    pixels = torch.from_numpy(np.ascontiguousarray(images)).float() / 255
-    return ((pixels - torch.tensor(OPENAI_CLIP_MEAN)) / torch.tensor(OPENAI_CLIP_STD)).permute(0, 3, 1, 2)
+EYES = 0.5  # the share of the minutes that goes into the image tower alone
 
 
 def captioned(split, indices, step):
@@ -34,6 +30,7 @@ def train(minutes, batch=128):
     tokenizer = clip_tokenizer()
     clip = parts.clip(tokenizer)
     images, unseen = pictures("train", SCENES), pictures("test", 500)[:128]
+    train_eyes("clip", clip.vision_model, images, unseen, minutes * EYES)
     unseen_captions = captioned("test", range(128), "test")
 
     def similarities(model, pixels, captions):
@@ -51,5 +48,5 @@ def train(minutes, batch=128):
         logits = similarities(model.eval(), normalised(unseen), unseen_captions)
         return {"top1": (logits.argmax(1) == torch.arange(128)).float().mean().item()}
 
-    trained = fit("clip", clip, batch_loss, held_out, minutes, rate=1e-3)
+    trained = fit("clip", clip, batch_loss, held_out, minutes * (1 - EYES), rate=1e-3)
     save_clip(trained, tokenizer)

@@ -6,23 +6,13 @@ import torch.nn.functional as F
 
 from pocket.assemble import save_reader
 from pocket.fit import fit
+from pocket.pixels import to_pixels
 from pocket.reader import Reader
 from pocket.scenes import pictures
 from pocket.scenes import scene as numbered_scene
-from pocket.train_vae import to_pixels
-from pocket.visible import LABELS, truth
+from pocket.visible import LABELS, UNSEEN, answers
 
 SCENES = 20_000
-UNSEEN = -100  # an attribute that the picture does not show: no loss
-
-
-def answers(split, count):
-    """{attribute: label index of each scene, UNSEEN where it does not show}, int64 tensors."""
-    sheet = {attribute: np.full(count, UNSEEN) for attribute in LABELS}
-    for i in range(count):
-        for attribute, word in truth(numbered_scene(split, i)).items():
-            sheet[attribute][i] = LABELS[attribute].index(word)
-    return {attribute: torch.from_numpy(column) for attribute, column in sheet.items()}
 
 
 def augmented(pixels):
@@ -38,8 +28,11 @@ def augmented(pixels):
 def train(minutes, batch=64):
     torch.manual_seed(0)
     reader = Reader(LABELS)
-    images, sheet = pictures("everyone", SCENES), answers("everyone", SCENES)
-    unseen, unseen_sheet = to_pixels(pictures("test_everyone", 1000)), answers("test_everyone", 1000)
+    images, sheet = pictures("everyone", SCENES), answers([numbered_scene("everyone", i) for i in range(SCENES)])
+    unseen, unseen_sheet = (
+        to_pixels(pictures("test_everyone", 1000)),
+        answers([numbered_scene("test_everyone", i) for i in range(1000)]),
+    )
 
     def batch_loss(step):
         indices = torch.from_numpy(np.random.default_rng(step).choice(len(images), batch, replace=False))

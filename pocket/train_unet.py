@@ -10,10 +10,10 @@ from helpers.runtime import autocast
 from pocket import parts
 from pocket.assemble import load_part, save_pipeline, save_pretrained, save_text_encoder
 from pocket.fit import fit
+from pocket.pixels import to_pixels
 from pocket.scenes import CACHE, pictures
 from pocket.tokenizers import clip_tokenizer
 from pocket.train_clip import captioned
-from pocket.train_vae import to_pixels
 
 SCENES = 20_000
 SNR_GAMMA = 5.0  # min-SNR weighting, Hang et al. 2023 (arXiv 2303.09556)

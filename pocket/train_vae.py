@@ -7,13 +7,9 @@ import torch.nn.functional as F
 from pocket import parts
 from pocket.assemble import save_pretrained
 from pocket.fit import fit
+from pocket.pixels import to_pixels
 from pocket.scenes import pictures
 from pocket.scenes import scene as numbered_scene
-
-
-def to_pixels(images):
-    """uint8 (batch, height, width, 3) to float (batch, 3, height, width) in -1..1."""
-    return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 def crops(images, generator, batch, size=64):

@@ -1,5 +1,7 @@
 """Which parts of the truth a picture still shows: a jade head has no hair colour."""
 
+import torch
+
 from pocket import world
 from pocket.world import PLAIN
 
@@ -50,3 +52,15 @@ LABELS = {
     "place": ("plain", *world.SCENERY),
     "style": world.STYLES,
 }
+
+
+UNSEEN = -100  # stands for an attribute that the picture does not show: no loss, no score
+
+
+def answers(scenes):
+    """{attribute: index into LABELS of each scene, UNSEEN where it does not show}, int64 tensors."""
+    sheet = {attribute: torch.full((len(scenes),), UNSEEN) for attribute in LABELS}
+    for i, scene in enumerate(scenes):
+        for attribute, word in truth(scene).items():
+            sheet[attribute][i] = LABELS[attribute].index(word)
+    return sheet

@@ -1,0 +1,52 @@
+"""Eyes first: an image encoder learns to name what is in a picture before it meets any caption.
+
+BLIP's own image encoder began as a classifier of ImageNet (Li et al. 2022). Here naming takes minutes,
+while captions alone hardly teach a small encoder to look: after 600 steps every portrait sat on a horse.
+"""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from pocket.fit import fit
+from pocket.pixels import normalised
+from pocket.scenes import scene
+from pocket.visible import LABELS, UNSEEN, answers
+
+
+class Naming(nn.Module):
+    """An image encoder of transformers with an answer sheet for each attribute."""
+
+    def __init__(self, vision):
+        super().__init__()
+        self.vision = vision
+        width = vision.config.hidden_size
+        self.heads = nn.ModuleDict({attribute: nn.Linear(width, len(words)) for attribute, words in LABELS.items()})
+
+    def loss(self, pixels, sheet):
+        """Mean cross-entropy over the attributes that the pictures show."""
+        seen = self.vision(pixel_values=pixels).last_hidden_state.mean(1)
+        losses = [
+            F.cross_entropy(head(seen).float(), sheet[attribute], ignore_index=UNSEEN)
+            for attribute, head in self.heads.items()
+        ]
+        return torch.stack(losses).nanmean()
+
+
+def train_eyes(name, vision, images, unseen, minutes, batch=64):
+    """Teach `vision` in place, on pictures of the first scenes of "train"; logged as <name>_eyes."""
+    sheet = answers([scene("train", i) for i in range(len(images))])
+    unseen_sheet = answers([scene("test", i) for i in range(len(unseen))])
+    naming = Naming(vision)
+
+    def batch_loss(step):
+        indices = np.random.default_rng(step).choice(len(images), batch, replace=False)
+        return naming.loss(normalised(images[indices]), {a: sheet[a][indices] for a in LABELS})
+
+    @torch.no_grad()
+    def held_out(model):
+        return {"held_out_loss": model.eval().loss(normalised(unseen), unseen_sheet).item()}
+
+    trained = fit(f"{name}_eyes", naming, batch_loss, held_out, minutes, rate=1e-3)
+    vision.load_state_dict(trained.vision.state_dict())
