@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from helpers import runs, runtime
+from helpers import runs, runtime, schedules
 
 MAX_GRAD_NORM = 1.0  # as in diffusers' DreamBooth
 
@@ -79,6 +79,8 @@ def train(
     """Trains `parameters` (float32) in the folder `run`; a generator of Step, the first before any update.
 
     loss: function of a batch to a scalar tensor, under `runtime.autocast`. batches: as `shuffled` makes.
+    learning_rate: a number, which `schedule` scales; or a text in the web UI's syntax, "2e-3:100, 5e-4:300",
+    in place of both: the training then ends with its last rate, if that is before `steps`.
     held_out_loss: function to a float; preview: function to a PIL image; both every `watch_every` steps.
     settings: whatever else made this run (prompts, photos, model), for settings.json.
     A finished run only gets its weights back; one with other settings is renamed, with a warning.
@@ -87,7 +89,8 @@ def train(
     parameters = [parameter for parameter in parameters if parameter.requires_grad]
     told = {"steps": steps, "learning_rate": learning_rate, "schedule": schedule.__name__, "seed": seed}
     run = runs.Run(run, told | (settings or {}), parameters)
-    optimizer = torch.optim.AdamW(parameters, lr=learning_rate)
+    steps, rate_of = _rates(learning_rate, schedule, steps)
+    optimizer = torch.optim.AdamW(parameters)
     scaler = torch.amp.GradScaler(enabled=_needs_scaling(parameters))
     done, seconds = run.resume(optimizer, scaler)
     for number in range(done + 1, steps + 1):
@@ -95,7 +98,7 @@ def train(
         if number > 0:
             began = time.perf_counter()
             runtime.seed_everything(seed * 1_000_003 + number)
-            rate = learning_rate * schedule((number - 1) / steps)
+            rate = rate_of(number)
             value = _update(parameters, loss, batches(number - 1), optimizer, scaler, rate)
             seconds += time.perf_counter() - began
         watched = number % watch_every == 0 or number == steps
@@ -105,6 +108,14 @@ def train(
         if number == steps or number % checkpoint_every == 0:
             run.checkpoint(step, optimizer, scaler, finished=number == steps)
         yield step
+
+
+def _rates(learning_rate, schedule, steps):
+    """(how many steps there will be, a function from the number of an update to its rate)."""
+    if isinstance(learning_rate, str):
+        segments = schedules.parse(learning_rate, steps)
+        return segments[-1].last, lambda number: schedules.rate_at(segments, number)
+    return steps, lambda number: learning_rate * schedule((number - 1) / steps)
 
 
 def _update(parameters, loss, batch, optimizer, scaler, rate):

@@ -208,3 +208,15 @@ def test_frozen_parameters_stay(tmp_path):
     loss = lambda batch: (free * frozen).sum()
     list(training.train(tmp_path, [free, frozen], loss, lambda step: None, steps=2, learning_rate=0.1))
     assert torch.equal(frozen, torch.ones(2)) and not torch.equal(free, torch.ones(2))
+
+
+def test_a_rate_may_be_written_as_in_the_web_ui(tmp_path):
+    _, steps = toy_run(tmp_path / "whole", learning_rate="1e-2:5, 2e-3:9, 1e-3", checkpoint_every=4)
+    assert [step.learning_rate for step in steps[1:]] == [1e-2] * 5 + [2e-3] * 4 + [1e-3] * (STEPS - 9)
+    constant, _ = toy_run(tmp_path / "constant", learning_rate=1e-2, schedule=training.constant)
+    written, _ = toy_run(tmp_path / "written", learning_rate="1e-2")
+    assert torch.equal(constant[0].weight, written[0].weight)
+    _, steps = toy_run(tmp_path / "short", learning_rate="1e-2:5, 2e-3:9")
+    assert steps[-1].number == 9 and toy_run(tmp_path / "short", learning_rate="1e-2:5, 2e-3:9")[1] == []
+    with pytest.raises(ValueError, match="is not rate:step"):
+        toy_run(tmp_path / "wrong", learning_rate="fast")

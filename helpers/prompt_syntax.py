@@ -1,0 +1,177 @@
+"""The AUTOMATIC1111 web UI's prompt language: weights, editing, alternation, AND, BREAK, <hypernet:name:0.8>.
+
+Written from its documented behaviour (the web UI's wiki, page Features; for AND see Liu et al. 2022).
+No bracket is an error: one that fits nothing is text, or runs to the end, as there.
+"""
+
+import itertools
+import re
+from dataclasses import dataclass
+
+STRONGER = 1.1  # ( ) multiplies by this, [ ] divides
+BREAK = ("BREAK", -1.0)  # among the pieces of a prompt: what follows starts a new chunk of tokens
+_PIECE = re.compile(
+    r"""\\ (?P<literal>[()\[\]\\]?)                                      # a lone backslash is dropped
+    | (?P<open>[(\[])
+    | : \s* (?P<weight>[+-]? (?: \d+ (?: \.\d* )? | \.\d+ ) ) \s* \)
+    | (?P<close>[)\]])
+    | [^\\()\[\]:]+ | :""",
+    re.VERBOSE,
+)
+_BREAK = re.compile(r"\s*\bBREAK\b\s*")
+_AND = re.compile(r"\bAND\b")
+_PART = re.compile(r"(.*?)(?:\s*:\s*([+-]?(?:\d+\.?|\d*\.\d+)))?\s*", re.DOTALL)
+_NETWORK = re.compile(r"<(\w+):([^<>]+)>")
+_WHEN = re.compile(r"\s*(?:\d+\.?\d*|\.\d+)\s*")
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network a prompt asks for: <hypernet:amir:0.8> is Network("hypernet", "amir", 0.8)."""
+
+    kind: str
+    name: str
+    strength: float
+
+
+def take_networks(text):
+    """(the text without its <kind:name:strength> tags, [Network]). Without a strength it is 1.
+
+    Raises ValueError if a strength is no number.
+    """
+    networks = []
+    for kind, inside in _NETWORK.findall(text):
+        name, strength = (inside.split(":") + ["1"])[:2]
+        try:
+            networks.append(Network(kind, name, float(strength)))
+        except ValueError:
+            raise ValueError(f"<{kind}:{inside}>: {strength!r} is no number; write <{kind}:{name}:0.8>") from None
+    return _NETWORK.sub("", text), networks
+
+
+def split_and(text):
+    """[(text, weight)] of the prompts joined by AND: "a cat :1.2 AND a dog" is a cat at 1.2 and a dog at 1.
+
+    A prompt without AND is one part. As in the web UI, a number after the last colon is always a weight.
+    """
+    parts = [_PART.fullmatch(part.strip()) for part in _AND.split(text)]
+    return [(part[1], float(part[2] or 1)) for part in parts]
+
+
+def prompt_at(text, step, steps):
+    """The prompt that holds at `step`, 1 to `steps`, with [a:b:when] and [a|b] resolved; other brackets stay.
+
+    [a:b:0.5] is a for the first half of the steps, then b; [a:b:12] is a up to step 12. [to:when] adds,
+    [from::when] takes away. [a|b] is a at odd steps and b at even ones; there may be more. They nest.
+    """
+    return _resolve(text, 0, len(text), _pairs(text), step, steps)
+
+
+def schedule(text, steps):
+    """[(last step, prompt)]: which prompt holds up to which step of `steps`."""
+    prompts = [prompt_at(text, step, steps) for step in range(1, steps + 1)]
+    runs = itertools.groupby(enumerate(prompts, start=1), key=lambda numbered: numbered[1])
+    return [(list(run)[-1][0], prompt) for prompt, run in runs]
+
+
+def _pairs(text):
+    """{place of an opening bracket: place of its closing one}, for brackets that are properly nested."""
+    opened, pairs = [], {}
+    for found in re.finditer(r"\\.|[()\[\]]", text, re.DOTALL):
+        mark, place = found[0], found.start()
+        if mark in ("(", "["):
+            opened.append(place)
+        elif mark in (")", "]"):
+            if opened and text[opened[-1]] + mark in ("()", "[]"):
+                pairs[opened.pop()] = place
+            else:
+                opened.clear()  # nothing nests across a stray bracket
+    return pairs
+
+
+def _resolve(text, start, end, pairs, step, steps):
+    out, place = [], start
+    while place < end:
+        if text[place] == "[" and place in pairs:
+            out.append(_bracket(text, place, pairs, step, steps))
+            place = pairs[place] + 1
+        else:
+            length = 2 if text[place] == "\\" else 1
+            out.append(text[place : min(place + length, end)])
+            place += length
+    return "".join(out)
+
+
+def _bracket(text, start, pairs, step, steps):
+    """What [ ... ] at `start` stands for: one side of an edit, one alternative, or itself."""
+    inside = (start + 1, pairs[start])
+    parts = _split(text, *inside, pairs, ":")
+    when = text[slice(*parts[-1])]
+    if len(parts) in (2, 3) and _WHEN.fullmatch(when):
+        when = float(when)
+        last = int(when * steps if when < 1 else when)
+        before, after = parts[:2] if len(parts) == 3 else ((start, start), parts[0])
+        return _resolve(text, *(before if step <= last else after), pairs, step, steps)
+    choices = _split(text, *inside, pairs, "|")
+    if len(choices) > 1:
+        return _resolve(text, *choices[(step - 1) % len(choices)], pairs, step, steps)
+    return f"[{_resolve(text, *inside, pairs, step, steps)}]"
+
+
+def _split(text, start, end, pairs, mark):
+    """[(start, end)] of the parts between `mark`s that stand in no bracket of their own."""
+    parts, place = [start], start
+    while place < end:
+        if text[place] == mark:
+            parts += [place, place + 1]
+        place = pairs.get(place, place + (text[place] == "\\")) + 1
+    parts.append(end)
+    return list(zip(parts[::2], parts[1::2], strict=True))
+
+
+def parse_attention(text):
+    """[(text, weight)] of a prompt: "a (red:1.5) hat" is "a " at 1, "red" at 1.5, " hat" at 1.
+
+    (x) weighs 1.1, (x:1.3) 1.3, [x] 1 / 1.1; nested brackets multiply; a backslash makes a bracket plain text.
+    A bracket never closed runs to the end; one never opened is text. Neighbours of one weight are joined.
+    BREAK stands as the piece `BREAK`. An empty prompt is [("", 1.0)].
+    """
+    pieces, opened = [], {"(": [], "[": []}  # pieces: [text, weight]; opened: where in pieces a bracket begins
+    for found in _PIECE.finditer(text):
+        if found["open"]:
+            opened[found["open"]].append(len(pieces))
+        elif found["weight"] and opened["("]:
+            _weigh(pieces, opened["("].pop(), float(found["weight"]))
+        elif found["close"] == ")" and opened["("]:
+            _weigh(pieces, opened["("].pop(), STRONGER)
+        elif found["close"] == "]" and opened["["]:
+            _weigh(pieces, opened["["].pop(), 1 / STRONGER)
+        elif found["literal"] is not None:
+            pieces.append([found["literal"], 1.0])
+        else:
+            first, *later = _BREAK.split(found[0])
+            pieces.append([first, 1.0])
+            pieces += [piece for text in later for piece in (list(BREAK), [text, 1.0])]
+    for start in opened["("]:
+        _weigh(pieces, start, STRONGER)
+    for start in opened["["]:
+        _weigh(pieces, start, 1 / STRONGER)
+    return _joined(pieces)
+
+
+def _weigh(pieces, start, factor):
+    for piece in pieces[start:]:
+        if tuple(piece) != BREAK:
+            piece[1] *= factor
+
+
+def _joined(pieces):
+    joined = []
+    for text, weight in pieces:
+        if (text, weight) == BREAK:
+            joined.append(BREAK)
+        elif text and joined and joined[-1] != BREAK and joined[-1][1] == weight:
+            joined[-1] = (joined[-1][0] + text, weight)
+        elif text:
+            joined.append((text, weight))
+    return joined or [("", 1.0)]
