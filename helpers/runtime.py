@@ -14,24 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch.overrides import TorchFunctionMode
 
-REPO = Path(__file__).resolve().parents[1]
-QUICK = os.environ.get("QUICK", "") not in ("", "0")  # a trial of every cell in seconds, nothing learnt
+from helpers.places import QUICK, REPO, RUNS  # noqa: F401  (offered here too, for notebooks that use torch)
+
 LIBRARIES = ("torch", "diffusers", "transformers", "numpy", "pillow", "pandas", "matplotlib", "ipywidgets")
-
-
-def _runs():
-    """Where runs are kept: RUNS_DIR, else Google Drive where it is mounted, else the repo's runs/.
-
-    Quick trials get a folder of their own, so they never meet a real run.
-    """
-    if os.environ.get("RUNS_DIR"):
-        return Path(os.environ["RUNS_DIR"]).expanduser().resolve()
-    drive = Path("/content/drive/MyDrive")
-    runs = drive / "personalize" / "runs" if drive.is_dir() else REPO / "runs"
-    return runs / "quick" if QUICK else runs
-
-
-RUNS = _runs()
 
 
 def device():
