@@ -1,0 +1,74 @@
+"""The questionnaire as one web page that needs nothing else and sends nothing anywhere."""
+
+import base64
+import hashlib
+import io
+import json
+from pathlib import Path
+
+from PIL import Image
+
+from helpers import files, places
+
+TEMPLATE = Path(__file__).with_suffix(".html")
+INTERFACE = places.REPO / "data" / "survey" / "interface.json"
+
+
+def interface(path=INTERFACE):
+    """The words of the page in every language: {code: {name: words}}.
+
+    Raises ValueError that names the language and the words it lacks, or has beyond the English ones.
+    """
+    languages = files.read_json(path)
+    for code, words in languages.items():
+        wrong = sorted(set(words) ^ set(languages["en"]))
+        if wrong:
+            raise ValueError(
+                f"{path}: language {code!r} must have the same entries as 'en'; look at {', '.join(wrong)}."
+            )
+    return languages
+
+
+def embed(path, side=512):
+    """A picture file as a data URI: its pixels alone, at most `side` wide and high, no metadata and no name."""
+    with Image.open(path) as image:
+        image = image.convert("RGB")
+    image.thumbnail((side, side))
+    data = io.BytesIO()
+    Image.frombytes("RGB", image.size, image.tobytes()).save(data, "WEBP", quality=90)
+    return "data:image/webp;base64," + base64.b64encode(data.getvalue()).decode()
+
+
+def study_id(plan):
+    """Eight digits that tell one plan from another, so that answers of two studies are never mixed."""
+    return hashlib.sha256(plan.to_csv(index=False).encode()).hexdigest()[:8]
+
+
+def write(path, key, plan, references):
+    """Write the questionnaire for all raters of a plan.
+
+    key: as survey_design.make_key returns it, with columns file, prompt and maybe subject.
+    references: {subject: paths of photos to show beside the pictures}; without any, likeness is not asked.
+    """
+    people = [(subject, embed(photo, 192)) for subject, photos in references.items() for photo in photos]
+    subjects = key["subject"] if "subject" in key else [None] * len(key)
+    pictures = {
+        row.item: {
+            "image": embed(row.file),
+            "prompt": row.prompt,
+            "references": [i for i, (name, _) in enumerate(people) if name == subject],
+        }
+        for row, subject in zip(key.itertuples(), subjects)
+    }
+    study = {
+        "id": study_id(plan),
+        "interface": interface(),
+        "references": [photo for _, photo in people],
+        "pictures": pictures,
+        "screens": [rows[["kind", "item"]].values.tolist() for _, rows in plan.groupby("rater")],
+    }
+    text = TEMPLATE.read_text(encoding="utf-8")
+    with files.atomic_write(path) as partial:
+        safe = json.dumps(study, ensure_ascii=False).replace("<", "\\u003c")  # else a prompt could end the script
+        partial.write_text(text.replace("__STUDY__", safe), encoding="utf-8")
+    return path

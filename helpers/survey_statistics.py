@@ -1,0 +1,160 @@
+"""Numbers that respect the rater: answers of one person are alike, so persons are what is counted.
+
+Tables are long, as survey_import returns them: respondent, item, prompt_id, method, question, value, position, ...
+"""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+from statsmodels.genmod.cov_struct import Exchangeable
+from statsmodels.genmod.families import Binomial
+from statsmodels.genmod.generalized_estimating_equations import GEE
+from statsmodels.stats import contingency_tables, multitest
+
+from helpers import survey_design
+
+
+def satisfied(table):
+    """Yes and no as 1 and 0: columns respondent, prompt_id, method, value, position.
+
+    "undecided" is left out, and of a picture that was shown twice only the first answer counts.
+    """
+    rows = table[(table["question"] == "satisfied") & table["value"].isin(["yes", "no"])]
+    rows = rows.sort_values("position", kind="stable").drop_duplicates(["respondent", "item"])
+    rows = rows[["respondent", "prompt_id", "method", "value", "position"]]
+    return rows.assign(value=(rows["value"] == "yes").astype(int))
+
+
+def share_interval(respondents, values, level=0.95):
+    """A share with Wilson's interval, widened by the design effect: dict share, low, high, answers, raters, effect.
+
+    respondents: who gave each answer; values: 0 or 1. The design effect is the variance of the share between raters
+    (linearised ratio, Cochran 1977, eq. 11.12) over that of independent answers; it is never taken below 1. The
+    quantile is Student's with raters - 1 degrees of freedom. If all answers agree, each rater counts once, since then
+    nothing tells how alike one person's answers are. Raises ValueError with fewer than two raters.
+    """
+    _, rater = np.unique(np.asarray(respondents), return_inverse=True)
+    values = np.asarray(values, float)
+    raters, n = rater.max(initial=-1) + 1, len(values)
+    if raters < 2:
+        raise ValueError(f"An interval needs at least two raters; here is {raters}.")
+    share = values.mean()
+    if share in (0, 1):
+        effect = n / raters
+    else:
+        residual = np.bincount(rater, values - share)
+        effect = max(1, raters / (raters - 1) * (residual**2).sum() / (n * share * (1 - share)))
+    low, high = wilson(share, n / effect, stats.t.ppf((1 + level) / 2, raters - 1))
+    return {"share": share, "low": low, "high": high, "answers": n, "raters": int(raters), "effect": float(effect)}
+
+
+def wilson(share, n, quantile=1.959963984540054):
+    """Wilson's (low, high) for a share of n answers; n need not be whole; the quantile is for 95 % (Wilson 1927)."""
+    centre = (share + quantile**2 / (2 * n)) / (1 + quantile**2 / n)
+    half = quantile / (1 + quantile**2 / n) * np.sqrt(share * (1 - share) / n + quantile**2 / (4 * n**2))
+    return float(max(0, centre - half)), float(min(1, centre + half))
+
+
+def satisfaction(table, level=0.95):
+    """share_interval for every method: DataFrame with index method."""
+    groups = satisfied(table).groupby("method", sort=True)
+    return pd.DataFrame({name: share_interval(rows["respondent"], rows["value"], level) for name, rows in groups}).T
+
+
+def cluster_bootstrap(respondents, values, draws=2000, level=0.95, seed=0):
+    """(low, high) of a mean: whole raters are drawn again and again with replacement; percentiles of the draws."""
+    _, rater = np.unique(np.asarray(respondents), return_inverse=True)
+    sums, counts = np.bincount(rater, np.asarray(values, float)), np.bincount(rater)
+    drawn = np.random.default_rng(seed).integers(len(sums), size=(draws, len(sums)))
+    means = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
+    return tuple(float(edge) for edge in np.quantile(means, [(1 - level) / 2, (1 + level) / 2]))
+
+
+def blocks(table):
+    """One row for each rater and prompt that has an answer for every method; columns are the methods, values 0 or 1."""
+    wide = satisfied(table).pivot_table(index=["respondent", "prompt_id"], columns="method", values="value")
+    return wide.dropna().astype(int)
+
+
+def cochran_q(wide, draws=2000, seed=0):
+    """Do the methods differ at all? dict statistic, p_textbook, p_raters.
+
+    wide: as blocks() returns it. The textbook takes rater and prompt as independent blocks (Cochran 1950). p_raters
+    does not: each draw shuffles the methods of a whole rater at once, which keeps that person's answers together.
+    """
+    result = contingency_tables.cochrans_q(wide.to_numpy())
+    sums = wide.groupby(level="respondent").sum().to_numpy()
+    rng, spread = np.random.default_rng(seed), sums.sum(axis=0).var()
+    shuffled = [rng.permuted(sums, axis=1).sum(axis=0).var() for _ in range(draws)]
+    p = (1 + np.sum(np.array(shuffled) >= spread - 1e-9)) / (1 + draws)
+    return {"statistic": float(result.statistic), "p_textbook": float(result.pvalue), "p_raters": float(p)}
+
+
+def mcnemar_pairs(wide, draws=2000, seed=0):
+    """Every two methods: difference of the shares, exact McNemar p, the same by Holm, and by raters.
+
+    p_raters swaps the two methods of whole raters at random (a sign-flip test), again with Holm.
+    """
+    rows = []
+    for first, second in itertools.combinations(wide.columns, 2):
+        one, two = wide[first], wide[second]
+        crossed = [[0, ((one == 1) & (two == 0)).sum()], [((one == 0) & (two == 1)).sum(), 0]]
+        exact = contingency_tables.mcnemar(crossed, exact=True).pvalue
+        by_rater = (two - one).groupby(level="respondent").sum().to_numpy()
+        rows.append((first, second, (two - one).mean(), exact, _sign_flip(by_rater, draws, seed)))
+    pairs = pd.DataFrame(rows, columns=["first", "second", "difference", "p_exact", "p_raters"])
+    for name in ("exact", "raters"):
+        pairs[f"holm_{name}"] = multitest.multipletests(pairs[f"p_{name}"], method="holm")[1]
+    return pairs
+
+
+def _sign_flip(sums, draws, seed):
+    signs = np.random.default_rng(seed).choice([-1, 1], (draws, len(sums)))
+    return (1 + np.sum(np.abs(signs @ sums) >= abs(sums.sum()) - 1e-9)) / (1 + draws)
+
+
+def gee(table, reference="base"):
+    """Odds of being satisfied against a reference method: DataFrame odds_ratio, low, high, p; index method.
+
+    Generalised estimating equations, exchangeable within a rater (Liang and Zeger 1986), with the covariance of
+    Mancl and DeRouen (2001), which few raters need. Raises ValueError if a method has only one kind of answer.
+    """
+    rows = satisfied(table)
+    same = rows.groupby("method")["value"].nunique() < 2
+    if same.any():
+        raise ValueError(f"All answers on {same.idxmax()} agree: its odds have no finite value.")
+    others = [method for method in sorted(rows["method"].unique()) if method != reference]
+    design = np.column_stack([np.ones(len(rows)), *(rows["method"] == method for method in others)]).astype(float)
+    model = GEE(rows["value"].to_numpy(), design, rows["respondent"].to_numpy(), None, Binomial(), Exchangeable())
+    fit = model.fit(cov_type="bias_reduced")
+    low, high = np.exp(fit.conf_int()[1:]).T
+    columns = {"odds_ratio": np.exp(fit.params[1:]), "low": low, "high": high, "p": fit.pvalues[1:]}
+    return pd.DataFrame(columns, index=others)
+
+
+def consistency(table):
+    """Share of repeated questions that the same rater answered the same way, and how many there were."""
+    rated = table[table["question"].isin(survey_design.RATED)]
+    groups = rated.groupby(["respondent", "item", "question"])["value"]
+    repeated = groups.nunique()[groups.size() > 1]
+    return (float((repeated == 1).mean()) if len(repeated) else float("nan")), len(repeated)
+
+
+def exclusions(table, rules=survey_design.RULES):
+    """Who is left out, by rules fixed in the plan: DataFrame respondent, reason; a rater may have several.
+
+    attention: the attention screen was answered wrongly; median_seconds: half the screens took less than this;
+    answered_share: fewer of the rated questions than this have an answer other than "undecided".
+    """
+    watched = table[table["question"] == "attention"]
+    found = [(who, "attention") for who in watched[watched["value"] != survey_design.ATTENTION]["respondent"].unique()]
+    screens = table.drop_duplicates(["respondent", "position"]).groupby("respondent")["duration_s"].median()
+    found += [(who, "too fast") for who in screens[screens < rules["median_seconds"]].index]
+    rated = table[table["question"].isin(survey_design.RATED)]
+    answered = (rated["value"] != "undecided").groupby(rated["respondent"]).mean()
+    found += [(who, "undecided") for who in answered[answered < rules["answered_share"]].index]
+    if not rules["attention"]:
+        found = [row for row in found if row[1] != "attention"]
+    return pd.DataFrame(found, columns=["respondent", "reason"])
