@@ -12,6 +12,14 @@ from transformers import (
 IMAGE_SIZE = 128
 TEXT_WIDTH = 160
 TEXT_LENGTH = 77
+EYES = {  # the image encoder of CLIP and of BLIP
+    "hidden_size": 192,
+    "intermediate_size": 768,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 6,
+    "image_size": IMAGE_SIZE,
+    "patch_size": 16,
+}
 
 
 def vae():
@@ -71,15 +79,7 @@ def clip(tokenizer):
         "pad_token_id": tokenizer.pad_token_id,
         **special,
     }
-    vision = {
-        "hidden_size": 192,
-        "intermediate_size": 768,
-        "num_hidden_layers": 4,
-        "num_attention_heads": 6,
-        "image_size": IMAGE_SIZE,
-        "patch_size": 16,
-        "projection_dim": 128,
-    }
+    vision = EYES | {"projection_dim": 128}
     return CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=128))
 
 
@@ -103,12 +103,4 @@ def blip(tokenizer):
         "sep_token_id": tokenizer.sep_token_id,
         "pad_token_id": tokenizer.pad_token_id,
     }
-    vision = {
-        "hidden_size": 192,
-        "intermediate_size": 768,
-        "num_hidden_layers": 4,
-        "num_attention_heads": 6,
-        "image_size": IMAGE_SIZE,
-        "patch_size": 16,
-    }
-    return BlipForConditionalGeneration(BlipConfig(text_config=text, vision_config=vision))
+    return BlipForConditionalGeneration(BlipConfig(text_config=text, vision_config=EYES))

@@ -120,7 +120,6 @@ def empty_folder(tmp_path):
     return folder
 
 
-@pytest.mark.skipif(not PATHS, reason="no notebooks yet")
 def test_set_up_on_colab_clones_once_and_runs_twice(empty_folder):
     script = f"""
         import os, shutil, subprocess, sys, types
