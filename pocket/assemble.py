@@ -7,7 +7,6 @@ then loads the whole with plain diffusers.
 import json
 from pathlib import Path
 
-import torch
 from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
 from safetensors.torch import load_file, save_file
 from transformers import (
@@ -21,7 +20,6 @@ from transformers import (
 
 from pocket import parts
 from pocket.reader import Reader, load_reader
-from pocket.scenes import CACHE
 
 POCKET = Path(__file__).parents[1] / "data" / "pocket"
 LOADERS = {
@@ -109,10 +107,3 @@ def save_pipeline(tokenizer):
     pipe.save_config(POCKET)
     pipe.scheduler.save_pretrained(POCKET / "scheduler")
     save_tokenizer(tokenizer, POCKET / "tokenizer")
-
-
-def averaged(name, model):
-    """`model` with the averaged weights that pocket.fit has reached so far under this name."""
-    state = torch.load(CACHE / f"{name}.pt", weights_only=True)["average"]
-    model.load_state_dict({k.removeprefix("module."): v for k, v in state.items() if k.startswith("module.")})
-    return model.eval()
