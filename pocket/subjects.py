@@ -18,6 +18,7 @@ import pillow_heif
 from PIL import Image, ImageEnhance, ImageFilter
 
 from helpers import captions, models, photos
+from helpers.caption_check import without
 from helpers.files import atomic_write, write_json
 from pocket.camera import shoot
 from pocket.draw import SIDE
@@ -26,6 +27,10 @@ from pocket.world import SUBJECTS, subject_scene
 DATA = Path(__file__).parents[1] / "data"
 COUNTS = {"amir": 24, "nesrelah": 20}
 CLASS_WORDS = {"amir": "man", "nesrelah": "person"}
+FIXED = {  # what captions keep silent about, as in notebook 02
+    "amir": ("curly black hair", "black hair", "beard", "round glasses", "glasses"),
+    "nesrelah": ("pink afro", "pink hair", "afro", "headband", "square glasses", "glasses"),
+}
 CONTEXTS = ("portrait", "portrait", "dog", "portrait", "portrait", "portrait", "cat", "portrait")
 PLACES = ("beach", "grey", "forest", "city", "blue", "snow", "castle", "yellow", "space", "green", "white", "purple")
 SIZES = (  # pixels, upright; 0.5 to 12 megapixels
@@ -161,8 +166,11 @@ def write_prepared(name):
     found = captions.caption(
         *models.load_captioner("pocket"), [image for _, image in squares], f"a photo of a {class_word}"
     )
-    table = pd.DataFrame({"file": [path.name for path, _ in squares], "caption": found, "machine_caption": found})
+    drafts = [without(text, FIXED[name]) for text in found]
+    files = [path.name for path, _ in squares]
+    table = pd.DataFrame({"file": files, "caption": drafts, "machine_caption": found, "draft": drafts})
     captions.write_captions(folder, captions.keep_edits(table, folder))
+    (folder / "split.json").unlink(missing_ok=True)
     photos.split([path for path, _ in squares])
 
 

@@ -2,6 +2,7 @@
 
 import json
 import random
+from collections import Counter
 
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 from transformers import BertTokenizer, CLIPTokenizer
@@ -44,14 +45,18 @@ def clip_tokenizer():
 
 
 def blip_tokenizer():
-    """BertTokenizer over WordPiece, as BLIP's, with its two extra tokens."""
-    trained = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    trained.normalizer = normalizers.BertNormalizer()
-    trained.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    """BertTokenizer as BLIP's: letters, letters within words, and the captions' most frequent words.
+
+    The vocabulary is counted here, since the library's WordPiece trainer breaks ties differently on every call.
+    """
+    normalizer, splitter = normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer()
+    texts = map(normalizer.normalize_str, captions())
+    words = Counter(word for text in texts for word, _ in splitter.pre_tokenize_str(text))
+    letters = sorted({letter for word in words for letter in word})
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    trainer = trainers.WordPieceTrainer(vocab_size=900, special_tokens=special, show_progress=False)
-    trained.train_from_iterator(captions(), trainer)
-    vocabulary = dict(sorted(trained.get_vocab().items(), key=lambda item: item[1]))
+    pieces = [*special, *letters, *("##" + letter for letter in letters)]
+    frequent = sorted((word for word in words if len(word) > 1), key=lambda word: (-words[word], word))
+    vocabulary = {piece: i for i, piece in enumerate([*pieces, *frequent][:900])}
     tokenizer = BertTokenizer(vocab=vocabulary, model_max_length=96)
     tokenizer.add_special_tokens({"bos_token": "[DEC]", "additional_special_tokens": ["[ENC]"]})
     return tokenizer

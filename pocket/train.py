@@ -1,6 +1,6 @@
 """Train the pocket Stable Diffusion from nothing, on two cores.
 
-    python -m pocket.train               every part in order, about three hours
+    python -m pocket.train               every part in order, about five hours
     python -m pocket.train vae           one part
     python -m pocket.train unet 120      one part, for 120 minutes of work in all
 
@@ -12,7 +12,7 @@ runs/pocket/<part>.csv.
 import argparse
 from importlib import import_module
 
-MINUTES = {"vae": 45, "clip": 10, "unet": 90, "reader": 15, "blip": 15}
+MINUTES = {"vae": 60, "clip": 24, "unet": 120, "reader": 26, "blip": 60}
 
 
 def main():

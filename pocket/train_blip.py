@@ -3,9 +3,10 @@
 import numpy as np
 import pandas as pd
 import torch
+from transformers import BertTokenizer
 
 from pocket import parts
-from pocket.assemble import load_part, save_blip
+from pocket.assemble import POCKET, load_part, save_blip
 from pocket.describe import PLACE_WORDS
 from pocket.eyes import train_eyes
 from pocket.fit import fit
@@ -25,7 +26,7 @@ def train(minutes, batch=64):
     blip = parts.blip(tokenizer)
     images, unseen = pictures("train", SCENES), pictures("test", 500)[:128]
     train_eyes("blip", blip.vision_model, images, unseen, minutes * EYES)
-    unseen_pixels, unseen_captions = normalised(unseen), captioned("test", range(128), "test")
+    unseen_pixels, unseen_captions = normalised(unseen), captioned("test", range(128), "test", spelled_out=0)
 
     def loss_of(model, pixels, captions):
         text = tokenizer(captions, padding=True, truncation=True, max_length=96, return_tensors="pt")
@@ -36,7 +37,7 @@ def train(minutes, batch=64):
 
     def batch_loss(step):
         indices = np.random.default_rng(step).choice(len(images), batch, replace=False)
-        return loss_of(blip, normalised(images[indices]), captioned("train", indices, step))
+        return loss_of(blip, normalised(images[indices]), captioned("train", indices, step, spelled_out=0))
 
     @torch.no_grad()
     def held_out(model):
@@ -82,7 +83,7 @@ CONTEXT_MARKS = {
 
 def caption_scores(count):
     """Percent of unseen scenes whose machine caption names kind, place, style and context right."""
-    blip, tokenizer = load_part("blip"), blip_tokenizer()
+    blip, tokenizer = load_part("blip"), BertTokenizer.from_pretrained(POCKET / "blip")
     pixels = normalised(pictures("test", count))
     rows = []
     for start in range(0, count, 32):

@@ -3,9 +3,9 @@
 import numpy as np
 import torch
 from diffusers import DDPMScheduler
-from diffusers.training_utils import compute_snr
 from torch import nn
 
+from helpers.diffusion import snr_weights
 from helpers.runtime import autocast
 from pocket import parts
 from pocket.assemble import load_part, save_pipeline, save_pretrained, save_text_encoder
@@ -16,7 +16,6 @@ from pocket.tokenizers import clip_tokenizer
 from pocket.train_clip import captioned
 
 SCENES = 20_000
-SNR_GAMMA = 5.0  # min-SNR weighting, Hang et al. 2023 (arXiv 2303.09556)
 UNCONDITIONAL = 0.1  # share of empty captions, for classifier-free guidance
 
 
@@ -45,44 +44,46 @@ class Conditioned(nn.Module):
         return self.unet(latents, timesteps, self.text_encoder(tokens).last_hidden_state).sample
 
 
-def train(minutes, batch=20):
-    """`minutes` of training; the text encoder starts as CLIP's, the U-Net from nothing."""
-    torch.manual_seed(0)
-    tokenizer = clip_tokenizer()
-    vae = load_part("vae")
-    latents = latents_of("train", SCENES, vae)
-    unseen = latents_of("test", 500, vae)[:256]
+def clip_ears(tokenizer):
+    """A text encoder that starts with what CLIP's has learnt."""
     text_encoder = parts.text_encoder(tokenizer)
     text_encoder.load_state_dict(load_part("clip").text_model.state_dict())
-    nets = Conditioned(text_encoder, parts.unet())
+    return text_encoder
+
+
+def train(minutes, batch=16):
+    """Two batches a step, one a core; `minutes` of training; the text encoder starts as CLIP's, the U-Net from nothing."""
+    torch.manual_seed(0)
+    tokenizer, vae = clip_tokenizer(), load_part("vae")
+    latents, unseen = latents_of("train", SCENES, vae), latents_of("test", 500, vae)[:256]
+    nets = Conditioned(clip_ears(tokenizer), parts.unet())
     scheduler = DDPMScheduler.from_config(parts.scheduler().config)
 
     def tokens_of(captions):
         return tokenizer(captions, padding="max_length", truncation=True, return_tensors="pt").input_ids
 
-    def weighted_loss(model, clean, captions):
+    def weighted_loss(model, clean, captions, seed):
+        generator = torch.Generator().manual_seed(seed)
         clean = torch.from_numpy(clean).float() * vae.config.scaling_factor
-        noise = torch.randn_like(clean)
-        timesteps = torch.randint(0, 1000, (len(clean),))
+        noise = torch.randn(clean.shape, generator=generator)
+        timesteps = torch.randint(0, 1000, (len(clean),), generator=generator)
         predicted = model(scheduler.add_noise(clean, noise, timesteps), timesteps, tokens_of(captions)).float()
-        snr = compute_snr(scheduler, timesteps)
-        weight = snr.clamp(max=SNR_GAMMA) / snr
-        return ((predicted - noise).square().mean((1, 2, 3)) * weight).mean()
+        return ((predicted - noise).square().mean((1, 2, 3)) * snr_weights(scheduler, timesteps)).mean()
 
-    def batch_loss(step):
-        generator = np.random.default_rng(step)
+    def batch_loss(number):
+        generator = np.random.default_rng(number)
         indices = generator.choice(len(latents), batch, replace=False)
-        captions = captioned("train", indices, step)
+        captions = captioned("train", indices, number)
         captions = ["" if generator.random() < UNCONDITIONAL else caption for caption in captions]
-        return weighted_loss(nets, latents[indices], captions)
+        return weighted_loss(nets, latents[indices], captions, number)
 
     @torch.no_grad()
     def held_out(model):
-        torch.manual_seed(0)
+        captions = captioned("test", range(256), "test")
         with autocast("cpu"):
-            return {"held_out_loss": weighted_loss(model.eval(), unseen, captioned("test", range(256), "test")).item()}
+            return {"held_out_loss": weighted_loss(model.eval(), unseen, captions, 0).item()}
 
-    trained = fit("unet", nets, batch_loss, held_out, minutes, rate=6e-4, ema=0.9995, report_every=240)
+    trained = fit("unet", nets, batch_loss, held_out, minutes, rate=6e-4, ema=0.9995, report_every=240, shards=2)
     save_pretrained("unet", trained.unet)
     save_text_encoder(trained.text_encoder)
     save_pipeline(tokenizer)
