@@ -3,7 +3,7 @@
 from datetime import date
 from pathlib import Path
 
-from helpers.files import read_json
+from helpers.files import read_json, write_json
 
 
 def check_consent(folder):
@@ -27,3 +27,55 @@ def check_consent(folder):
     if until < date.today():
         raise ValueError(f"The consent in {path} ended on {until}: ask again, or delete the photos.")
     return consent
+
+
+def given(folder):
+    """Whether there is valid consent for the photos in a folder; prints what is missing if not."""
+    try:
+        check_consent(folder)
+    except (FileNotFoundError, ValueError) as error:
+        print(f"{Path(folder).name} is left out. {error}")
+        return False
+    return True
+
+
+def write_consent(folder, who, what_for, until):
+    """Write folder/consent.json, to be filled in together with the person in the photos.
+
+    who: their name, or a word for them; until: a day such as "2027-06-30". Raises ValueError, and leaves no file,
+    if something is missing or the day is over.
+    """
+    path = Path(folder) / "consent.json"
+    before = path.read_bytes() if path.exists() else None
+    write_json(path, {"who": who.strip(), "what_for": what_for.strip(), "until": str(until)})
+    try:
+        return check_consent(folder)
+    except ValueError:
+        if before is None:
+            path.unlink()
+        else:
+            path.write_bytes(before)
+        raise
+
+
+def consent_form(folder):
+    """A form that writes folder/consent.json, an ipywidgets box; for the person in the photos to fill in."""
+    import ipywidgets as widgets
+
+    who = widgets.Text(description="who", placeholder="your name")
+    what_for = widgets.Textarea(description="what for", value="learning how Stable Diffusion is personalised")
+    until = widgets.DatePicker(description="until")
+    agreed = widgets.Checkbox(description="I am in these photos, and I agree.")
+    save, told = widgets.Button(description="Save"), widgets.Label(f"For the photos in {Path(folder).as_posix()}.")
+
+    def write(_):
+        try:
+            if not agreed.value:
+                raise ValueError("Nothing is saved without the tick.")
+            write_consent(folder, who.value, what_for.value, until.value or "")
+            told.value = "Saved: run the cell again. To take it back, delete consent.json and the photos."
+        except (ValueError, OSError) as error:
+            told.value = str(error)
+
+    save.on_click(write)
+    return widgets.VBox([who, what_for, until, agreed, save, told])

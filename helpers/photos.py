@@ -5,189 +5,121 @@
 Originals are only ever read.
 """
 
-import random
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
-from PIL import Image, ImageOps
+from PIL import ImageColor
 
-from helpers import quality, runtime
-from helpers.files import atomic_write, write_json
-from helpers.focus import crop_box, find_focus
-
-try:
-    import pillow_heif
-
-    pillow_heif.register_heif_opener()
-except ImportError:  # then only HEIC cannot be read, and open_photo says so
-    pillow_heif = None
-
-COLUMNS = [
-    "file",
-    "kept",
-    "why",
-    "width",
-    "height",
-    "focus",
-    "blur",
-    "brightness",
-    "near_duplicate_of",
-    "crop",
-    "output",
-]
+from helpers import crops, photo_report, photo_work, places
+from helpers.consent import check_consent
+from helpers.photo_examine import SUFFIXES
+from helpers.photo_open import open_photo  # offered here too
+from helpers.photo_sources import originals
+from helpers.photo_split import split  # noqa: F401  (offered here too)
 
 
-def open_photo(path):
-    """The picture in a file: RGB, upright, transparent parts white, free of metadata.
+def prepare(source, folder_out, size, *, processes=None, progress=None, rename="{name}", **wishes):
+    """Turn photos into upright squares without metadata in a folder.
 
-    Any format that Pillow reads, and HEIC through pillow-heif; of an animation the first frame.
-    Raises ValueError, in one sentence that names the file, for whatever cannot be shown.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise ValueError(f"{path.name} is not a file: leave only photos in the folder.")
-    if path.stat().st_size == 0:
-        raise ValueError(f"{path.name} is empty: copy it from the phone again.")
-    if path.suffix.lower() in (".heic", ".heif") and pillow_heif is None:
-        raise ValueError(f"{path.name} is HEIC: run `pip install pillow-heif`, or save it as JPEG.")
-    try:
-        with Image.open(path) as file:
-            ImageOps.exif_transpose(file, in_place=True)
-            return _plain(file)
-    except Image.UnidentifiedImageError as error:
-        raise ValueError(f"{path.name} is not a picture, whatever its name says: leave it out.") from error
-    except Image.DecompressionBombError as error:
-        raise ValueError(f"{path.name} has too many pixels to be safe to open: save it smaller.") from error
-    except Exception as error:  # broken files make decoders raise nearly anything
-        raise ValueError(f"{path.name} is damaged ({error}): copy it from the phone again.") from error
-
-
-def _plain(image):
-    """RGB on white, made anew so that no EXIF, GPS, profile or comment comes along."""
-    if image.mode.startswith("I"):  # 16 bits of grey, which Pillow would clip instead of scaling
-        image = Image.fromarray((np.asarray(image).clip(0, 65535) // 256).astype("uint8"))
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-    plain = Image.new("RGB", image.size, "white")
-    if image.mode == "RGBA":
-        plain.paste(image.convert("RGB"), mask=image.getchannel("A"))
-    else:
-        plain.paste(image if image.mode == "RGB" else image.convert("RGB"))
-    return plain
-
-
-def square_crop(image, size, focus=None):
-    """The largest square around `focus` (x, y in pixels; else what find_focus finds), size x size pixels."""
-    box = crop_box(image.size, focus or find_focus(image)[0])
-    return image.resize((size, size), Image.Resampling.LANCZOS, box=box, reducing_gap=3)
-
-
-def prepare(folder_in, folder_out, size, *, focus=None):
-    """Turn the photos of one folder into upright PNG squares without metadata in another.
-
-    focus: {file name: (x, y)} for photos whose crop you choose yourself.
+    source: a folder, a list of files, or a .zip. size: pixels a side. progress: such as tqdm.
+    rename: pattern of the new names, of {name} and {number}, as in "amir_{number:03}".
+    wishes: those of `settings_of`, such as fit="pad", flip=True, format="JPEG", focus={file: (x, y)}.
     Returns a DataFrame, a row a photo, also kept as folder_out/report.csv: file, kept, why (not), width and
-    height (upright), focus (found by), blur (sharpness), brightness, near_duplicate_of, crop (box), output.
-    A bad file costs a line of the report, nothing more. Run again, it makes the same files.
-    Raises FileNotFoundError if there are no files, ValueError if the originals could be written to.
+    height (upright), faces, focus (found by), blur (sharpness), darkest and brightness (what the darkest and the
+    brightest twentieth reach, of 255), near_duplicate_of, crop (box), further_crops (of pieces), output (file), copies
+    (further squares of the same photo).
+    A bad file costs a line of the report, nothing more. What is done is not done again.
+    Raises FileNotFoundError if there are no files, ValueError for a bad wish or if originals could be written to.
     """
-    folder_in, folder_out = Path(folder_in).resolve(), Path(folder_out).resolve()
-    if folder_in == folder_out or folder_in in folder_out.parents:
-        raise ValueError(f"{folder_out} lies within the originals: give another folder for the squares.")
-    paths = sorted(path for path in folder_in.glob("*") if not path.name.startswith("."))
-    if not paths:
-        raise FileNotFoundError(f"There are no photos in {folder_in}: copy some there.")
-    rows, seen, outputs = [], {}, set()
-    for path in paths:
-        row, square = _examine(path, size, (focus or {}).get(path.name), seen)
-        if row["kept"]:
-            row["output"] = _output_name(path, outputs)
-            with atomic_write(folder_out / row["output"]) as partial:
-                square.save(partial, "PNG")
-        rows.append(row)
-    _forget(folder_out, outputs)
-    report = pd.DataFrame(rows, columns=COLUMNS).astype({"width": "Int64", "height": "Int64", "brightness": "Int64"})
-    with atomic_write(folder_out / "report.csv") as partial:
-        report.to_csv(partial, index=False)
-    return report
+    folder_out = Path(folder_out).resolve()
+    with originals(source) as files:
+        for path in files.values():
+            if path.resolve().parent in (folder_out, *folder_out.parents):
+                raise ValueError(f"{folder_out} lies within the originals: give another folder for the squares.")
+        settings = settings_of(files, size, crops.read_crops(folder_out), **wishes)
+        photo_report.check_pattern(rename)
+        tasks = list(zip(files.values(), settings))
+        (folder_out / photo_report.WORK).mkdir(parents=True, exist_ok=True)
+        records = photo_work.work(tasks, folder_out / photo_report.WORK, processes, progress)
+    rows = [
+        dict.fromkeys(photo_report.COLUMNS) | {"file": name} | record["row"] for name, record in zip(files, records)
+    ]
+    photo_report.leave_out_duplicates(rows, records, wishes.get("keep", ()))
+    photo_report.publish(rows, records, folder_out, rename)
+    photo_work.forget(folder_out / photo_report.WORK, {record["key"] for record in records})
+    return photo_report.report_of(rows, folder_out)
 
 
-def _examine(path, size, focus, seen):
-    """A row of the report, and the square (None if the file cannot be read). Adds to `seen` what is kept."""
-    row = dict.fromkeys(COLUMNS) | {"file": path.name, "kept": False, "why": "", "near_duplicate_of": "", "output": ""}
-    try:
-        image = open_photo(path)
-    except ValueError as error:
-        return row | {"why": str(error)}, None
-    focus, row["focus"] = (focus, "hand") if focus else find_focus(image)
-    row["width"], row["height"] = image.size
-    row["crop"] = crop_box(image.size, focus)
-    sample = image.resize((quality.SIDE, quality.SIDE), Image.Resampling.BOX, box=row["crop"])
-    (dark, bright), row["blur"] = quality.brightness(sample), round(quality.sharpness(sample), 1)
-    row["brightness"] = round(bright)
-    row["why"] = quality.complaint(image.size, size, row["blur"], dark, bright)
-    fingerprint = quality.fingerprint(image)
-    twin = next((file for file, other in seen.items() if quality.distance(fingerprint, other) < quality.SAME), "")
-    if twin and not row["why"]:
-        row["why"], row["near_duplicate_of"] = f"nearly the same as {twin}: one of the two is enough.", twin
-    row["kept"] = not row["why"]
-    if row["kept"]:
-        seen[path.name] = fingerprint
-    return row, square_crop(image, size, focus)
+def settings_of(
+    files,
+    size,
+    by_hand=None,
+    *,
+    focus=None,
+    crops=None,
+    keep=(),
+    leave_out=(),
+    fit="crop",
+    background="white",
+    flip=False,
+    pieces=False,
+    format="PNG",
+    quality=95,
+):
+    """The settings of each photo, a list of dicts, for `photo_examine.examine`.
+
+    focus: {file: (x, y)}, the middle of its crop, or crops: {file: (left, top, right, bottom)}, in pixels of the
+    upright photo; both go before by_hand, what the crop editor saved. keep, leave_out: files that stay or go
+    whatever was measured. fit: "crop", or "pad" to show all of the photo on `background` (also behind transparent
+    parts). flip: a mirrored copy of each. pieces: several squares of a photo twice as long as wide, or longer.
+    format: "PNG", "JPEG" or "WEBP", the latter two with a quality of 1 to 100.
+    Raises ValueError for a value or a file that is not there.
+    """
+    focus, crops = focus or {}, crops or {}
+    _check_names([*focus, *crops, *keep, *leave_out], files)
+    format = {"JPG": "JPEG"}.get(format.upper(), format.upper())
+    if format not in SUFFIXES or fit not in ("crop", "pad") or not 1 <= quality <= 100 or size < 8:
+        raise ValueError("Choose PNG, JPEG or WEBP, fit='crop' or 'pad', a quality of 1 to 100, 8 pixels or more.")
+    ImageColor.getrgb(background)
+    same = {"size": size, "fit": fit, "background": background, "flip": flip, "pieces": pieces}
+    same |= {"format": format, "quality": quality}
+    boxes = {name: box for name, box in (by_hand or {}).items() if name not in focus} | crops
+    return [
+        same | {"box": boxes.get(name), "focus": focus.get(name), "keep": name in keep, "leave_out": name in leave_out}
+        for name in files
+    ]
 
 
-def _output_name(path, taken):
-    """The photo's own name as .png; numbered if another photo has it, shortened if a disk would refuse it."""
-    stem, number = path.stem[:60], 1
-    name = f"{stem}.png"
-    while name.lower() in {other.lower() for other in taken}:  # some disks take a.png and A.png for one
-        number += 1
-        name = f"{stem}_{number}.png"
-    taken.add(name)
-    return name
-
-
-def _forget(folder_out, outputs):
-    """Remove squares that an earlier run made, as its report says, and this one did not."""
-    if (folder_out / "report.csv").exists():
-        earlier = pd.read_csv(folder_out / "report.csv", keep_default_na=False)["output"]
-        for name in set(earlier) - outputs - {""}:
-            (folder_out / Path(name).name).unlink(missing_ok=True)
+def _check_names(names, files):
+    """Raise ValueError if a wish is for a photo that is not there."""
+    for name in names:
+        if name not in files:
+            raise ValueError(f"There is no photo {name!r}: write the name of its file with its ending.")
 
 
 def prepared_folder(name):
     """Where the squares and captions of a person are: your own run's, else the finished ones in data/prepared.
 
-    Raises FileNotFoundError if there are neither.
+    Whatever trains on them asks here, so here consent is asked for: data/subjects/NAME/consent.json.
+    Raises FileNotFoundError if there are neither or there is no consent, ValueError if it is incomplete or over.
     """
-    own, finished = runtime.RUNS / "photos" / name, runtime.REPO / "data" / "prepared" / name
+    own, finished = places.RUNS / "photos" / name, places.REPO / "data" / "prepared" / name
     folders = [folder for folder in (own, finished) if (folder / "captions.csv").exists()]
-    folders += [folder for folder in (own,) if any(folder.glob("*.png"))]
+    folders += [folder for folder in (own,) if own.is_dir() and squares_in(own)]
     if not folders:
         raise FileNotFoundError(f"There are no prepared photos of {name}: run 01_prepare_photos first.")
+    check_consent(places.REPO / "data" / "subjects" / name)
     return folders[0]
+
+
+def squares_in(folder):
+    """The picture files in a prepared folder, by name."""
+    paths = sorted(Path(folder).iterdir()) if Path(folder).is_dir() else []
+    return [path for path in paths if path.suffix in SUFFIXES.values() and not path.name.startswith(".")]
 
 
 def load_prepared(folder):
     """The squares in a folder, [(path, RGB image)] by name. Raises FileNotFoundError if there are none."""
-    paths = sorted(Path(folder).glob("*.png"))
+    paths = squares_in(folder)
     if not paths:
         raise FileNotFoundError(f"There are no prepared photos in {folder}: run 01_prepare_photos first.")
     return [(path, open_photo(path)) for path in paths]
-
-
-def split(files, held_out=4, seed=0):
-    """Deal files of one folder into (training, validation), sorted lists of paths, and write split.json beside them.
-
-    held_out: how many are never trained on (Algorithm 1, line 6). The same names and seed give the same split.
-    Raises ValueError if that would leave nothing to train on.
-    """
-    files = sorted(map(Path, files))
-    if not 0 <= held_out < len(files):
-        raise ValueError(f"{held_out} of {len(files)} photos cannot be held out: keep at least one to train on.")
-    validation = sorted(random.Random(seed).sample(files, held_out))
-    training = [file for file in files if file not in validation]
-    names = {"training": [file.name for file in training], "validation": [file.name for file in validation]}
-    write_json(files[0].parent / "split.json", {"seed": seed} | names)
-    return training, validation
