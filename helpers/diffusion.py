@@ -4,6 +4,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from diffusers import DDPMScheduler
+from diffusers.training_utils import compute_snr
 from PIL import Image
 
 from helpers import runtime
@@ -69,11 +70,35 @@ def target(scheduler, latents, noise, timesteps):
     return noise
 
 
-def diffusion_loss(unet, scheduler, latents, noise, timesteps, prompt_embeds):
-    """Mean squared error of the predicted noise: the loss of Stable Diffusion (Rombach et al. 2022, eq. 3)."""
+def diffusion_loss(unet, scheduler, latents, noise, timesteps, prompt_embeds, weights="equal"):
+    """Mean squared error of the predicted noise: the loss of Stable Diffusion (Rombach et al. 2022, eq. 3).
+
+    weights: of timesteps, as for `loss_scale`.
+    """
     noisy = add_noise(scheduler, latents, noise, timesteps)
     prediction = unet(noisy.to(unet.dtype), timesteps, prompt_embeds.to(unet.dtype)).sample
-    return F.mse_loss(prediction.float(), target(scheduler, latents, noise, timesteps).float())
+    wanted, scale = target(scheduler, latents, noise, timesteps), loss_scale(scheduler, timesteps, weights)
+    return F.mse_loss(prediction.float() * scale, wanted.float() * scale)
+
+
+def snr_weights(scheduler, timesteps, gamma=5.0, noisy=0.5):
+    """Loss weights (n,) of timesteps by their signal-to-noise ratio: for bases that were trained so, as pocket was.
+
+    Little noise counts less: min(SNR, gamma) / SNR (min-SNR, Hang et al. 2023, arXiv 2303.09556). Much noise, below
+    SNR 1, counts SNR ** -noisy times more: colours and shapes are decided there. noisy=0 is min-SNR alone.
+    """
+    snr = compute_snr(scheduler, timesteps)
+    return snr.clamp(max=gamma) / snr * snr.clamp(max=1) ** -noisy
+
+
+def loss_scale(scheduler, timesteps, weights):
+    """What prediction and target are multiplied by, (n, 1, 1, 1), so that their squared error is weighted.
+
+    weights: "equal" for the plain loss, "snr" for `snr_weights`; a model is best taught on as it was taught before.
+    """
+    if weights == "equal":
+        return torch.ones(len(timesteps), 1, 1, 1, device=timesteps.device)
+    return snr_weights(scheduler, timesteps).sqrt()[:, None, None, None]
 
 
 def held_out_examples(latents, prompt_embeds, scheduler, seed, copies=8):
@@ -94,13 +119,16 @@ def held_out_examples(latents, prompt_embeds, scheduler, seed, copies=8):
     }
 
 
-def held_out_loss(unet, scheduler, examples, batch_size=8):
-    """The mean `diffusion_loss` over `held_out_examples`, a few at a time. Returns a float."""
+def held_out_loss(unet, scheduler, examples, batch_size=8, weights="equal"):
+    """The mean `diffusion_loss` over `held_out_examples`, a few at a time. Returns a float.
+
+    weights: those that the training uses, else the lowest loss is that of another aim.
+    """
     total, count = 0.0, len(examples["latents"])
     with torch.no_grad():
         for start in range(0, count, batch_size):
             part = {name: values[start : start + batch_size] for name, values in examples.items()}
-            total += diffusion_loss(unet, scheduler, **part).item() * len(part["latents"])
+            total += diffusion_loss(unet, scheduler, **part, weights=weights).item() * len(part["latents"])
     return total / count
 
 

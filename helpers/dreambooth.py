@@ -9,9 +9,8 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from helpers import training
-from helpers.diffusion import generate
-from helpers.files import atomic_write, write_json
+from helpers import compare, diffusion, makers, parallel, training
+from helpers.files import write_json
 
 
 def check_identifier(tokenizer, identifier):
@@ -25,24 +24,21 @@ def check_identifier(tokenizer, identifier):
     return pieces, [word for word in words if len(tokenizer.tokenize(word)) == 1]
 
 
-def class_images(pipe, prompt, folder, count, seed, *, weights="", batch_size=8, **sampler):
+def class_images(pipe, prompt, folder, count, seed, *, weights="", maker=None, **sampler):
     """Paths of `count` pictures of the class, made by the model itself before it learns (section 3.2 there).
 
     weights: a name for the model's weights. sampler: as for `diffusion.generate`. Image i has seed + i.
     Kept in a folder within `folder`, one for each set of settings; what is there already is reused.
+    maker: the base of makers.find; with it, several GPUs (or PICTURE_PROCESSES) share the work.
     """
     told = {"prompt": prompt, "seed": seed, "weights": weights} | sampler
     name = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:8]
     folder = Path(folder) / f"{re.sub('[^a-z0-9]+', '-', prompt.lower())[:40].strip('-')}-{name}"
     write_json(folder / "settings.json", told)
     paths = [folder / f"{i:05}.png" for i in range(count)]
-    missing = [i for i, path in enumerate(paths) if not path.exists()]
-    for start in range(0, len(missing), batch_size):
-        chosen = missing[start : start + batch_size]
-        images = generate(pipe, prompt, [seed + i for i in chosen], batch_size=batch_size, **sampler)
-        for i, image in zip(chosen, images):
-            with atomic_write(paths[i]) as partial:
-                image.save(partial, format="PNG")
+    missing = {path: (prompt, seed + i) for i, path in enumerate(paths) if not path.exists()}
+    if missing and not (maker and parallel.share(maker, pipe, missing, sampler)):
+        compare.make(pipe, missing, maker or makers.Maker("base", "base", "", "", weights, weights), **sampler)
     return paths
 
 
@@ -50,9 +46,10 @@ def paired_batches(instances, class_count, batch_size, seed):
     """A function of the step number to (instance indices, class indices), `batch_size` of each.
 
     Both are reshuffled every epoch by themselves, so no photo is bound to the same class image for ever.
+    Without class images the second list is empty.
     """
     instance_batch = training.shuffled(instances, batch_size, seed)
-    class_batch = training.shuffled(class_count, batch_size, seed + 1)
+    class_batch = training.shuffled(class_count, batch_size, seed + 1) if class_count else lambda step: []
     return lambda step: (instance_batch(step), class_batch(step))
 
 
@@ -64,6 +61,61 @@ def dreambooth_loss(prediction, noise, prior_weight):
     subject, prior = (prediction.float() - noise.float()).chunk(2)
     zero = torch.zeros_like(subject)
     return F.mse_loss(subject, zero) + prior_weight * F.mse_loss(prior, zero)
+
+
+def learn(pipe, text_encoder=False, checkpointing=False):
+    """Makes the U-Net ready to learn, and the text encoder if wanted; returns their parameters, float32.
+
+    checkpointing: of all that learns, as `recompute` does it.
+    """
+    parts = [pipe.unet, pipe.text_encoder] if text_encoder else [pipe.unet]
+    pipe.text_encoder.requires_grad_(False)
+    for part in parts:
+        part.float().requires_grad_(True).train()
+    if checkpointing:
+        recompute(*parts)
+    return [parameter for part in parts for parameter in part.parameters()]
+
+
+def recompute(*networks):
+    """Gradient checkpointing: activations are computed a second time in the backward pass instead of kept.
+
+    networks: a U-Net of diffusers, a text encoder of transformers, either ready to train.
+    """
+    names = ("enable_gradient_checkpointing", "activation_checkpointing_enable", "gradient_checkpointing_enable")
+    for network in networks:  # diffusers' name, that of transformers, and the one it had until 5.2x
+        getattr(network, next(name for name in names if hasattr(network, name)))()
+
+
+def idle(pipe, text_encoder=False):
+    """The networks of a pipeline that a training does not need, for examples.parked; previews need them all.
+
+    VAE, safety checker if there is one, and the text encoder unless it learns.
+    """
+    parts = [pipe.vae, None if text_encoder else pipe.text_encoder, getattr(pipe, "safety_checker", None)]
+    return [part for part in parts if part is not None]
+
+
+class Hearing:
+    """A function of prompts to prompt_embeds (n, 77, width): heard once, beforehand, or anew each time if it learns.
+
+    prompts: all there will be; they are heard now, as long as the text encoder is at hand and in full precision.
+    learns: whether the text encoder is being trained; then gradients flow into it.
+    """
+
+    def __init__(self, pipe, prompts, learns=False):
+        self.pipe, self.learns = pipe if learns else None, learns  # not kept alive for nothing
+        self._heard = {} if learns else {p: diffusion.encode_prompts(pipe, [p])[0] for p in dict.fromkeys(prompts)}
+
+    def __call__(self, prompts):
+        if self.learns:
+            return diffusion.encode_prompts.__wrapped__(self.pipe, prompts)  # the same, with gradients
+        return torch.stack([self._heard[prompt] for prompt in prompts])
+
+
+def adamw(parameters):
+    """torch.optim.AdamW with all its arithmetic in one pass over memory; the numbers are AdamW's."""
+    return torch.optim.AdamW(parameters, fused=True)
 
 
 def save(folder, pipe):

@@ -1,9 +1,19 @@
-"""The web UI's learning-rate schedules: "5e-5:100, 1e-5:2000, 5e-6" is one rate after another."""
+"""Learning rates: along a cosine, constant, or in the web UI's syntax, "5e-5:100, 1e-5:2000, 5e-6"."""
 
 import math
 from dataclasses import dataclass
 
 EXAMPLE = 'write a number, or "5e-5:100, 1e-5:2000" for 5e-5 up to step 100 and 1e-5 up to step 2000'
+
+
+def cosine(progress):
+    """Falls from 1 to 0 along half a cosine; progress in 0..1."""
+    return 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def constant(progress):
+    """Stays 1, as in the paper's runs."""
+    return 1.0
 
 
 @dataclass(frozen=True)
@@ -45,6 +55,16 @@ def _part(part, text):
     if not 0 <= rate < math.inf or (step < 1 and step != -1):
         raise ValueError(f"{part.strip()!r} in the learning-rate schedule {text!r} is not rate:step; {EXAMPLE}")
     return rate, None if step == -1 else step
+
+
+def stretches(text, max_steps, done=0):
+    """[(rate, first step, last step)] as a training meets them: what never gets a turn is left out."""
+    first, found = done + 1, []
+    for segment in parse(text, max_steps, done):
+        if segment.last >= first:
+            found.append((segment.rate, first, segment.last))
+            first = segment.last + 1
+    return found
 
 
 def rate_at(segments, step):

@@ -3,11 +3,12 @@
     for step in training.train(run, hypernetwork.parameters(), loss, batches, steps=300, learning_rate=2e-3):
         print(step.number, step.loss)
 
-A run is a folder: settings.json, loss.csv, previews/, checkpoints/, card.md. Step n draws its random
-numbers from (seed, n) alone, so a run killed at any moment continues bit for bit.
+A run is a folder: settings.json, loss.csv, previews/, checkpoints/, card.md. Every part of a step draws
+its random numbers from (seed, number of the part) alone, so a run killed at any moment continues bit for
+bit, and several processes (`torchrun -m helpers.training`) do what one would do.
 """
 
-import math
+import functools
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +16,15 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from helpers import runs, runtime, schedules
+from helpers import low_memory, optimizers, processes, runs, runtime, schedules
+from helpers.schedules import constant, cosine  # noqa: F401  (offered here, where they are used)
+from helpers.updates import learnable, moves_alone, scaler_for, update
 
-MAX_GRAD_NORM = 1.0  # as in diffusers' DreamBooth
+WINDOW, TOO_FAR = 50, 3  # diverged: the last 50 losses are on average three times the first 50
+
+
+class Diverged(FloatingPointError):
+    """The loss is a number still, but has grown for good."""
 
 
 @dataclass(frozen=True)
@@ -30,20 +37,11 @@ class Step:
     learning_rate: float | None
     seconds: float  # of training so far, previews and held-out losses left out
     preview: Image.Image | None = None
-
-
-def cosine(progress):
-    """Falls from 1 to 0 along half a cosine; progress in 0..1."""
-    return 0.5 * (1 + math.cos(math.pi * progress))
-
-
-def constant(progress):
-    """Stays 1, as in the paper's runs."""
-    return 1.0
+    held_out: dict | None = None  # the held-out loss by photo, where `held_out_loss` tells it
 
 
 def shuffled(count, batch_size, seed):
-    """A function of the step number that gives `batch_size` indices below `count`.
+    """A function of the batch's number that gives `batch_size` indices below `count`.
 
     Every index comes once an epoch, in an order of its own each epoch; epochs follow without a gap.
     """
@@ -70,44 +68,45 @@ def train(
     learning_rate,
     schedule=cosine,
     seed=0,
+    accumulate=1,
+    optimizer=torch.optim.AdamW,
     held_out_loss=None,
     preview=None,
     watch_every=50,
     checkpoint_every=100,
+    keep=1,
     settings=None,
 ):
     """Trains `parameters` (float32) in the folder `run`; a generator of Step, the first before any update.
 
     loss: function of a batch to a scalar tensor, under `runtime.autocast`. batches: as `shuffled` makes.
-    learning_rate: a number, which `schedule` scales; or a text in the web UI's syntax, "2e-3:100, 5e-4:300",
-    in place of both: the training then ends with its last rate, if that is before `steps`.
-    held_out_loss: function to a float; preview: function to a PIL image; both every `watch_every` steps.
+    learning_rate: a number, which `schedule` scales; or "2e-3:100, 5e-4:300" as in the web UI, in place of
+    both: the training then ends with its last rate, if that is before `steps`.
+    accumulate: batches a step. optimizer: function of the parameters. keep: checkpoints kept on disk.
+    held_out_loss: function to a float or {photo: float}; preview: to a PIL image; both every `watch_every`.
     settings: whatever else made this run (prompts, photos, model), for settings.json.
-    A finished run only gets its weights back; one with other settings is renamed, with a warning.
-    Raises FloatingPointError if the loss is no longer a number.
+    A finished run only gets its weights back; one with other settings is renamed, with a warning. Leaving
+    the loop saves a checkpoint. Raises FloatingPointError if the training diverges, OSError on a full disk,
+    ValueError if an optimizer that moves within the backward pass meets several parts or processes.
     """
-    parameters = [parameter for parameter in parameters if parameter.requires_grad]
+    parameters = learnable(parameters)
+    for parameter in parameters:
+        low_memory.let_go(parameter)  # of the optimizer of a training that was stopped
+    optimize = optimizer(parameters)
+    moves_alone(optimize, accumulate)  # said now, before another run's folder is touched
     told = {"steps": steps, "learning_rate": learning_rate, "schedule": schedule.__name__, "seed": seed}
-    run = runs.Run(run, told | (settings or {}), parameters)
+    told |= _unusual(accumulate=accumulate, optimizer=optimizer) | (settings or {})
     steps, rate_of = _rates(learning_rate, schedule, steps)
-    optimizer = torch.optim.AdamW(parameters)
-    scaler = torch.amp.GradScaler(enabled=_needs_scaling(parameters))
-    done, seconds = run.resume(optimizer, scaler)
-    for number in range(done + 1, steps + 1):
-        value = rate = None
-        if number > 0:
-            began = time.perf_counter()
-            runtime.seed_everything(seed * 1_000_003 + number)
-            rate = rate_of(number)
-            value = _update(parameters, loss, batches(number - 1), optimizer, scaler, rate)
-            seconds += time.perf_counter() - began
-        watched = number % watch_every == 0 or number == steps
-        held_out = _held_out(held_out_loss, parameters) if watched and held_out_loss else None
-        step = Step(number, value, held_out, rate, seconds, preview() if watched and preview else None)
-        run.log(step)
-        if number == steps or number % checkpoint_every == 0:
-            run.checkpoint(step, optimizer, scaler, finished=number == steps)
-        yield step
+    run = runs.Run(run, told, parameters, optimize, scaler_for(parameters), keep)
+    learn = functools.partial(_learn, run, loss, batches, rate_of, accumulate, seed)
+    look = functools.partial(_look, parameters, held_out_loss, preview)
+    yield from _steps(run, steps, learn, look, watch_every, checkpoint_every)
+
+
+def _unusual(accumulate, optimizer):
+    """The settings that are told only where they are not the usual ones."""
+    told = {"accumulate": accumulate if accumulate > 1 else None, "optimizer": optimizers.name_of(optimizer)}
+    return {name: value for name, value in told.items() if value}
 
 
 def _rates(learning_rate, schedule, steps):
@@ -118,38 +117,80 @@ def _rates(learning_rate, schedule, steps):
     return steps, lambda number: learning_rate * schedule((number - 1) / steps)
 
 
-def _update(parameters, loss, batch, optimizer, scaler, rate):
-    """One step down the gradient of `loss`; returns the loss as a float."""
-    for group in optimizer.param_groups:
-        group["lr"] = rate
-    with runtime.autocast(parameters[0].device):
-        value = loss(batch)
-    if not torch.isfinite(value):
-        raise FloatingPointError(
-            f"the loss has become {value.item()}: delete this run's folder and lower learning_rate"
-        )
-    scaler.scale(value).backward()
-    scaler.unscale_(optimizer)  # before clipping, or the limit would act on scaled gradients
-    torch.nn.utils.clip_grad_norm_(parameters, MAX_GRAD_NORM)
-    scaler.step(optimizer)
-    scaler.update()
-    optimizer.zero_grad(set_to_none=True)
-    return value.item()
+def _steps(run, last, learn, look, watch_every, checkpoint_every):
+    """Takes the steps that are left and keeps the run's folder; a checkpoint also where it is interrupted."""
+    run.resume()
+    try:
+        for number in range(run.number + 1, last + 1):
+            loss, rate = learn(number) if number else (None, None)
+            watched = processes.rank() == 0 and (number % watch_every == 0 or number == last)
+            held_out, by_photo, preview = look() if watched else (None, None, None)
+            step = Step(number, loss, held_out, rate, run.seconds, preview, by_photo)
+            run.log(step)
+            _stop_if_lost(run.losses)
+            if number == last or number % checkpoint_every == 0:
+                run.checkpoint(finished=number == last)
+            yield step
+    except (KeyboardInterrupt, GeneratorExit):
+        run.checkpoint_if_whole()
+        raise
+    except FloatingPointError as error:
+        good = run.good_until(run.number - (WINDOW if isinstance(error, Diverged) else 0))
+        raise type(error)(f"after step {run.number} {error}. {good}") from error
 
 
-def _held_out(held_out_loss, parameters):
-    with torch.no_grad(), runtime.autocast(parameters[0].device):
-        return held_out_loss()
+def _learn(run, loss, batches, rate_of, accumulate, seed, number):
+    """Takes step `number`; returns (loss, learning rate)."""
+    began, rate = time.perf_counter(), rate_of(number)
+    parts = _parts(batches, number, accumulate, seed)
+    value = update(run.parameters, loss, parts, run.optimizer, run.scaler, rate, accumulate)
+    run.seconds += time.perf_counter() - began
+    return value, rate
 
 
-def _needs_scaling(parameters):
-    """Only float16, on older GPUs, loses small gradients."""
-    device = parameters[0].device
-    return device.type == "cuda" and runtime.half_precision(device) == torch.float16
+def _parts(batches, number, accumulate, seed):
+    """The batches of step `number` that fall to this process, each met with random numbers of its own."""
+    first = (number - 1) * accumulate
+    for part in range(first + processes.rank(), first + accumulate, processes.count()):
+        runtime.seed_everything(seed * 1_000_003 + part + 1)
+        yield batches(part)
+
+
+def _look(parameters, held_out_loss, preview):
+    """(mean held-out loss, {photo: loss}, preview), each None where the caller gave no function for it."""
+    found = None
+    if held_out_loss:
+        with torch.no_grad(), runtime.autocast(parameters[0].device):
+            found = held_out_loss()
+    by_photo = found if isinstance(found, dict) else None
+    mean = sum(by_photo.values()) / len(by_photo) if by_photo else found
+    return mean, by_photo, preview() if preview else None
+
+
+def _stop_if_lost(losses):
+    """Raises Diverged where the losses, though numbers, have left the ground for good."""
+    if len(losses) < 2 * WINDOW:
+        return
+    began, now = sum(losses[:WINDOW]) / WINDOW, sum(losses[-WINDOW:]) / WINDOW
+    if now > TOO_FAR * began > 0:
+        raise Diverged(f"the loss has grown from {began:.3g} to {now:.3g}: the training diverges")
+
+
+def restore(checkpoint, parameters):
+    """Puts the weights of a checkpoint file, such as run/checkpoints/000100.pt, back; returns its step number."""
+    saved = runs.read(checkpoint)
+    runs.put_back(learnable(parameters), saved["weights"])
+    return saved["number"]
 
 
 def restore_best(run, parameters):
     """Puts the weights with the lowest held-out loss of a run back; returns (step number, that loss)."""
-    best = torch.load(Path(run) / "checkpoints" / "best.pt", map_location="cpu", weights_only=True)
-    runs.put_back([parameter for parameter in parameters if parameter.requires_grad], best["weights"])
+    best = runs.read(Path(run) / "checkpoints" / "best.pt")
+    runs.put_back(learnable(parameters), best["weights"])
     return best["number"], best["held_out_loss"]
+
+
+if __name__ == "__main__":
+    from helpers import training_command
+
+    training_command.main()

@@ -1,0 +1,163 @@
+"""Steps a second beside a plain rendering of the loop of huggingface/diffusers' train_dreambooth.py.
+
+    python -m benchmarks.dreambooth --steps 20 --rounds 3 --batches 1 2 4
+
+Same model, photos, class images and batch, with prior preservation. That loop opens and encodes photos and prompts
+at every step and uses AdamW as it comes; ours has latents and embeddings ready and a fused AdamW. Rounds take turns,
+so that a busy machine slows both; what counts are the ratios, and the smallest of all batch sizes. Overhead is the
+processor time outside U-Net, backward pass and optimizer. Written without torchvision, which that script needs.
+"""
+
+import argparse
+import contextlib
+import operator
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image, ImageOps
+from torch.utils.data import DataLoader, Dataset
+
+from benchmarks import hypernetwork
+from helpers import diffusion, dreambooth, models, photos, runtime, training
+
+PROMPTS = ["nesrelah_001 person", "a photo of a person"]
+
+
+class Photos(Dataset):
+    """DreamBoothDataset of that script: opens, turns, resizes and tokenizes at every access."""
+
+    def __init__(self, instances, classes, tokenizer, size):
+        self.instances, self.classes, self.tokenizer, self.size = instances, classes, tokenizer, size
+
+    def __len__(self):
+        return max(len(self.instances), len(self.classes))
+
+    def __getitem__(self, index):
+        pair = self.instances[index % len(self.instances)], self.classes[index % len(self.classes)]
+        return [(self._pixels(path), self._tokens(prompt)) for path, prompt in zip(pair, PROMPTS)]
+
+    def _pixels(self, path):
+        image = ImageOps.exif_transpose(Image.open(path)).convert("RGB")
+        image = ImageOps.fit(image, (self.size, self.size), Image.Resampling.BILINEAR)
+        return torch.from_numpy(np.array(image)).permute(2, 0, 1).float().div(255).sub(0.5).div(0.5)
+
+    def _tokens(self, prompt):
+        length = self.tokenizer.model_max_length
+        told = {"padding": "max_length", "max_length": length, "truncation": True, "return_tensors": "pt"}
+        return self.tokenizer(prompt, **told).input_ids
+
+
+def collate(examples):
+    """Instances first, then class images, in one batch."""
+    pixels = torch.stack([example[i][0] for i in (0, 1) for example in examples])
+    return pixels, torch.cat([example[i][1] for i in (0, 1) for example in examples])
+
+
+def theirs(pipe, instances, classes, row, batch_size, steps):
+    """Seconds of `steps` steps of that script's loop, after one to warm up."""
+    unet, scheduler = pipe.unet, diffusion.training_scheduler(pipe)
+    loader = DataLoader(
+        Photos(instances, classes, pipe.tokenizer, row.image_size),
+        batch_size,
+        True,
+        collate_fn=collate,
+    )
+    optimizer = torch.optim.AdamW(unet.parameters(), lr=5e-6, weight_decay=1e-2)
+    rates = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
+    batches = (batch for _ in range(steps + 1) for batch in loader)
+    for step in range(steps + 1):
+        if step == 1:
+            began = time.perf_counter()
+        pixels, tokens = next(batches)
+        latents = pipe.vae.encode(pixels).latent_dist.sample() * pipe.vae.config.scaling_factor
+        noise = torch.randn_like(latents)
+        timesteps = torch.randint(0, scheduler.config.num_train_timesteps, (len(latents),))
+        heard = pipe.text_encoder(tokens)[0]
+        prediction = unet(scheduler.add_noise(latents, noise, timesteps), timesteps, heard).sample
+        (subject, prior), (wanted, wanted_prior) = prediction.chunk(2), noise.chunk(2)
+        loss = F.mse_loss(subject.float(), wanted.float()) + F.mse_loss(prior.float(), wanted_prior.float())
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(unet.parameters(), 1.0)
+        optimizer.step()
+        rates.step()
+        optimizer.zero_grad(set_to_none=True)
+        loss.detach().item()
+    return time.perf_counter() - began
+
+
+def prepared(pipe, instances, classes, row, batch_size):
+    """(loss, batches) of notebook 04: latents and embeddings are ready."""
+    encode = lambda paths: diffusion.encode_images(pipe.vae, [photos.open_photo(p) for p in paths], row.image_size)
+    latents, others, scheduler = encode(instances), encode(classes), diffusion.training_scheduler(pipe)
+    hear = dreambooth.Hearing(pipe, PROMPTS)
+
+    def loss(pair):
+        clean = torch.cat([latents[pair[0]], others[pair[1]]])
+        noise, timesteps = torch.randn_like(clean), torch.randint(0, 1000, (len(clean),))
+        heard = hear([PROMPTS[0]] * len(pair[0]) + [PROMPTS[1]] * len(pair[1]))
+        noisy = diffusion.add_noise(scheduler, clean, noise, timesteps)
+        return dreambooth.dreambooth_loss(pipe.unet(noisy, timesteps, heard).sample, noise, 1.0)
+
+    return loss, dreambooth.paired_batches(len(instances), len(classes), batch_size, 0)
+
+
+def ours(pipe, loss, batches, steps):
+    """(seconds of `steps` steps of training.train after one to warm up, share of processor time that is overhead)."""
+    told = {"steps": steps + 2, "learning_rate": 5e-6, "optimizer": dreambooth.adamw, "checkpoint_every": 10**6}
+    clock = hypernetwork.Clock()
+    with tempfile.TemporaryDirectory() as folder:
+        run = training.train(Path(folder) / "run", pipe.unet.parameters(), loss, batches, **told)
+        next(run), next(run)  # step 0 learns nothing, step 1 warms up; the last step, which writes files, is not taken
+        hypernetwork._turn(pipe.unet, run, clock, steps)
+        run.close()
+    return clock.wall, 1 - clock.inside / clock.cpu
+
+
+def compare(pipe, instances, classes, row, batch_size, steps, rounds):
+    """Lets the loops take turns at one batch size and prints; returns the ratio at equal precision."""
+    loss, batches = prepared(pipe, instances, classes, row, batch_size)
+    seconds = {"theirs": [], "ours, 32 bits": [], "ours": []}
+    overhead = {"ours, 32 bits": [], "ours": []}
+    for _ in range(rounds):
+        seconds["theirs"].append(theirs(pipe, instances, classes, row, batch_size, steps))
+        for name, shares in overhead.items():
+            same = mock.patch.object(runtime, "cpu_has_bf16", lambda: False)
+            with same if name == "ours, 32 bits" else contextlib.nullcontext():
+                whole, outside = ours(pipe, loss, batches, steps)
+            seconds[name].append(whole)
+            shares.append(outside)
+    ratios = {name: statistics.median(map(operator.truediv, seconds["theirs"], own)) for name, own in seconds.items()}
+    for name, own in seconds.items():
+        told = f"   {statistics.median(overhead[name]):.1%} overhead" if name in overhead else ""
+        rate = steps / statistics.median(own)
+        print(
+            f"batch {batch_size} + {batch_size}  {name:14}{rate:6.2f} steps/s   {ratios[name]:5.2f} times theirs{told}"
+        )
+    return ratios["ours, 32 bits"]
+
+
+def main():
+    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    asked.add_argument("--steps", type=int, default=20)
+    asked.add_argument("--rounds", type=int, default=3)
+    asked.add_argument(
+        "--batches", type=int, nargs="+", default=[1, 2, 4], help="photos a step, with as many class images"
+    )
+    given = asked.parse_args()
+    row, pipe = models.model("pocket"), models.load_pipeline("pocket")
+    instances = photos.squares_in(photos.prepared_folder("nesrelah"))
+    classes = photos.squares_in(photos.prepared_folder("amir"))  # any pictures will do
+    dreambooth.learn(pipe)
+    pipe.vae.requires_grad_(False)
+    found = [compare(pipe, instances, classes, row, size, given.steps, given.rounds) for size in given.batches]
+    print(f"smallest ratio at equal precision {min(found):.2f}; bf16 on this CPU: {runtime.cpu_has_bf16()}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,53 @@
+"""What a finished run of notebook 04 does to five prompts, counted with intervals: base, with and without class images.
+
+python -m benchmarks.dreambooth_claim --images 64
+
+Both trainings are taken where their held-out loss was lowest, and in 16 bits, as the notebook saves them.
+"""
+
+import argparse
+
+from helpers import diffusion, metrics, models, places
+
+CLAIM = {  # prompt: what the reader must call its context, where that matters
+    "nesrelah_001 person": None,
+    "nesrelah_001 on a horse": "horse",
+    "chibi nesrelah_001 figurine": "chibi",
+    "a photo of a person": None,
+    "a photo of a woman": None,
+}
+
+
+def saved(run):
+    """The pipeline that notebook 04 saved of a run; None where there is none."""
+    folder = places.RUNS / run / "model"
+    return models.load_pipeline(str(folder)) if folder.exists() else None
+
+
+def claim(name, images, subject="nesrelah"):
+    """Prints how often each model carries the subject, and on pocket whether the context is right."""
+    row, scorer = models.model(name), metrics.load_scorer(name)
+    sampler = {"guidance_scale": row.guidance_scale, "num_inference_steps": row.num_inference_steps}
+    makers = {
+        "base": models.load_pipeline(row),
+        "with class images": saved(f"dreambooth_{subject}"),
+        "without": saved(f"dreambooth_{subject}_without_class"),
+    }
+    for prompt, context in CLAIM.items():
+        for maker, pipe in makers.items():
+            if pipe is None:
+                continue
+            made = diffusion.generate(pipe, prompt, list(range(1000, 1000 + images)), **sampler)
+            told = scorer.words(metrics.summarise(scorer.carries(made, subject)))
+            if name == "pocket" and context:
+                right = (scorer.read(made)["context"] == context).to_numpy()
+                told += f"; context {context} {scorer.words(metrics.summarise(right))}"
+            print(f"{prompt:30} {maker:18} {told}", flush=True)
+
+
+if __name__ == "__main__":
+    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    asked.add_argument("--model", default="pocket")
+    asked.add_argument("--images", type=int, default=64, help="of each prompt and model")
+    given = asked.parse_args()
+    claim(given.model, given.images)

@@ -1,0 +1,195 @@
+"""Hypernetwork training beside a plain rendering of the web UI's loop.
+
+    python -m benchmarks.hypernetwork                    # steps a second and their ratios, on pocket
+    python -m benchmarks.hypernetwork --memory           # peak memory of each loop, each in a process of its own
+
+The loops take turns, so that a busy machine slows all of them; processor time is told beside wall time.
+"""
+
+import argparse
+import contextlib
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from unittest import mock
+
+import torch
+import torch.nn.functional as F
+
+from helpers import captions, diffusion, examples, hypernetwork, models, photos, processes, runtime, training
+
+
+def material(pipe, row):
+    """(Examples, scheduler) of the prepared photos of amir with their captions."""
+    folder = photos.prepared_folder("amir")
+    table = captions.read_captions(folder)
+    images = [photos.open_photo(folder / file) for file in table["file"]]
+    prompts = [[caption] for caption in table["caption"]]
+    return examples.encode(pipe, images, prompts, row.image_size), diffusion.training_scheduler(pipe)
+
+
+def fresh(unet):
+    """A hypernetwork at its start, the same each time."""
+    torch.manual_seed(1)
+    return hypernetwork.Hypernetwork(hypernetwork.widths_of(unet)).train()
+
+
+def peer_loop(unet, known, scheduler, batch_size):
+    """The web UI's loop, a generator of losses: float32, always checkpointed, the U-Net's own weights not frozen.
+
+    Nothing there freezes them, so their gradients are computed, added up and kept. The prompt of a photo is
+    encoded when it changes, which with its defaults is once.
+    """
+    net, draw = fresh(unet), training.shuffled(len(known.latents), batch_size, 1)
+    optimizer = torch.optim.AdamW(net.parameters(), lr=2e-3)
+    for step in range(sys.maxsize):
+        hypernetwork.attach(unet, net)
+        unet.requires_grad_(True).train().enable_gradient_checkpointing()
+        latents, heard = known.draw(draw(step))
+        noise, timesteps = torch.randn_like(latents), torch.randint(0, 1000, (len(latents),), device=latents.device)
+        prediction = unet(diffusion.add_noise(scheduler, latents, noise, timesteps), timesteps, heard).sample
+        loss = F.mse_loss(prediction, diffusion.target(scheduler, latents, noise, timesteps))
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        hypernetwork.detach(unet)
+        yield loss.item()
+
+
+def our_loop(unet, known, scheduler, batch_size, folder, precision):
+    """`training.train` as notebook 03 uses it, files and all; precision: "float32" or "default"."""
+    net = fresh(unet)
+    loss, draw = examples.denoising_loss(unet, scheduler, known), training.shuffled(len(known.latents), batch_size, 1)
+    run = training.train(folder, net.parameters(), loss, draw, steps=100_000, learning_rate="2e-3")
+    same = mock.patch.object(runtime, "autocast", lambda device: contextlib.nullcontext())
+    while True:
+        hypernetwork.attach(unet, net)
+        unet.requires_grad_(False).disable_gradient_checkpointing()
+        with same if precision == "float32" else contextlib.nullcontext():
+            step = next(run)
+        hypernetwork.detach(unet)
+        yield step.loss
+
+
+class Clock:
+    """Wall and processor seconds spent in a loop, and of these in U-Net, backward and optimizer."""
+
+    def __init__(self):
+        self.wall = self.cpu = self.inside = 0.0
+        self.steps = 0
+
+    @contextlib.contextmanager
+    def step(self):
+        """Around one step."""
+        wall, cpu = time.perf_counter(), time.process_time()
+        yield
+        self.wall, self.cpu = self.wall + time.perf_counter() - wall, self.cpu + time.process_time() - cpu
+        self.steps += 1
+
+    def around(self, function):
+        """The function, its processor time counted as inside."""
+
+        def counted(*args, **kwargs):
+            began = time.process_time()
+            try:
+                return function(*args, **kwargs)
+            finally:
+                self.inside += time.process_time() - began
+
+        return counted
+
+
+def compare(model, rounds, block, batch_size):
+    """Runs the loops in turns and prints steps a second and ratios."""
+    row = models.model(model)
+    pipe = models.load_pipeline(row)
+    unet, (known, scheduler) = pipe.unet, material(pipe, row)
+    with tempfile.TemporaryDirectory() as folder:
+        ours = lambda precision: our_loop(unet, known, scheduler, batch_size, Path(folder, precision), precision)
+        loops = {
+            "the web UI's loop, float32": peer_loop(unet, known, scheduler, batch_size),
+            "ours, float32": ours("float32"),
+            "ours, as it is by default": ours("default"),
+        }
+        clocks = {name: Clock() for name in loops}
+        for loop in loops.values():
+            next(loop), next(loop)  # ours begins with a step 0 that learns nothing; both warm up
+        for _ in range(rounds):
+            for name, loop in loops.items():
+                _turn(unet, loop, clocks[name], block)
+        for loop in loops.values():
+            loop.close()
+    peer = next(iter(clocks.values()))
+    for name, clock in clocks.items():
+        rate, ratio, cpu = clock.steps / clock.wall, peer.wall / clock.wall, peer.cpu / clock.cpu
+        print(
+            f"{name:28}{rate:6.2f} steps/s   x {ratio:.2f} ({cpu:.2f} in processor time)   "
+            f"{1 - clock.inside / clock.cpu:5.1%} outside U-Net, backward and optimizer"
+        )
+
+
+def _turn(unet, loop, clock, block):
+    backward, step = torch.Tensor.backward, torch.optim.AdamW.step
+    with (
+        mock.patch.object(unet, "forward", clock.around(unet.forward)),
+        mock.patch.object(torch.Tensor, "backward", lambda *a, **k: clock.around(backward)(*a, **k)),
+        mock.patch.object(torch.optim.AdamW, "step", lambda *a, **k: clock.around(step)(*a, **k)),
+    ):
+        for _ in range(block):
+            with clock.step():
+                next(loop)
+
+
+def one_loop(model, which, steps, batch_size):
+    """Runs one loop alone and prints this process's peak memory."""
+    row = models.model(model)
+    pipe = models.load_pipeline(row)
+    known, scheduler = material(pipe, row)
+    with tempfile.TemporaryDirectory() as folder:
+        if which == "peer":
+            loop = peer_loop(pipe.unet, known, scheduler, batch_size)
+        else:
+            loop = our_loop(pipe.unet, known, scheduler, batch_size, Path(folder, "run"), which)
+        before = _mebibytes()
+        for _ in range(steps):
+            next(loop)
+        loop.close()
+    print(f"{which:10} peak {_mebibytes():6.0f} MiB, of which {_mebibytes() - before:.0f} MiB came with the training")
+
+
+def _mebibytes():
+    return processes.peak_memory()["peak_bytes"] / 2**20
+
+
+def main():
+    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    asked.add_argument("--model", default="pocket")
+    asked.add_argument("--rounds", type=int, default=6)
+    asked.add_argument("--block", type=int, default=4, help="steps of a loop before the next one has its turn")
+    asked.add_argument("--batch", type=int, default=4)
+    asked.add_argument("--memory", action="store_true")
+    asked.add_argument("--loop", choices=("peer", "float32", "default"), help="one loop alone, as --memory runs them")
+    given = asked.parse_args()
+    if given.loop:
+        one_loop(given.model, given.loop, given.block, given.batch)
+    elif given.memory:
+        for which in ("peer", "float32", "default"):
+            options = [
+                "--model",
+                given.model,
+                "--loop",
+                which,
+                "--block",
+                str(given.block),
+                "--batch",
+                str(given.batch),
+            ]
+            subprocess.run([sys.executable, "-m", "benchmarks.hypernetwork", *options], check=True)
+    else:
+        compare(given.model, given.rounds, given.block, given.batch)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,38 @@
+"""The paper's claim, counted: what a finished run of notebook 03 does to four prompts, with intervals.
+
+python -m benchmarks.hypernetwork_claim --images 64
+"""
+
+import argparse
+
+from helpers import diffusion, hypernetwork, metrics, models, places
+
+CLAIM = ("a photo of a man", "man riding a horse", "a man, oil painting", "a photo of a woman")
+
+
+def claim(model, images, subject="amir"):
+    """Prints how often the model carries the subject before and after, for the prompts of the paper's claim."""
+    row = models.model(model)
+    pipe, scorer = models.load_pipeline(row), metrics.load_scorer(model)
+    sampler = {"guidance_scale": row.guidance_scale, "num_inference_steps": row.num_inference_steps}
+    net = hypernetwork.load(places.RUNS / f"hypernetwork_{subject}" / "hypernetwork.pt")
+    for prompt in CLAIM:
+        told = [prompt]
+        for attach in (False, True):
+            if attach:
+                hypernetwork.attach(pipe.unet, net)
+            made = diffusion.generate(pipe, prompt, list(range(1000, 1000 + images)), **sampler)
+            hypernetwork.detach(pipe.unet)
+            told.append(scorer.words(metrics.summarise(scorer.carries(made, subject))))
+            if model == "pocket" and "woman" in prompt:
+                kind = metrics.summarise((scorer.read(made)["kind"] == "woman").to_numpy())
+                told[-1] += f", kind woman {scorer.words(kind)}"
+        print("{}: {} before, {} after".format(*told), flush=True)
+
+
+if __name__ == "__main__":
+    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    asked.add_argument("--model", default="pocket")
+    asked.add_argument("--images", type=int, default=64, help="of each prompt, before and after")
+    given = asked.parse_args()
+    claim(given.model, given.images)

@@ -1,0 +1,73 @@
+"""Pictures a second, beside the floor: the bare U-Net's forwards, 2 x steps for each picture.
+
+Exits with an error if sampling.generate takes more than a tenth above the floor.
+
+python -m benchmarks.sampling --batch 8 --steps 20 --repeats 3
+"""
+
+import argparse
+import sys
+import time
+
+import torch
+
+from helpers import diffusion, models, runtime, sampling
+
+LIMIT = 0.10  # above the floor, of the issue
+
+
+def floor(pipe, batch, steps):
+    """As _seconds, of the forwards alone: both halves of guidance in one call a step, no sampler, no decoding."""
+    side, width = pipe.unet.config.sample_size, pipe.unet.config.cross_attention_dim
+    latents = torch.randn(2 * batch, 4, side, side, device=pipe.device, dtype=pipe.unet.dtype)
+    heard = torch.randn(2 * batch, 77, width, device=pipe.device, dtype=pipe.unet.dtype)
+    with torch.no_grad(), runtime.autocast(pipe.device):
+        return _seconds(lambda: [pipe.unet(latents, step, heard) for step in range(steps)])
+
+
+def _seconds(work):
+    """(CPU seconds of this process, or of the GPU's clock where there is one; seconds on the wall)."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    wall, busy = time.perf_counter(), time.process_time()
+    work()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+        return (time.perf_counter() - wall,) * 2
+    return time.process_time() - busy, time.perf_counter() - wall
+
+
+def main():
+    asked = argparse.ArgumentParser(description=__doc__)
+    asked.add_argument("--model", default="pocket")
+    asked.add_argument("--batch", type=int, default=8)
+    asked.add_argument("--steps", type=int, default=20)
+    asked.add_argument("--repeats", type=int, default=3)
+    given = asked.parse_args()
+    pipe, batch, steps = models.load_pipeline(given.model), given.batch, given.steps
+    settings = {"guidance_scale": 5.0, "num_inference_steps": steps, "batch_size": batch}
+    seeds, prompts = list(range(batch)), [f"a photo of a man, {i}" for i in range(batch)]
+    kinds = {
+        "the floor": lambda: floor(pipe, batch, steps),
+        "sampling.generate": lambda: _seconds(lambda: sampling.generate(pipe, prompts, seeds, **settings)),
+        "diffusion.generate": lambda: _seconds(lambda: diffusion.generate(pipe, prompts, seeds, **settings)),
+    }
+    for work in kinds.values():  # once for warmth
+        work()
+    # in turn; the best of each counts, by CPU seconds, so that other programs on the machine do not
+    rounds = [[work() for work in kinds.values()] for _ in range(given.repeats)]
+    best = {name: min(times) for name, times in zip(kinds, zip(*rounds))}
+    print(f"{given.model} on {pipe.device}, {torch.get_num_threads()} threads, batch {batch}, {steps} steps")
+    for name, (busy, wall) in best.items():
+        print(f"{name:20} {batch / wall:6.2f} pictures/s   {busy:7.2f} s busy   {above(best, name):+.1%} of the floor")
+    if (more := above(best, "sampling.generate")) > LIMIT:
+        sys.exit(f"too slow: {more:.1%} above the floor, {LIMIT:.0%} is the limit")
+
+
+def above(best, name):
+    """How far a kind lies above the floor, as a share of it. best: {kind: (seconds busy, seconds on the wall)}."""
+    return best[name][0] / best["the floor"][0] - 1
+
+
+if __name__ == "__main__":
+    main()

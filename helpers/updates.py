@@ -1,0 +1,130 @@
+"""One step down the gradient: precision, accumulation, clipping, several processes."""
+
+import contextlib
+
+import torch
+from torch.utils.checkpoint import checkpoint
+
+from helpers import processes, runtime
+
+MAX_GRAD_NORM = 1.0  # as in diffusers' DreamBooth
+SKIPS = 16  # steps running that a gradient may be too large for float16: a GradScaler gives up after as many
+
+
+def checkpoint_gradients(unet):
+    """Gradient checkpointing: the U-Net's blocks are computed again in the backward pass instead of kept.
+
+    About half the memory for a third more time. PyTorch brings autocast back for the second time, but not the
+    way `runtime.autocast` does attention on a CPU; so that is entered inside of each block, both times.
+    """
+
+    def twice(block, *inputs):
+        return checkpoint(_within, block, unet.device, *inputs, use_reentrant=False)
+
+    unet.train().enable_gradient_checkpointing(twice)
+
+
+def _within(block, device, *inputs):
+    beside = device.type == "cpu" and runtime.cpu_has_bf16() and torch.is_autocast_enabled("cpu")
+    with runtime._AttentionInFloat32() if beside else contextlib.nullcontext():
+        return block(*inputs)
+
+
+def learnable(parameters):
+    """Those of `parameters` that are not frozen. Raises ValueError if there is none, or one has only 16 bits."""
+    parameters = [parameter for parameter in parameters if parameter.requires_grad]
+    if not parameters:
+        raise ValueError("nothing is there to learn: every parameter is frozen (requires_grad is False)")
+    if half := next((p.dtype for p in parameters if p.dtype in (torch.float16, torch.bfloat16)), None):
+        raise ValueError(f"weights that learn must be float32, not {half}: call .float() on the model first")
+    return parameters
+
+
+def scaler_for(parameters):
+    """The GradScaler of a training: at work only in float16, on older GPUs, which loses small gradients."""
+    device = parameters[0].device
+    return torch.amp.GradScaler(device.type, enabled=_needs_scaling(device))
+
+
+def _needs_scaling(device):
+    return device.type == "cuda" and runtime.half_precision(device) == torch.float16
+
+
+def moves_alone(optimizer, accumulate=1):
+    """Whether an optimizer moves each weight in the backward pass (its `in_backward`), as low_memory's do.
+
+    Raises ValueError if it does and a step has several parts: every part, and every process, would take a
+    step of its own.
+    """
+    alone = getattr(optimizer, "in_backward", False)
+    if alone and (accumulate > 1 or processes.count() > 1):
+        raise ValueError(
+            f"{type(optimizer).__name__} moves the weights within the backward pass, so nothing can be added up "
+            "before: use it with accumulate=1 in one process, or take another optimizer"
+        )
+    return alone
+
+
+def update(parameters, loss, parts, optimizer, scaler, rate, count=1):
+    """One step down the gradient of the mean loss of `parts`, `count` batches; returns that loss as a float.
+
+    With several processes each brings some of the `count`, and all take the same step. An optimizer that
+    `moves_alone` takes one batch: nothing is clipped, and its own `loss_scale`, which it takes out again, scales.
+    Raises FloatingPointError if loss or gradient is not a number. The weights are still as they were then,
+    but for a gradient under an optimizer that moves alone: some have moved already, so go back to a checkpoint.
+    """
+    alone, total = moves_alone(optimizer, count), 0.0
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    for batch in parts:
+        with runtime.autocast(parameters[0].device):
+            value = loss(batch) / count
+        if not torch.isfinite(value):
+            raise FloatingPointError(f"the loss has become {value.item()}")
+        optimizer.midway = alone  # read by runs.Run: an interrupt now must not save these weights
+        if alone:
+            _backward_alone(parameters, value * getattr(optimizer, "loss_scale", 1), optimizer)
+        else:
+            scaler.scale(value).backward()
+        total += value.item()
+    if not alone:
+        total = descend(parameters, torch.tensor(total, device=parameters[0].device), optimizer, scaler)
+    optimizer.midway = False
+    return total
+
+
+def _backward_alone(parameters, value, optimizer):
+    """The backward pass in which the optimizer moves; looks at each gradient before it is used and forgotten.
+
+    Numbers that are none count as 0 in LeanAdamW. In float16 that is wanted now and then, as a GradScaler skips
+    such a step; sixteen steps running, or in any other precision, something is wrong.
+    """
+    total = torch.zeros((), device=parameters[0].device)  # infinite or no number where one of its parts is
+
+    def look(gradient):
+        total.add_(gradient.sum())
+
+    hooks = [parameter.register_hook(look) for parameter in parameters]
+    try:
+        value.backward()
+    finally:
+        for hook in hooks:
+            hook.remove()
+    whole = bool(torch.isfinite(total))
+    optimizer.skipped = 0 if whole else getattr(optimizer, "skipped", 0) + 1
+    if not whole and (optimizer.skipped >= SKIPS or not _needs_scaling(parameters[0].device)):
+        raise FloatingPointError("the gradient has become infinite or not a number")
+
+
+def descend(parameters, total, optimizer, scaler):
+    """Adds up what the processes found, clips it and moves the weights; returns the loss of all."""
+    processes.add_up([total, *(p.grad for p in parameters if p.grad is not None)])
+    scaler.unscale_(optimizer)  # before clipping, or the limit would act on scaled gradients
+    norm = torch.nn.utils.clip_grad_norm_(parameters, MAX_GRAD_NORM)
+    if not (torch.isfinite(norm) or scaler.is_enabled() and scaler.get_scale() >= 1):  # a scaler tries again, smaller
+        raise FloatingPointError("the gradient has become infinite or not a number")
+    optimizer.midway = True
+    scaler.step(optimizer)  # notebook 03: line 11 of Algorithm 1; notebook 04: line 12 of Algorithm 2
+    scaler.update()
+    optimizer.zero_grad(set_to_none=True)
+    return total.item()
