@@ -1,5 +1,6 @@
-"""The comparison: images of each method made once and kept, and what each training took."""
+"""The comparison: pictures of each method made once, kept with their settings, and listed in images.csv."""
 
+import functools
 import hashlib
 import re
 from pathlib import Path
@@ -7,25 +8,10 @@ from pathlib import Path
 import pandas as pd
 from PIL import Image
 
-from helpers import diffusion, files, runtime
+from helpers import files, makers, parallel, photos, png_info, runtime, sampling
 
-BATCH = 8  # images made, then saved, at a time
-
-
-def finished_run(name, notebook, model):
-    """The folder of a finished training in RUNS.
-
-    Raises FileNotFoundError that says which notebook to run, ValueError if it trained another model.
-    """
-    folder = runtime.RUNS / name
-    if not (folder / "card.md").exists():
-        raise FileNotFoundError(f"There is no finished training in {folder}: run notebooks/{notebook}.ipynb first.")
-    trained = files.read_json(folder / "settings.json")["model"]
-    if trained != model:
-        raise ValueError(
-            f"The training in {folder} is of {trained}, not {model}: run notebooks/{notebook}.ipynb again."
-        )
-    return folder
+BATCH = 8  # pictures made, then saved, at a time
+COLUMNS = ["file", "maker", "method", "subject", "prompt_id", "prompt", "seed"]
 
 
 def fingerprint(weights):
@@ -33,30 +19,80 @@ def fingerprint(weights):
     weights = Path(weights)
     if not weights.exists():
         return weights.as_posix()
-    if weights.is_file():
-        return files.fingerprint([weights])
     parts = ("text_encoder", "unet", "vae")  # what makes the pictures; a captioner beside them does not
-    return files.fingerprint([path for part in parts for path in sorted((weights / part).glob("*.safetensors"))])
+    paths = [path for part in parts for path in sorted((weights / part).glob("*.safetensors"))]
+    return _fingerprint(*[(path, path.stat().st_mtime_ns) for path in ([weights] if weights.is_file() else paths)])
 
 
-def images(folder, pipe, weights, prompts, seeds, *, guidance_scale, num_inference_steps):
-    """One image for each (prompt, seed) pair, the seeds of the first prompt first.
+@functools.lru_cache
+def _fingerprint(*dated):
+    """files.fingerprint, computed once as long as the dates of the files stay."""
+    return files.fingerprint([path for path, _ in dated])
 
-    An image made before is read from `folder`. If the weights or the settings have changed since, all
-    of them are made again: settings.json in the folder says what they were made with.
+
+def folder():
+    """Where the comparison lies."""
+    return runtime.RUNS / "compare"
+
+
+def pictures(maker, base, wishes, seeds, **sampler):
+    """A table with a row for each wish and seed, the seeds of the first wish first: COLUMNS, `image` and `withheld`.
+
+    maker: of makers.find; base: the base pipeline; wishes: {prompt_id: prompt}; sampler: guidance_scale and
+    num_inference_steps. A picture made before is read from runs/compare/images/<maker>; if weights, sampler or
+    safety checker have changed since, that maker's pictures are made again. All are listed in
+    runs/compare/images.csv, but for those that the safety checker withheld: a card is nothing to judge.
+    Several GPUs share the work. Raises FileNotFoundError for a run that is missing.
     """
-    sampler = {"guidance_scale": guidance_scale, "num_inference_steps": num_inference_steps}
-    _forget_others(Path(folder), {"weights": fingerprint(weights)} | sampler)
-    pairs = [(prompt, seed) for prompt in prompts for seed in seeds]
-    paths = [Path(folder) / file_name(prompt, seed) for prompt, seed in pairs]
-    missing = [i for i, path in enumerate(paths) if not path.exists()]
-    for start in range(0, len(missing), BATCH):
-        batch = missing[start : start + BATCH]
-        made = diffusion.generate(pipe, [pairs[i][0] for i in batch], [pairs[i][1] for i in batch], **sampler)
-        for i, image in zip(batch, made):
-            with files.atomic_write(paths[i]) as partial:
-                image.save(partial, format="PNG")
-    return [_read(path) for path in paths]
+    place = folder() / "images" / maker.name
+    table = pd.DataFrame(
+        [(f"images/{maker.name}/{file_name(prompt, seed)}", maker.name, maker.method, maker.subject, key, prompt, seed)
+         for key, prompt in wishes.items() for seed in seeds],
+        columns=COLUMNS,
+    )  # fmt: skip
+    weights = {"weights": fingerprint(maker.weights), "base": fingerprint(maker.base)}
+    _forget_others(place, weights | {"safety_checker": checked(base)} | sampler)
+    paths = [folder() / file for file in table["file"]]
+    missing = {path: (row.prompt, row.seed) for path, row in zip(paths, table.itertuples()) if not path.exists()}
+    if missing and not parallel.share(maker, base, missing, sampler):
+        with makers.at_work(maker, base) as pipe:
+            make(pipe, missing, maker, **sampler)
+    images = [read(path) for path in paths]
+    table = table.assign(image=images, withheld=[withheld(image) for image in images])
+    _list(table)
+    return table
+
+
+def checked(pipe):
+    """Whether a safety checker looks at what a pipeline makes."""
+    return getattr(pipe, "safety_checker", None) is not None
+
+
+def withheld(image):
+    """Whether a picture that was read from disk is only the card of one that the safety checker withheld."""
+    return "Withheld" in png_info.read_text(image.info.get("parameters", ""))[2]
+
+
+def passed(tables):
+    """{name: table} without what the safety checker withheld, for it must not be scored; says how many those are."""
+    if count := sum(int(table["withheld"].sum()) for table in tables.values()):
+        print(f"{count} of {sum(map(len, tables.values()))} pictures were withheld: they are left out of all scores.")
+    return {name: table[~table["withheld"]] for name, table in tables.items()}
+
+
+def make(pipe, wanted, maker, **sampler):
+    """Make and keep pictures; wanted: {path: (prompt, seed)}. Each PNG tells its settings. A kill costs one batch."""
+    paths = list(wanted)
+    network = maker.name if maker.method == "hypernetwork" else None
+    weights = maker.base if network else maker.weights
+    known = {"model_hash": fingerprint(weights)[:10]} if weights and Path(weights).exists() else {}
+    for start in range(0, len(paths), BATCH):
+        batch = paths[start : start + BATCH]
+        prompts, seeds = zip(*(wanted[path] for path in batch))
+        for path, prompt, seed, image in zip(batch, prompts, seeds, sampling.generate(pipe, prompts, seeds, **sampler)):
+            told = {"seed": int(seed), "size": image.size, "model": maker.name, "hypernetwork": network} | known
+            told |= {"withheld": "by the safety checker"} if "withheld" in image.info else {}
+            png_info.save(path, image, png_info.write_text(prompt, "", png_info.settings(pipe, **told, **sampler)))
 
 
 def file_name(prompt, seed):
@@ -65,24 +101,59 @@ def file_name(prompt, seed):
     return f"{words}-{hashlib.sha256(prompt.encode()).hexdigest()[:6]}-seed{seed}.png"
 
 
-def _forget_others(folder, settings):
-    """Remove the images of a folder that were made with other settings."""
-    path = folder / "settings.json"
-    if path.exists() and files.read_json(path) != settings:
-        for image in folder.glob("*-seed*.png"):
-            image.unlink()
+def _forget_others(place, settings):
+    """Remove the pictures of a folder that were made with other settings.
+
+    Where only the safety checker was taken off since, its cards go and what it let pass stays.
+    """
+    path = place / "settings.json"
+    before = files.read_json(path) if path.exists() else settings
+    if before != settings:
+        taken_off = before == settings | {"safety_checker": True}
+        for image in place.glob("*-seed*.png"):
+            if not taken_off or withheld(read(image)):
+                image.unlink()
     files.write_json(path, settings)
 
 
-def _read(path):
+def read(path):
+    """A picture on disk: RGB, with the texts of its PNG in `info`."""
     with Image.open(path) as image:
         return image.convert("RGB")
 
 
-def training_facts(run, result):
-    """What a training took, from its run folder: dict steps, minutes, and MB of `result` (file or folder)."""
-    last = pd.read_csv(Path(run) / "loss.csv").iloc[-1]
-    result = Path(result)
-    paths = [path for path in result.rglob("*") if path.is_file()] if result.is_dir() else [result]
-    size = sum(path.stat().st_size for path in paths) / 1e6
-    return {"steps": int(last["step"]), "minutes": round(last["seconds"] / 60, 1), "MB on disk": round(size, 1)}
+def subject_photos(subject):
+    """The prepared photos of a subject, PIL images: {"all", "training", "held out"}, as split.json parts them."""
+    place = photos.prepared_folder(subject)
+    pairs, path = photos.load_prepared(place), place / "split.json"
+    held = files.read_json(path)["validation"] if path.exists() else []
+    return {
+        "all": [image for _, image in pairs],
+        "training": [image for file, image in pairs if file.name not in held],
+        "held out": [image for file, image in pairs if file.name in held],
+    }
+
+
+def listed():
+    """The table of all pictures of the comparison: COLUMNS; empty where there are none yet."""
+    path = folder() / "images.csv"
+    return pd.read_csv(path, keep_default_na=False) if path.exists() else pd.DataFrame(columns=COLUMNS)
+
+
+def _list(table):
+    """Adds rows to images.csv; rows whose picture is gone or withheld leave it."""
+    rows = pd.concat([listed(), table[COLUMNS]]).drop_duplicates(["file", "prompt_id"], keep="last")
+    cards = set(table.loc[table["withheld"], "file"])
+    rows = rows[[file not in cards and (folder() / file).exists() for file in rows["file"]]]
+    with files.atomic_write(folder() / "images.csv") as partial:
+        rows.sort_values(["maker", "prompt_id", "seed"], kind="stable").to_csv(partial, index=False)
+
+
+def grid_rows(tables, wishes):
+    """Rows of pictures for plots.image_grid: for each table of pictures one row a seed, one column a wish."""
+    rows = []
+    for table in tables:
+        for seed in table["seed"].unique():
+            found = table[table["seed"] == seed].drop_duplicates("prompt_id").set_index("prompt_id")["image"]
+            rows.append([found.get(key) for key in wishes])
+    return rows

@@ -6,10 +6,9 @@ prepared photos. Both scorers answer carries(images, subject), so the same cells
 
 import numpy as np
 import pandas as pd
-import torch
 from scipy import stats
 
-from helpers import files, models, photos, runtime
+from helpers import files, models, photos, runtime, scores, towers
 
 ENOUGH = 3  # of a subject's four telling features: then an image carries the subject
 
@@ -71,7 +70,7 @@ class PhotoScorer:
     limits = None
 
     def __init__(self, processor, clip):
-        self.processor, self.clip = processor, clip
+        self.towers = towers.Towers(processor, clip)
 
     @staticmethod
     def words(summary):
@@ -84,19 +83,11 @@ class PhotoScorer:
 
     def similarity(self, images, references):
         """Mean cosine of each image to all references: float (images,)."""
-        return (self._features(images) @ self._features(references).T).mean(axis=1)
+        return scores.fidelity(self.features(images), self.features(references))
 
-    @torch.no_grad()
-    def _features(self, images, batch_size=16):
+    def features(self, images):
         """CLIP image features of length 1: (images, width)."""
-        found = []
-        for start in range(0, len(images), batch_size):
-            batch = self.processor(images=images[start : start + batch_size], return_tensors="pt")
-            pixels = batch["pixel_values"].to(self.clip.device, self.clip.dtype)
-            features = self.clip.get_image_features(pixel_values=pixels)
-            features = getattr(features, "pooler_output", features)  # an object from transformers 5 on
-            found.append(torch.nn.functional.normalize(features.float(), dim=1).cpu().numpy())
-        return np.concatenate(found)
+        return self.towers.image_features(images)
 
 
 def wilson(count, total, confidence=0.95):

@@ -16,6 +16,13 @@ INK, PAPER, EMPTY = "#1b1b1f", "white", "#f1f1f4"
 COLORS = ("#8a8d98", "#e08214", "#3f6fb5", "#4d9a5b", "#a3569c", "#c0504d")  # told apart by colour-blind eyes too
 
 
+def color_of(name, place):
+    """The same colour for a method in every figure; what is no method gets one by its place in the figure."""
+    methods = ("base", "hypernetwork", "dreambooth")
+    found = [i for i, method in enumerate(methods) if str(name).lower().startswith(method)]
+    return COLORS[found[0]] if found else COLORS[3 + place % (len(COLORS) - 3)]
+
+
 def image_grid(images, row_labels=None, column_labels=None, cell=128):
     """Lay images out in a labelled grid and return it as one RGB image.
 
@@ -77,6 +84,15 @@ def _square(image, cell):
     return ImageOps.pad(image.convert("RGB"), (cell, cell), Image.Resampling.LANCZOS, EMPTY)
 
 
+def card(text, size):
+    """A picture of `size` (width, height) pixels that says why there is no other."""
+    image = Image.new("RGB", size, EMPTY)
+    edge = max(4, size[0] // 16)
+    font = _font(max(9, size[0] // 12))
+    ImageDraw.Draw(image).multiline_text((edge, edge), wrap(text, font, size[0] - 2 * edge), INK, font)
+    return image
+
+
 def _font(size):
     """DejaVu Sans, which comes with matplotlib and has Latin, Greek, Cyrillic and Arabic letters."""
     return ImageFont.truetype(str(Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")), size)
@@ -122,7 +138,7 @@ def loss_curves(table):
     table: path of a run's loss.csv, or such a table: columns step, loss and maybe held_out_loss.
     """
     table = table if isinstance(table, pd.DataFrame) else pd.read_csv(table)
-    figure, axes = _figure(7, 3)
+    chart, axes = figure(7, 3)
     window = max(1, len(table) // 20)
     axes.plot(table["step"], table["loss"], ".", color=COLORS[0], alpha=0.35, markersize=3, label="each step")
     axes.plot(table["step"], table["loss"].rolling(window, min_periods=1).mean(), color=COLORS[1], label="running mean")
@@ -131,7 +147,7 @@ def loss_curves(table):
         axes.plot(held_out["step"], held_out["held_out_loss"], "o-", color=COLORS[2], label="held out")
     axes.set(xlabel="step", ylabel="loss")
     axes.legend(frameon=False)
-    return figure
+    return chart
 
 
 def share_bars(table, xlabel="share of images", limits=(0, 1)):
@@ -141,23 +157,23 @@ def share_bars(table, xlabel="share of images", limits=(0, 1)):
     limits: of the axis; None leaves them to matplotlib.
     """
     prompts, methods = list(table["prompt"].unique()), list(table["method"].unique())
-    figure, axes = _figure(7, 0.7 + 0.28 * len(prompts) * (len(methods) + 0.6))
+    chart, axes = figure(7, 0.7 + 0.28 * len(prompts) * (len(methods) + 0.6))
     step = 0.8 / len(methods)
     for i, method in enumerate(methods):
         rows = table[table["method"] == method]
         y = rows["prompt"].map(prompts.index) + (i - (len(methods) - 1) / 2) * step
         whiskers = [(rows["mean"] - rows["low"]).clip(lower=0), (rows["high"] - rows["mean"]).clip(lower=0)]
-        color = COLORS[i % len(COLORS)]
+        color = color_of(method, i)
         axes.barh(y, rows["mean"], step * 0.9, xerr=whiskers, color=color, ecolor=INK, capsize=2, label=method)
     axes.set(yticks=range(len(prompts)), yticklabels=prompts, xlabel=xlabel, xlim=limits)
     axes.invert_yaxis()
     axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=len(methods))
-    return figure
+    return chart
 
 
-def _figure(width, height):
-    """An empty figure of so many inches, without the frame at the top and right."""
-    figure, axes = pyplot.subplots(figsize=(width, height), layout="constrained")
-    pyplot.close(figure)  # else a notebook would show it a second time, below its cell
+def figure(width, height):
+    """(figure, axes) of so many inches, without the frame at the top and right, shown by nobody yet."""
+    chart, axes = pyplot.subplots(figsize=(width, height), layout="constrained")
+    pyplot.close(chart)  # else a notebook would show it a second time, below its cell
     axes.spines[["top", "right"]].set_visible(False)
-    return figure, axes
+    return chart, axes

@@ -118,13 +118,17 @@ def read(path):
     return read_text(text)
 
 
-def generate_arguments(prompt, negative_prompt, settings):
+def generate_arguments(prompt, negative_prompt, settings, size=None):
     """What was read, as the keyword arguments of diffusion.generate that make the image again.
 
-    Model, sampler and hypernetwork are the caller's to load. Raises ValueError if a setting is missing.
+    Model, sampler and hypernetwork are the caller's to load. size: pixels a side of what that model makes.
+    Raises ValueError if a setting is missing, or the image has another size.
     """
     if missing := [name for name in ("Steps", "CFG scale", "Seed") if name not in settings]:
         raise ValueError(f"the image does not tell its {', '.join(missing)}: it cannot be made again")
+    told = settings.get("Size", f"{size}x{size}")
+    if size and told != f"{size}x{size}":
+        raise ValueError(f"the image has {told} pixels, this model makes {size}x{size}: load a model of its size")
     return {
         "prompts": prompt,
         "seeds": [settings["Seed"]],

@@ -22,7 +22,7 @@ _BREAK = re.compile(r"\s*\bBREAK\b\s*")
 _AND = re.compile(r"\bAND\b")
 _PART = re.compile(r"(.*?)(?:\s*:\s*([+-]?(?:\d+\.?|\d*\.\d+)))?\s*", re.DOTALL)
 _NETWORK = re.compile(r"<(\w+):([^<>]+)>")
-_WHEN = re.compile(r"\s*(?:\d+\.?\d*|\.\d+)\s*")
+_WHEN = re.compile(r"\s*[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?\s*")
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,10 @@ def prompt_at(text, step, steps):
     """The prompt that holds at `step`, 1 to `steps`, with [a:b:when] and [a|b] resolved; other brackets stay.
 
     [a:b:0.5] is a for the first half of the steps, then b; [a:b:12] is a up to step 12. [to:when] adds,
-    [from::when] takes away. [a|b] is a at odd steps and b at even ones; there may be more. They nest.
+    [from::when] takes away. [a|b] is a at odd steps and b at even ones; there may be more. They nest. Numbers are
+    as in the web UI before 1.6, the paper's; since then one with a point is always a share, so [a:b:1.0] is a.
+    Where its grammar gives up, at a | outside brackets or a : among alternatives, the web UI resolves nothing
+    in the prompt; here the rest still is.
     """
     return _resolve(text, 0, len(text), _pairs(text), step, steps)
 
@@ -134,7 +137,8 @@ def parse_attention(text):
 
     (x) weighs 1.1, (x:1.3) 1.3, [x] 1 / 1.1; nested brackets multiply; a backslash makes a bracket plain text.
     A bracket never closed runs to the end; one never opened is text. Neighbours of one weight are joined.
-    BREAK stands as the piece `BREAK`. An empty prompt is [("", 1.0)].
+    BREAK stands as the piece `BREAK`, at weight -1. Brackets multiply that weight too, as in the web UI: in
+    "(a BREAK b:1.2)" it is plain text at -1.2 and begins no new chunk. An empty prompt is [("", 1.0)].
     """
     pieces, opened = [], {"(": [], "[": []}  # pieces: [text, weight]; opened: where in pieces a bracket begins
     for found in _PIECE.finditer(text):
@@ -161,17 +165,10 @@ def parse_attention(text):
 
 def _weigh(pieces, start, factor):
     for piece in pieces[start:]:
-        if tuple(piece) != BREAK:
-            piece[1] *= factor
+        piece[1] *= factor
 
 
 def _joined(pieces):
-    joined = []
-    for text, weight in pieces:
-        if (text, weight) == BREAK:
-            joined.append(BREAK)
-        elif text and joined and joined[-1] != BREAK and joined[-1][1] == weight:
-            joined[-1] = (joined[-1][0] + text, weight)
-        elif text:
-            joined.append((text, weight))
-    return joined or [("", 1.0)]
+    """Runs of one weight as one piece. What is empty stays, as in the web UI: it keeps its neighbours apart."""
+    runs = itertools.groupby(pieces, key=lambda piece: piece[1])
+    return [("".join(text for text, _ in run), weight) for weight, run in runs] or [("", 1.0)]

@@ -6,6 +6,7 @@ Both are written one tensor at a time, so saving a model never holds a second co
 import io
 import json
 import pickle
+import re
 import struct
 import zipfile
 from collections import OrderedDict
@@ -96,23 +97,28 @@ def load_pt(path, mmap=False):
     """
     try:
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap and zipfile.is_zipfile(path))
-    except OSError:
+    except (FileNotFoundError, IsADirectoryError, PermissionError):
         raise
     except Exception as error:  # bytes that are no .pt lead torch into any error at all
-        raise ValueError(f"{path} is not a readable .pt of plain tensors: take it again from its source") from error
+        called = re.search(r"GLOBAL (\S+)", str(error))
+        code = f" (it wants to call {called[1]}, which was not done)" if called else ""
+        raise ValueError(
+            f"{path} is not a readable .pt of plain tensors{code}: take it again from a source you trust"
+        ) from error
 
 
-def save_safetensors(path, tensors, dtype=None):
+def save_safetensors(path, tensors, dtype=None, metadata=None):
     """Writes a dict of tensors as safetensors (eight bytes of length, a JSON header, the bytes).
 
-    dtype: as for `save_pt`. The safetensors library would want every converted tensor at once.
+    dtype: as for `save_pt`. metadata: a dict of strings that goes into the header.
+    The safetensors library would want every converted tensor at once.
     """
     stored = {name: torch.empty_like(tensor, device="meta") for name, tensor in tensors.items()}
     stored = {
         name: tensor.to(dtype) if dtype and tensor.is_floating_point() else tensor for name, tensor in stored.items()
     }
     names = sorted(stored, key=lambda name: (-stored[name].itemsize, name))  # wide ones first: all lie aligned
-    header, end = {"__metadata__": {"format": "pt"}}, 0
+    header, end = {"__metadata__": {"format": "pt"} | (metadata or {})}, 0
     for name in names:
         begin, end = end, end + stored[name].nbytes
         kind, shape = SAFETENSORS[stored[name].dtype], list(stored[name].shape)
