@@ -29,19 +29,39 @@ def interface(path=INTERFACE):
     return languages
 
 
-def embed(path, side=512):
-    """A picture file as a data URI: its pixels alone, at most `side` wide and high, no metadata and no name."""
+def picture_alts(words, count):
+    """The text alternatives of the one picture of a screen or of the two of a pair, in the words of a language."""
+    return [words["picture_alt"]] if count == 1 else [words["left_alt"], words["right_alt"]]
+
+
+def bare(path, side=512, kind="JPEG"):
+    """The bytes of a picture of which nothing is left but the pixels, at most `side` wide and high."""
     with Image.open(path) as image:
         image = image.convert("RGB")
     image.thumbnail((side, side))
     data = io.BytesIO()
-    Image.frombytes("RGB", image.size, image.tobytes()).save(data, "WEBP", quality=90)
-    return "data:image/webp;base64," + base64.b64encode(data.getvalue()).decode()
+    Image.frombytes("RGB", image.size, image.tobytes()).save(data, kind, quality=90)
+    return data.getvalue()
 
 
-def study_id(plan):
-    """Eight digits that tell one plan from another, so that answers of two studies are never mixed."""
-    return hashlib.sha256(plan.to_csv(index=False).encode()).hexdigest()[:8]
+def embed(path, side=512, kind="WEBP"):
+    """A picture file as a data URI, without metadata and name; kind WEBP or JPEG."""
+    return f"data:image/{kind.lower()};base64," + base64.b64encode(bare(path, side, kind)).decode()
+
+
+def study_id(plan, key):
+    """Eight digits that tell one study from another, so that answers to two are never mixed.
+
+    They change with the plan, and with the words and the pixels behind any code. A key without a column file or prompt
+    has none of these to change with. key: as for write.
+    """
+    found = hashlib.sha256(plan.to_csv(index=False).encode())
+    for row in key.sort_values("item").to_dict("records"):
+        found.update(f"{row['item']}\n{row.get('prompt', '')}\n".encode())
+        if "file" in row:
+            with Image.open(row["file"]) as image:
+                found.update(f"{image.size}".encode() + image.convert("RGB").tobytes())
+    return found.hexdigest()[:8]
 
 
 def write(path, key, plan, references):
@@ -61,7 +81,7 @@ def write(path, key, plan, references):
         for row, subject in zip(key.itertuples(), subjects)
     }
     study = {
-        "id": study_id(plan),
+        "id": study_id(plan, key),
         "interface": interface(),
         "references": [photo for _, photo in people],
         "pictures": pictures,

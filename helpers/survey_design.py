@@ -1,12 +1,11 @@
 """The plan of a blind study: which rater sees which picture when, fixed by a seed before any answer."""
 
-import hashlib
 import itertools
 
 import numpy as np
 import pandas as pd
 
-from helpers import files
+from helpers import files, questionnaire
 
 SCALE = ("1", "2", "3", "4", "5", "undecided")
 QUESTIONS = {  # what may be answered; a comment is free text
@@ -17,26 +16,40 @@ QUESTIONS = {  # what may be answered; a comment is free text
     "attention": ("1", "2", "3", "4", "5"),
     "comment": None,
 }
+CLOSED = {name: values for name, values in QUESTIONS.items() if values}
 RATED = ("satisfied", "likeness", "match")  # asked of every picture
 ATTENTION = "4"  # the answer that the attention screen asks for
-RULES = {"attention": True, "median_seconds": 2.0, "answered_share": 0.5}  # see exclusions() in survey_statistics
+RULES = {"attention": True, "median_seconds": 2.0, "answered_share": 0.5}  # see survey_exclusions
+ORDER = ("base", "hypernetwork", "DreamBooth")  # in which methods are shown in tables and figures, others after them
 LETTERS, DIGITS = "bcdfghjkmnpqrstvwxz", "23456789"  # no vowels: a code is never a word
 
 
-def pictures(folder, prompts, methods, seed=1):
+def pictures(index, prompts, methods, seed=1):
     """The pictures of notebook 05 to be judged: one row a prompt and method, all from the same seed.
 
-    folder: runs/compare/images; prompts: DataFrame prompt_id, prompt; methods: names of its folders.
-    Returns DataFrame prompt_id, prompt, method, file. Raises FileNotFoundError naming the first that is missing.
+    index: runs/compare/images.csv; prompts: DataFrame prompt_id, prompt, subject and maybe more; methods: as in the index.
+    Where a method was trained on several people, the picture comes from the training on the prompt's own subject. The
+    base model, trained on nobody, drew each prompt in the words of each subject: only the words that raters read count.
+    Returns the columns of `prompts` with method and file. Raises FileNotFoundError naming the first that is missing.
     """
-    rows = []
-    for (prompt_id, prompt), method in itertools.product(prompts[["prompt_id", "prompt"]].values, methods):
-        ending = f"-{hashlib.sha256(prompt.encode()).hexdigest()[:6]}-seed{seed}.png"  # as compare.file_name ends
-        found = sorted((folder / method).glob("*" + ending))
-        if not found:
-            raise FileNotFoundError(f"{folder / method} has no picture of {prompt_id}: run notebooks/05_compare.ipynb.")
-        rows.append({"prompt_id": prompt_id, "prompt": prompt, "method": method, "file": found[0]})
+    made, rows = pd.read_csv(index, keep_default_na=False), []
+    for row, method in itertools.product(prompts.to_dict("records"), methods):
+        same = (made["prompt_id"] == row["prompt_id"]) & (made["method"] == method) & (made["seed"] == seed)
+        worded = made["prompt"] == row["prompt"]
+        found = made[same & ((made["subject"] != "") | worded)]
+        found = found.assign(strange=found["subject"] != row["subject"], other=~worded[found.index])
+        paths = [index.parent / file for file in found.sort_values(["strange", "other"], kind="stable")["file"]]
+        if not paths or not paths[0].exists():
+            what = f"{row['prompt_id']} by {method} with seed {seed} from the words {row['prompt'][:60]!r}"
+            mend = "run notebooks/05_compare.ipynb, or take another seed if the safety checker withheld it"
+            raise FileNotFoundError(f"{index.parent} has no picture of {what}: {mend}.")
+        rows.append(row | {"method": method, "file": paths[0]})
     return pd.DataFrame(rows)
+
+
+def in_order(methods):
+    """Names of methods as tables show them: ORDER, then all others by name."""
+    return sorted(methods, key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name))
 
 
 def make_key(table, seed):
@@ -118,8 +131,33 @@ def _pair(code, methods, prompt, number, rng):
 
 
 def write_plan(folder, key, plan, seed, rules=RULES):
-    """Keep the plan before the first answer: plan.csv, rules.json, and key.csv, which no rater may see."""
+    """Keep the plan before the first answer: plan.csv, rules.json, and key.csv, which no rater may see.
+
+    Raises ValueError if the folder has answers (answers/ or rater-*.csv) to another plan or under other rules.
+    """
+    study = questionnaire.study_id(plan, key)
+    fixed = {"study": study, "seed": seed, "raters": int(plan["rater"].max()), "exclude": rules}
+    answered = sorted([*folder.glob("answers/*"), *folder.glob("rater-*.csv")])
+    if answered and (folder / "rules.json").exists() and files.read_json(folder / "rules.json") != fixed:
+        raise ValueError(
+            f"{answered[0]} was answered under the plan and the rules in {folder}, which therefore stay as they are: "
+            "put the plan and RULES back as they were, or move the answers away and begin a new study."
+        )
     for name, table in (("plan.csv", plan), ("key.csv", key.drop(columns="file", errors="ignore"))):
         with files.atomic_write(folder / name) as partial:
             table.to_csv(partial, index=False)
-    files.write_json(folder / "rules.json", {"seed": seed, "raters": int(plan["rater"].max()), "exclude": rules})
+    files.write_json(folder / "rules.json", fixed)
+
+
+def read_rules(folder):
+    """The rules for leaving raters out that write_plan kept before the first answer; they alone may be applied.
+
+    Raises FileNotFoundError if there is no rules.json, ValueError if it has not exactly the rules of RULES.
+    """
+    path = folder / "rules.json"
+    if not path.exists():
+        raise FileNotFoundError(f"{path} is missing: make the plan first, in notebook 06, and fix the rules with it.")
+    rules = files.read_json(path).get("exclude")
+    if not isinstance(rules, dict) or set(rules) != set(RULES):
+        raise ValueError(f"{path} must have under 'exclude' the rules {', '.join(RULES)}: take it from your backup.")
+    return rules

@@ -5,9 +5,10 @@ adds (line, problem) to `odd` for what it cannot read. A column of a platform na
 k7f2/satisfied, or k7f2_satisfied where a slash is not allowed; a pair is left+right/pair or left_right_pair.
 """
 
+import collections
 import csv
+import hashlib
 import io
-import json
 import re
 
 import pandas as pd
@@ -15,6 +16,11 @@ import pandas as pd
 ROW = ["person", "item", "question", "value", "position", "duration_s", "line"]
 CODE = r"[b-z][2-9][b-z][2-9]"
 TAG = re.compile(rf"(?<![a-z0-9])({CODE})(?:[+_]({CODE}))?[/_](satisfied|likeness|match|pair|comment)(?![a-z])")
+QUALTRICS = {  # columns that Qualtrics adds by itself
+    *("StartDate", "EndDate", "Status", "IPAddress", "Progress", "Duration (in seconds)", "Finished", "RecordedDate"),
+    *("ResponseId", "RecipientLastName", "RecipientFirstName", "RecipientEmail", "ExternalReference"),
+    *("LocationLatitude", "LocationLongitude", "DistributionChannel", "UserLanguage", "PROLIFIC_PID"),
+}
 ATTENTION = re.compile(r"attention[/_]attention")
 
 
@@ -39,12 +45,23 @@ def decode(path, odd):
 
 
 def cells(path, odd):
-    """The header of a CSV file and its rows as [(line, cells)]; rows that are cut or too long go to `odd`."""
+    """The header of a CSV file and its rows as [(line, cells)]; rows that are cut or too long go to `odd`.
+
+    A last line without an end may be cut. Of our own files it is left out, of others its last cell, but for Google's,
+    whose downloads never end their last line.
+    """
     text = decode(path, odd)
     first = text.partition("\n")[0]
     separator = max(",;\t", key=first.count)
     if separator != ",":
         odd.append((1, f"the cells are separated by {separator!r} instead of a comma; they were read as such"))
+    whole = text.endswith("\n")
+    if "respondent" in first and not whole:
+        text, _, rest = text.rpartition("\n")
+        odd.append(
+            (text.count("\n") + 2, f"the last line has no end, so it is left out: {rest[:60]!r}; is the file cut?")
+        )
+        text, whole = text + "\n", True
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     header, rows, line = [], [], 1
     try:
@@ -58,7 +75,21 @@ def cells(path, odd):
             line = reader.line_num + 1
     except csv.Error as error:
         odd.append((line, f"from here the file cannot be read as CSV ({error}): is it cut?"))
-    return [name.strip() for name in header], rows
+    header = [name.strip() for name in header]
+    if not whole and rows:
+        _doubt(header, rows, odd)
+    return header, rows
+
+
+def _doubt(header, rows, odd):
+    """Tells that the last line has no end, and empties its last cell except where that is no sign of a cut."""
+    line, row = rows[-1]
+    told = f"the last line has no end, so its last cell {row[-1][:60]!r}"
+    if any(map(tag, header)) and not {"ResponseId", "AssignmentId"} & set(header):
+        odd.append((line, f"{told} may be cut, though Google's downloads are like that: it was read, have a look"))
+    else:
+        odd.append((line, f"{told} is left out; is the file cut?"))
+        row[-1] = ""
 
 
 def own(header, rows, odd):
@@ -66,14 +97,32 @@ def own(header, rows, odd):
     frame = pd.DataFrame([row for _, row in rows], columns=header, dtype=str)
     frame["line"] = [line for line, _ in rows]
     frame = frame.rename(columns={"respondent": "person"})
+    tell_unread(header, {"respondent", "study", "source", "prompt_id", "method", *ROW}, odd, "it is none of ours")
     comments = frame["question"] == "comment"
     frame.loc[comments, "value"] = frame.loc[comments, "value"].str.replace(r"^'('*[=+\-@\t\r])", r"\1", regex=True)
     return frame[[*ROW, *(name for name in ("study", "source") if name in frame)]]
 
 
 def google_forms(header, rows, odd):
-    """Google Forms, or the Sheet linked to it: one row a person; only tagged columns are read, no name or e-mail."""
-    return _wide(header, rows, None, None)
+    """Google Forms, or the Sheet linked to it: one row a person; only tagged columns are read, no name or e-mail.
+
+    Nothing in the file names a person, so a person is known by the time and all answers: the same row in two
+    downloads is one person. The time stands in the first column, whatever that is called in the form's language. If
+    somebody deleted it, every row of a file is another person.
+    """
+    timed = not tag(header[0])
+    if not timed:
+        odd.append((1, "there is no column with the time: equal rows count as different people"))
+    elif header[0] != "Timestamp":
+        odd.append((1, f"the first column, {header[0]!r}, was taken for the time of the answers"))
+    tell_unread(header[int(timed) :], {"Timestamp", "Username", "Email Address"}, odd)
+    asked = [column for column, name in enumerate(header) if tag(name) or (timed and column == 0)]
+    marks, seen = {}, collections.Counter()
+    for line, row in rows:
+        mark = repr([row[i] for i in asked])
+        marks[line] = hashlib.sha256(f"{mark}{'' if timed else seen[mark]}".encode()).hexdigest()
+        seen[mark] += 1
+    return _wide(header, rows, lambda line, row: marks[line])
 
 
 def qualtrics(header, rows, odd):
@@ -83,108 +132,28 @@ def qualtrics(header, rows, odd):
         odd.append((3, "the third row is not Qualtrics' ImportId row: export again with all three header rows"))
         return pd.DataFrame(columns=ROW)
     named = [name if tag(name) else text for name, text in zip(header, texts)]
-    person = "PROLIFIC_PID" if "PROLIFIC_PID" in header else "ResponseId"
-    return _wide(named, rows[2:], header.index(person), None)
+    tell_unread([name for name, found in zip(header, map(tag, named)) if not found], QUALTRICS, odd)
+    person = header.index("PROLIFIC_PID" if "PROLIFIC_PID" in header else "ResponseId")
+    return _wide(named, rows[2:], lambda line, row: row[person])
 
 
-def _wide(header, rows, person, suffix):
-    """Rows with one column a question; `person` is the column of an id, else every row is a person."""
+def tell_unread(header, known, odd, why="no picture's code stands in the title"):
+    """Notes the columns that name no picture; among them may be one whose title was changed."""
+    unread = [name or "(no title)" for name in header if not tag(name) and name not in known]
+    if unread:
+        odd.append((1, f"not read, for {why}: {', '.join(unread)[:200]}"))
+
+
+def _wide(header, rows, person):
+    """Rows with one column a question; the questions on one picture are one screen. person: of (line, row)."""
     tags = {column: tag(name) for column, name in enumerate(header) if tag(name)}
-    found = []
+    found, screens, last = [], {}, None
+    for column, (item, _) in tags.items():
+        screens[column] = len(set(screens.values())) + (item != last)
+        last = item
     for line, row in rows:
-        who = row[person] if person is not None else f"line {line}"
-        for position, (column, (item, question)) in enumerate(tags.items(), 1):
+        for column, (item, question) in tags.items():
             if row[column].strip():
-                found.append((who, item, question, row[column].strip(), str(position), "", line))
+                place = str(screens[column])
+                found.append((person(line, row), item, question, row[column].strip(), place, "", line))
     return pd.DataFrame(found, columns=ROW)
-
-
-def mechanical_turk(header, rows, odd):
-    """A Mechanical Turk batch result: Answer.x = value, Answer.x.label = text, or Answer.x.option = true.
-
-    x is a tag, or a question alone where Input.item has the code. Rejected assignments are left out and reported.
-    """
-    found, seen = [], {}
-    for line, row in rows:
-        record = dict(zip(header, row))
-        if record.get("AssignmentStatus") == "Rejected":
-            odd.append((line, "the assignment was rejected: its answers are left out"))
-            continue
-        worker = record["WorkerId"]
-        seen[worker] = position = seen.get(worker, 0) + 1
-        seconds = record.get("WorkTimeInSeconds", "")
-        for (item, question), values in _turk_answers(record).items():
-            if len(values) == 1:
-                found.append((worker, item, question, values[0], str(position), seconds, line))
-            else:
-                odd.append((line, f"{item}/{question} has {len(values)} answers: {', '.join(values)}"))
-    return pd.DataFrame(found, columns=ROW)
-
-
-def _turk_answers(record):
-    """{(item, question): chosen values} of one assignment, whichever of the three shapes it has."""
-    found = {}
-    for name, value in record.items():
-        if not name.startswith("Answer.") or not value.strip():
-            continue
-        asked, _, option = name.removeprefix("Answer.").partition(".")
-        place = tag(asked) or (tag(f"{record.get('Input.item', '')}/{asked}"))
-        if not place or (option not in ("", "label") and value.strip().lower() != "true"):
-            continue
-        found.setdefault(place, []).append(value.strip() if option in ("", "label") else option)
-    return found
-
-
-def label_studio(path, odd):
-    """Label Studio's JSON export: tasks whose data has item; `line` counts the tasks. Cancelled work is left out."""
-    try:
-        tasks = json.loads(decode(path, odd))
-    except ValueError as error:
-        raise ValueError(f"{path.name} is not whole JSON ({error}): export it again.") from error
-    if not isinstance(tasks, list) or not all(isinstance(task, dict) for task in tasks):
-        raise ValueError(f"{path.name} is not a list of Label Studio tasks: export it as 'JSON', not 'JSON-MIN'.")
-    found, seen = [], {}
-    for line, task in enumerate(tasks, 1):
-        item = str(task.get("data", {}).get("item", ""))
-        for work in task.get("annotations", []):
-            if work.get("was_cancelled"):
-                odd.append((line, "an annotation was cancelled: it is left out"))
-                continue
-            who = _worker(work.get("completed_by"))
-            seen[who] = position = seen.get(who, 0) + 1
-            seconds = str(work.get("lead_time", ""))
-            for result in work.get("result", []):
-                value = _label_value(result)
-                if value is None:
-                    odd.append((line, f"a result of type {result.get('type')!r} was not understood"))
-                else:
-                    found.append((who, item, result.get("from_name"), value, str(position), seconds, line))
-    return pd.DataFrame(found, columns=ROW)
-
-
-def _worker(completed_by):
-    """Label Studio gives a number, or a whole profile with name and e-mail, of which only the number is read."""
-    return f"annotator {completed_by['id'] if isinstance(completed_by, dict) else completed_by}"
-
-
-def _label_value(result):
-    value = result.get("value", {})
-    for name in ("choices", "text"):
-        if isinstance(value.get(name), list) and len(value[name]) == 1:
-            return str(value[name][0])
-    found = value.get("rating", value.get("selected"))
-    return None if found is None else str(found)
-
-
-def reader(path, header):
-    """The reader for a CSV header. Raises ValueError that lists the columns of a file of no known kind."""
-    names = set(header)
-    if {"respondent", "item", "question", "value", "position", "duration_s"} <= names:
-        return own, "questionnaire"
-    if {"ResponseId", "StartDate"} <= names:
-        return qualtrics, "Qualtrics"
-    if {"AssignmentId", "WorkerId"} <= names:
-        return mechanical_turk, "Mechanical Turk"
-    if any(tag(name) for name in header):
-        return google_forms, "Google Forms"
-    raise ValueError(f"{path.name} is of no known kind; its columns are: {', '.join(header)[:200] or 'none'}.")

@@ -10,9 +10,10 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from helpers import files, questionnaire, survey_design, survey_formats
+from helpers import files, questionnaire, survey_design, survey_formats, survey_platforms
 
 LONG = ["respondent", "item", "prompt_id", "method", "question", "value", "position", "duration_s", "source"]
+ELSEWHERE = ("Mechanical Turk", "Label Studio")  # they deal out single pictures; the order may not be known
 OURS = re.compile(r"r[0-9a-f]{10}")  # the random id that the questionnaire gives
 FORMULA = re.compile(r"'*[=+\-@\t\r]")
 DEMOGRAPHICS = ["Age", "Sex", "Country of residence", "Nationality", "Language", "Student status", "Employment status"]
@@ -34,26 +35,46 @@ def read_answers(paths, key, *, study=None, demographics=None):
     about a person is read. A row that cannot be used is left out and listed in `odd` with file and line.
     Raises ValueError for a file of no known kind or that is not text, FileNotFoundError if there is none.
     """
-    tables, odd = [], []
+    tables, odd, known = [], [], {}
     for path in map(Path, paths):
-        notes = []
+        notes, content = [], path.read_bytes()
+        if content in known:
+            odd.append((path.name, 1, f"the same file as {known[content]}: left out"))
+            continue
+        known[content] = path.name
         rows, source = _read(path, notes)
-        tables.append(_checked(rows, key, study, notes).assign(file=path.name, source=rows.get("source", source)))
+        rows = rows.assign(source=rows.get("source", source), file=path.name)
+        tables.append(_checked(rows, key, study, notes))
         odd += [(path.name, line, problem) for line, problem in notes]
     table = pd.concat(tables, ignore_index=True)
     table, again = _without_doubles(table)
-    odd = pd.DataFrame(odd + again, columns=["file", "line", "problem"]).sort_values(["file", "line"], kind="stable")
-    table, people = _nameless(table, demographics)
+    table, people, unread = _nameless(table, demographics)
+    odd = pd.DataFrame(odd + again + unread, columns=["file", "line", "problem"])
+    odd = odd.sort_values(["file", "line"], kind="stable")
     return Answers(table[LONG], odd.reset_index(drop=True), people)
 
 
 def _read(path, notes):
     """The plain rows of a file and the kind of file it is."""
     if path.suffix.lower() == ".json":
-        return survey_formats.label_studio(path, notes), "Label Studio"
+        return survey_platforms.label_studio(path, notes), "Label Studio"
     header, rows = survey_formats.cells(path, notes)
-    read, source = survey_formats.reader(path, header)
+    read, source = _reader(path, header)
     return read(header, rows, notes), source
+
+
+def _reader(path, header):
+    """The reader for a CSV header and the name of its kind. Raises ValueError that lists the columns of a file of no known kind."""
+    names = set(header)
+    if {"respondent", "item", "question", "value", "position", "duration_s"} <= names:
+        return survey_formats.own, "questionnaire"
+    if {"ResponseId", "StartDate"} <= names:
+        return survey_formats.qualtrics, "Qualtrics"
+    if {"AssignmentId", "WorkerId"} <= names:
+        return survey_platforms.mechanical_turk, "Mechanical Turk"
+    if any(survey_formats.tag(name) for name in header):
+        return survey_formats.google_forms, "Google Forms"
+    raise ValueError(f"{path.name} is of no known kind; its columns are: {', '.join(header)[:200] or 'none'}.")
 
 
 def _checked(rows, key, study, notes):
@@ -61,6 +82,7 @@ def _checked(rows, key, study, notes):
     rows = rows.astype(dict.fromkeys(["person", "item", "question", "duration_s"], str))  # an empty table has no type
     rows = rows.assign(value=[meaning(*cell) for cell in zip(rows["question"], rows["value"])])
     position = pd.to_numeric(rows["position"], errors="coerce")
+    unordered = (rows["position"] == "") & rows["source"].isin(ELSEWHERE)
     seconds = rows["duration_s"].str.replace(",", ".")  # as a spreadsheet in much of the world writes it
     duration = pd.to_numeric(seconds.mask(seconds == ""), errors="coerce")
     prompts, methods = unblind(key, rows["item"].unique())
@@ -69,9 +91,11 @@ def _checked(rows, key, study, notes):
         "there is no such question": ~rows["question"].isin(survey_design.QUESTIONS),
         "there is no such picture in the key": ~rows["item"].isin(prompts),
         "there is no such answer to this question": rows["value"].isna(),
-        "the position is not a whole number from 1": ~(position >= 1) | (position % 1 != 0),
+        "the position is not a whole number from 1": (~(position >= 1) | (position % 1 != 0)) & ~unordered,
         "the duration is not a number of seconds": (duration.isna() & (seconds != "")) | (duration < 0),
     }
+    if study and "study" not in rows and (rows["source"] == "questionnaire").any():
+        notes.append((1, "no column says to which plan the answers belong: they were read as answers to this one"))
     bad = pd.Series(False, rows.index)
     for problem, wrong in problems.items():
         wrong = wrong & ~bad
@@ -82,7 +106,9 @@ def _checked(rows, key, study, notes):
     formulas = formulas[formulas["value"].astype(str).str.match(FORMULA)]
     notes += [(line, "the comment begins like a formula: kept as plain text") for line in formulas["line"]]
     columns = {"prompt_id": rows["item"].map(prompts), "method": rows["item"].map(methods)}
-    return rows.assign(position=position, duration_s=duration, **columns)[~bad].astype({"position": int})
+    return rows.assign(position=position, duration_s=duration, **columns)[~bad].astype(
+        {"position": float if unordered.any() else int}
+    )
 
 
 def meaning(question, text):
@@ -120,27 +146,27 @@ def unblind(key, items):
 
 def _without_doubles(table):
     """The table without answers that were handed in before, and a note for each file and person that has such."""
-    person = table["person"].where(table["person"].str.fullmatch(OURS), table["file"] + table["person"])
-    same = table.assign(person=person).duplicated(["person", "item", "question", "position"])
+    same = table.duplicated(["person", "item", "question", "position"])
     again = table[same].groupby(["file", "person"], sort=False)["line"].agg(["min", "size"])
     note = "handed in before: {} answers of the same respondent are left out"
     return table[~same], [(file, row["min"], note.format(row["size"])) for (file, _), row in again.iterrows()]
 
 
 def _nameless(table, demographics):
-    """Random ids in place of everybody's, and what demographics say about them."""
-    people = table[["person", "source"]].drop_duplicates("person" if demographics else ["person", "source"])
+    """Random ids in place of everybody's, what demographics say about them, and what was odd in those."""
+    unread, people = [], table[["person", "source"]].drop_duplicates("person" if demographics else ["person", "source"])
     ids = {who: who if OURS.fullmatch(who) else "r" + secrets.token_hex(5) for who in people["person"].unique()}
     people = people.assign(respondent=people["person"].map(ids))
     if demographics:
-        people = people.merge(_prolific(Path(demographics)), left_on="person", right_index=True, how="left")
+        people = people.merge(_prolific(Path(demographics), unread), left_on="person", right_index=True, how="left")
     people = people.drop(columns="person").sort_values("respondent", ignore_index=True)
-    return table.assign(respondent=table["person"].map(ids)), people
+    unread = [(Path(demographics).name, line, problem) for line, problem in unread]
+    return table.assign(respondent=table["person"].map(ids)), people, unread
 
 
-def _prolific(path):
+def _prolific(path, notes):
     """Prolific's export by participant: the columns in DEMOGRAPHICS and nothing else."""
-    header, rows = survey_formats.cells(path, [])
+    header, rows = survey_formats.cells(path, notes)
     if "Participant id" not in header:
         raise ValueError(
             f"{path.name} has no column 'Participant id': export the demographic data from Prolific again."

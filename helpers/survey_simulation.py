@@ -1,21 +1,32 @@
-"""Invented raters: to plan a study before it is run, and to try its statistics where the truth is known.
+"""Invented raters: to try a study and its statistics where the truth is known.
 
 python -m helpers.survey_simulation      writes data/survey/simulated_responses.csv again
 """
 
+import functools
+
 import numpy as np
 import pandas as pd
-from scipy import optimize, special, stats
+from scipy import optimize, special
 
-from helpers import places, survey_design, survey_import, survey_statistics
+from helpers import files, places, survey_design, survey_import
 
 PAPER = {"base": 0.80, "hypernetwork": 0.90, "DreamBooth": 0.95}  # Table 1, all three "approx."
+METHODS = tuple(PAPER)
+SUBJECTS = {"hypernetwork": "amir", "dreambooth": "nesrelah"}  # whom the paper's prompts for a method are about
 RATER_SD = 1.0  # logits between raters; an assumption, the paper says nothing about it
 PROMPT_SD = 0.5  # logits between prompts, likewise
+CARELESS = 0.05  # share of raters who click through; likewise
+COMMENTS = 0.12  # share of pictures that get a comment; likewise
 SEED = 20
-FILE = places.REPO / "data" / "survey" / "simulated_responses.csv"
+PROMPTS = places.REPO / "data" / "prompts.csv"
+SECTIONS = ("4.1", "4.2")  # where the paper's ten stand
+FOLDER = places.REPO / "data" / "survey"
+FILE = FOLDER / "simulated_responses.csv"
+ALLOWED = {name: [value for value in values if value != "undecided"] for name, values in survey_design.CLOSED.items()}
 
 
+@functools.cache
 def intercept(share, sd):
     """The log-odds at which a logistic model with a normal effect of this SD has this share on average."""
     nodes, weights = np.polynomial.hermite_e.hermegauss(61)
@@ -23,30 +34,36 @@ def intercept(share, sd):
     return optimize.brentq(lambda middle: weights @ special.expit(middle + sd * nodes) - share, -30, 30)
 
 
+def paper_prompts():
+    """The paper's ten prompts: DataFrame prompt_id, prompt, subject. Rows that a teacher added are left out.
+
+    They would change every code of the key, and with it what the simulated answers and a class's own mean.
+    """
+    prompts = pd.read_csv(PROMPTS, dtype=str)
+    prompts = prompts[prompts["paper_section"].isin(SECTIONS)]
+    return prompts[["prompt_id", "prompt"]].assign(subject=prompts["method"].map(SUBJECTS))
+
+
 def paper_key(seed=SEED):
     """The key of the study that is simulated: the paper's ten prompts by three methods."""
-    prompts = pd.read_csv(places.REPO / "data" / "prompts.csv")[["prompt_id", "prompt"]]
-    return survey_design.make_key(prompts.merge(pd.Series(list(PAPER), name="method"), how="cross"), seed)
+    return survey_design.make_key(paper_prompts().merge(pd.Series(METHODS, name="method"), how="cross"), seed)
 
 
-def simulate(key, plan, rates=PAPER, rater_sd=RATER_SD, prompt_sd=PROMPT_SD, seed=SEED):
+def simulate(key, plan, rates=PAPER, rater_sd=RATER_SD, prompt_sd=PROMPT_SD, careless=CARELESS, seed=SEED):
     """The long table that invented raters would leave who follow a plan; its source says "simulated".
 
     Satisfied: logit(p) = intercept of the method + effect of the rater + effect of the prompt, both normal, such that
-    on average over raters and prompts the share is that in `rates`. Likeness and match are cut from the same leaning
-    plus noise; a pair goes to the picture with the higher leaning, a tie if they are close. One answer in 50 is
-    "undecided". Seconds are log-normal around 8. Everybody passes the attention screen but one in 40.
+    on average over attentive raters and prompts the share is that in `rates`. Likeness and match are cut from the
+    same leaning plus noise; a pair goes to the picture with the higher leaning, a tie if they are close. One answer in
+    50 is "undecided". Seconds are log-normal around 8. Attentive raters pass the attention screen but one in 40. A
+    share `careless` of the raters, rounded, clicks anything within a second or two.
     """
     rng = np.random.default_rng(seed)
     raters, prompts = plan["rater"].max(), sorted(key["prompt_id"].unique())
     rater_effect = rng.normal(0, rater_sd, raters + 1)
     prompt_effect = pd.Series(rng.normal(0, prompt_sd, len(prompts)), prompts)
     middle = {method: intercept(rate, np.hypot(rater_sd, prompt_sd)) for method, rate in rates.items()}
-    ids = _ids(raters, rng)
-    rows = plan.assign(respondent=[ids[rater] for rater in plan["rater"]], source="simulated")
-    rows["duration_s"] = np.exp(rng.normal(np.log(8), 0.4, len(rows))).round(1)
-    prompt_of, method_of = survey_import.unblind(key, rows["item"].unique())
-    rows["prompt_id"], rows["method"] = rows["item"].map(prompt_of), rows["item"].map(method_of)
+    rows = _screens(key, plan, rng)
     rated, pairs, watched = (rows[rows["kind"] == kind] for kind in ("rate", "pair", "attention"))
     shared = rater_effect[rated["rater"]] + rated["prompt_id"].map(prompt_effect).to_numpy()
     leaning = rated["method"].map(middle).to_numpy() + shared
@@ -55,14 +72,20 @@ def simulate(key, plan, rates=PAPER, rater_sd=RATER_SD, prompt_sd=PROMPT_SD, see
     found.append(pairs.assign(question="pair", value=_choose(pairs["method"], middle, rng)))
     passed = np.where(rng.random(len(watched)) < 1 / 40, "2", survey_design.ATTENTION)
     found.append(watched.assign(question="attention", value=passed))
-    table = pd.concat(found).sort_values(["rater", "position"], kind="stable", ignore_index=True)
+    found.append(_comments(rated, leaning, rng))
+    table = _click_through(pd.concat(found), rng.permutation(raters)[: round(raters * careless)] + 1, rng)
+    table = table.sort_values(["rater", "position"], kind="stable", ignore_index=True)
     return table[survey_import.LONG]
 
 
-def _ids(raters, rng):
-    """Ids such as the questionnaire gives, without doubles."""
-    numbers = rng.choice(2**24, raters + 1, replace=False)
-    return [f"r{number:010x}" for number in numbers]
+def _screens(key, plan, rng):
+    """The screens of a plan with the respondents' ids, the time taken and what stands behind the codes."""
+    numbers = rng.choice(2**24, plan["rater"].max() + 1, replace=False)
+    rows = plan.assign(respondent=[f"r{numbers[rater]:010x}" for rater in plan["rater"]], source="simulated")
+    rows["duration_s"] = np.exp(rng.normal(np.log(8), 0.4, len(rows))).round(1)
+    prompt_of, method_of = survey_import.unblind(key, rows["item"].unique())
+    rows["prompt_id"], rows["method"] = rows["item"].map(prompt_of), rows["item"].map(method_of)
+    return rows
 
 
 def _undecided(values, rng):
@@ -86,36 +109,46 @@ def _choose(methods, middle, rng):
     return _undecided(np.select([lead > 0.4, lead < -0.4], ["left", "right"], "tie"), rng)
 
 
-def draw(share, raters, items, rater_sd=RATER_SD, rng=None):
-    """One study of one method: (raters, items) array of 0 and 1 with this share on average over raters."""
-    rng = rng or np.random.default_rng()
-    leaning = intercept(share, rater_sd) + rng.normal(0, rater_sd, (raters, 1))
-    return (rng.random((raters, items)) < special.expit(leaning)).astype(int)
+def invented_comments():
+    """The invented comments, {theme: {"pleased": texts, "displeased": texts}}."""
+    return files.read_json(FOLDER / "invented_comments.json")
 
 
-def precision(share, raters, items, rater_sd=RATER_SD, studies=400, seed=0):
-    """What a study of this size shows: dict half_width of its 95 % interval on average, and coverage of the truth."""
-    rng, edges = np.random.default_rng(seed), []
-    who = np.repeat(np.arange(raters), items)
-    for _ in range(studies):
-        interval = survey_statistics.share_interval(who, draw(share, raters, items, rater_sd, rng).ravel())
-        edges.append((interval["low"], interval["high"]))
-    low, high = np.array(edges).T
-    return {"half_width": (high - low).mean() / 2, "coverage": ((low <= share) & (share <= high)).mean()}
+def _comments(rated, leaning, rng):
+    """Some rated screens once more as comments; the happier a rater, the likelier a pleased one."""
+    texts = invented_comments()
+    some = rng.random(len(rated)) < COMMENTS
+    pleased = rng.random(some.sum()) < special.expit(leaning[some] - 1)
+    themes = rng.choice(list(texts), some.sum())
+    said = [rng.choice(texts[theme]["pleased" if happy else "displeased"]) for theme, happy in zip(themes, pleased)]
+    return rated[some].assign(question="comment", value=said)
 
 
-def power(one, two, raters, items, rater_sd=RATER_SD, studies=2000, seed=0):
-    """How often a study would tell two shares apart: every rater judges `items` pictures of both methods.
+def _click_through(table, careless, rng):
+    """Careless raters answer anything, a second or two a screen, and write nothing."""
+    rows = table["rater"].isin(careless)
+    table = table[~(rows & (table["question"] == "comment"))].reset_index(drop=True)
+    rows = table["rater"].isin(careless)
+    anything = [rng.choice(ALLOWED[question]) for question in table.loc[rows, "question"]]
+    table.loc[rows, "value"] = np.array(anything, dtype=object)
+    table.loc[rows, "duration_s"] = (table.loc[rows, "duration_s"] / 6).round(1)
+    return table
 
-    A paired t test on the raters' differences at 5 %, which respects the rater and is quick.
+
+def simulate_codes(comments, seed, right=0.85):
+    """What an invented coder makes of invented comments: their true theme in this share of cases, else another.
+
+    comments: DataFrame with columns comment and value, as survey_comments.sheet returns it; gives {comment: code}.
+    Raises KeyError for a comment that is not an invented one.
     """
-    rng = np.random.default_rng(seed)
-    effect = rng.normal(0, rater_sd, (studies, raters))
-    chance = [special.expit(intercept(share, rater_sd) + effect) for share in (one, two)]
-    difference = rng.binomial(items, chance[1]) - rng.binomial(items, chance[0])
-    spread = difference.std(axis=1, ddof=1) / np.sqrt(raters)
-    t = np.abs(difference.mean(axis=1)) / np.where(spread > 0, spread, np.inf)
-    return float((t > stats.t.ppf(0.975, raters - 1)).mean())
+    rng, texts = np.random.default_rng(seed), invented_comments()
+    theme_of = {text: theme for theme, tones in texts.items() for tone in tones.values() for text in tone}
+    codes = {}
+    for row in comments.itertuples():
+        theme = theme_of[row.value]
+        others = [other for other in texts if other != theme]
+        codes[row.comment] = theme if rng.random() < right else str(rng.choice(others))
+    return codes
 
 
 if __name__ == "__main__":

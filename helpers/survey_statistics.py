@@ -13,16 +13,21 @@ from statsmodels.genmod.families import Binomial
 from statsmodels.genmod.generalized_estimating_equations import GEE
 from statsmodels.stats import contingency_tables, multitest
 
-from helpers import survey_design
+from helpers import bootstrap, survey_design
 
 
-def satisfied(table):
+def screens(table):
+    """One row for each screen that a rater answered; where the position is not known, the item tells them apart."""
+    return table.drop_duplicates(["respondent", "position", "item"])
+
+
+def satisfied(table, keep="first"):
     """Yes and no as 1 and 0: columns respondent, prompt_id, method, value, position.
 
-    "undecided" is left out, and of a picture that was shown twice only the first answer counts.
+    "undecided" is left out, and of a picture that was shown twice only the first answer counts (keep: or the last).
     """
     rows = table[(table["question"] == "satisfied") & table["value"].isin(["yes", "no"])]
-    rows = rows.sort_values("position", kind="stable").drop_duplicates(["respondent", "item"])
+    rows = rows.sort_values("position", kind="stable").drop_duplicates(["respondent", "item"], keep=keep)
     rows = rows[["respondent", "prompt_id", "method", "value", "position"]]
     return rows.assign(value=(rows["value"] == "yes").astype(int))
 
@@ -59,23 +64,55 @@ def wilson(share, n, quantile=1.959963984540054):
 
 def satisfaction(table, level=0.95):
     """share_interval for every method: DataFrame with index method."""
-    groups = satisfied(table).groupby("method", sort=True)
-    return pd.DataFrame({name: share_interval(rows["respondent"], rows["value"], level) for name, rows in groups}).T
+    groups = dict(list(satisfied(table).groupby("method")))
+    names = survey_design.in_order(groups)
+    found = {name: share_interval(groups[name]["respondent"], groups[name]["value"], level) for name in names}
+    return pd.DataFrame(found).T
 
 
-def cluster_bootstrap(respondents, values, draws=2000, level=0.95, seed=0):
-    """(low, high) of a mean: whole raters are drawn again and again with replacement; percentiles of the draws."""
+def percent(share, low=None, high=None):
+    """A share in words: "80 %", with an interval "80 % (58 to 92 %)"."""
+    words = f"{share * 100:.0f} %"
+    return words if low is None else f"{words} ({low * 100:.0f} to {high * 100:.0f} %)"
+
+
+def bootstrap_share(respondents, values, draws=2000, level=0.95, seed=0):
+    """(low, high) of a share by drawing whole raters again and again, with replacement."""
     _, rater = np.unique(np.asarray(respondents), return_inverse=True)
-    sums, counts = np.bincount(rater, np.asarray(values, float)), np.bincount(rater)
-    drawn = np.random.default_rng(seed).integers(len(sums), size=(draws, len(sums)))
-    means = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
-    return tuple(float(edge) for edge in np.quantile(means, [(1 - level) / 2, (1 + level) / 2]))
+    sums = np.column_stack([np.bincount(rater, np.asarray(values, float)), np.bincount(rater)])
+    return bootstrap.interval(
+        sums, statistic=lambda rows: rows[:, 0].sum() / rows[:, 1].sum(), draws=draws, seed=seed, level=level
+    )
+
+
+def rating_means(table, question, level=0.95):
+    """Likeness or match by method: DataFrame mean, low, high, raters; index method.
+
+    Every rater's own mean counts once; the interval is Student's over the raters. "undecided" and repeats left out.
+    Methods that fewer than two raters judged are left out.
+    """
+    rows = table[(table["question"] == question) & (table["value"] != "undecided")]
+    rows = rows.sort_values("position", kind="stable").drop_duplicates(["respondent", "item"])
+    own = rows.assign(value=rows["value"].astype(int)).pivot_table(index="respondent", columns="method", values="value")
+    own = own.loc[:, survey_design.in_order(own.columns[own.count() > 1])]
+    half = stats.t.ppf((1 + level) / 2, own.count() - 1) * own.sem()
+    return pd.DataFrame(
+        {"mean": own.mean(), "low": own.mean() - half, "high": own.mean() + half, "raters": own.count()}
+    )
+
+
+def scale_counts(table, question):
+    """How often each point of a scale was chosen: DataFrame, methods in rows, 1 to 5 and undecided in columns."""
+    rows = table[table["question"] == question].sort_values("position", kind="stable")
+    rows = rows.drop_duplicates(["respondent", "item"])
+    counts = pd.crosstab(rows["method"], rows["value"]).reindex(columns=list(survey_design.SCALE), fill_value=0)
+    return counts.loc[survey_design.in_order(counts.index)]
 
 
 def blocks(table):
     """One row for each rater and prompt that has an answer for every method; columns are the methods, values 0 or 1."""
     wide = satisfied(table).pivot_table(index=["respondent", "prompt_id"], columns="method", values="value")
-    return wide.dropna().astype(int)
+    return wide.dropna().astype(int)[survey_design.in_order(wide.columns)]
 
 
 def cochran_q(wide, draws=2000, seed=0):
@@ -125,36 +162,10 @@ def gee(table, reference="base"):
     same = rows.groupby("method")["value"].nunique() < 2
     if same.any():
         raise ValueError(f"All answers on {same.idxmax()} agree: its odds have no finite value.")
-    others = [method for method in sorted(rows["method"].unique()) if method != reference]
+    others = [method for method in survey_design.in_order(rows["method"].unique()) if method != reference]
     design = np.column_stack([np.ones(len(rows)), *(rows["method"] == method for method in others)]).astype(float)
     model = GEE(rows["value"].to_numpy(), design, rows["respondent"].to_numpy(), None, Binomial(), Exchangeable())
     fit = model.fit(cov_type="bias_reduced")
     low, high = np.exp(fit.conf_int()[1:]).T
     columns = {"odds_ratio": np.exp(fit.params[1:]), "low": low, "high": high, "p": fit.pvalues[1:]}
     return pd.DataFrame(columns, index=others)
-
-
-def consistency(table):
-    """Share of repeated questions that the same rater answered the same way, and how many there were."""
-    rated = table[table["question"].isin(survey_design.RATED)]
-    groups = rated.groupby(["respondent", "item", "question"])["value"]
-    repeated = groups.nunique()[groups.size() > 1]
-    return (float((repeated == 1).mean()) if len(repeated) else float("nan")), len(repeated)
-
-
-def exclusions(table, rules=survey_design.RULES):
-    """Who is left out, by rules fixed in the plan: DataFrame respondent, reason; a rater may have several.
-
-    attention: the attention screen was answered wrongly; median_seconds: half the screens took less than this;
-    answered_share: fewer of the rated questions than this have an answer other than "undecided".
-    """
-    watched = table[table["question"] == "attention"]
-    found = [(who, "attention") for who in watched[watched["value"] != survey_design.ATTENTION]["respondent"].unique()]
-    screens = table.drop_duplicates(["respondent", "position"]).groupby("respondent")["duration_s"].median()
-    found += [(who, "too fast") for who in screens[screens < rules["median_seconds"]].index]
-    rated = table[table["question"].isin(survey_design.RATED)]
-    answered = (rated["value"] != "undecided").groupby(rated["respondent"]).mean()
-    found += [(who, "undecided") for who in answered[answered < rules["answered_share"]].index]
-    if not rules["attention"]:
-        found = [row for row in found if row[1] != "attention"]
-    return pd.DataFrame(found, columns=["respondent", "reason"])

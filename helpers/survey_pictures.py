@@ -1,0 +1,68 @@
+"""The pictures of a study under names that tell nothing, from notebook 05's run or the small finished set in data/.
+
+python -m helpers.survey_pictures      makes data/survey/pictures and data/survey/key.csv again from runs/compare
+"""
+
+import sys
+
+import pandas as pd
+
+from helpers import files, places, questionnaire, survey_design, survey_simulation
+
+INDEX = places.RUNS / "compare" / "images.csv"
+FINISHED = places.REPO / "data" / "survey"
+
+
+def blind(key, folder, side=512):
+    """Write every picture of a key as <item>.jpg, pixels alone: no name, no metadata, no date that tells its method.
+
+    key: as survey_design.make_key returns it, with a column file. Returns the key with `file` set to the new files.
+    Pictures of an older key in the folder are removed, for they would still be shown somewhere.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    wanted = [folder / f"{item}.jpg" for item in key["item"]]
+    for old in set(folder.glob("*.jpg")) - set(wanted):
+        old.unlink()
+    for source, target in zip(key["file"], wanted):
+        with files.atomic_write(target) as partial:
+            partial.write_bytes(questionnaire.bare(source, side))
+    return key.assign(file=wanted)
+
+
+def finished_key():
+    """The key of the finished set, with files. Raises FileNotFoundError naming the first picture that is missing."""
+    key = pd.read_csv(FINISHED / "key.csv")
+    key["file"] = [FINISHED / "pictures" / f"{item}.jpg" for item in key["item"]]
+    for path in key["file"]:
+        if not path.exists():
+            raise FileNotFoundError(f"{path} is missing: run notebook 05, then `python -m helpers.survey_pictures`.")
+    return key
+
+
+def study_key(seed, index=INDEX):
+    """(key, where its pictures come from): notebook 05's, coded by `seed`, else the finished set.
+
+    Columns of the key: item, prompt_id, prompt, subject, method, file.
+    """
+    if not index.exists():
+        return finished_key(), "the finished set in data/survey, coded beforehand"
+    table = survey_design.pictures(index, survey_simulation.paper_prompts(), survey_simulation.METHODS)
+    return survey_design.make_key(table, seed), "your own run of notebook 05"
+
+
+def references(subjects, count=3):
+    """{subject: the first prepared photos}: your own run's, else the finished ones in data/prepared."""
+    found = {}
+    for subject in subjects:
+        folders = places.RUNS / "photos" / subject, places.REPO / "data" / "prepared" / subject
+        found[subject] = next(filter(None, (sorted(folder.glob("*.png"))[:count] for folder in folders)), [])
+    return found
+
+
+if __name__ == "__main__":
+    if not INDEX.exists():
+        sys.exit(f"There is no {INDEX}: run notebooks/05_compare.ipynb first.")
+    made = blind(study_key(survey_simulation.SEED)[0], FINISHED / "pictures")
+    with files.atomic_write(FINISHED / "key.csv") as partial:
+        made.drop(columns="file").to_csv(partial, index=False)
+    print(f"{len(made)} pictures and key.csv in {FINISHED.relative_to(places.REPO)}")
