@@ -1,4 +1,8 @@
-"""Run notebooks from top to bottom, as `make run` and the tests do."""
+"""Run notebooks from top to bottom, as `make run` and the tests do.
+
+python -m helpers.notebooks 03 05      runs these two and renders them into build/notebooks; with SUBJECT=nesrelah
+                                       in the environment for her, into build/nesrelah/notebooks
+"""
 
 import os
 import sys
@@ -7,11 +11,10 @@ from pathlib import Path
 
 import nbclient
 import nbformat
-from nbconvert import HTMLExporter
 
-from helpers import files, runtime
+from helpers import gallery_notebook, opening_pictures, places
 
-FOLDER = runtime.REPO / "notebooks"
+FOLDER = places.REPO / "notebooks"
 
 
 def paths():
@@ -19,13 +22,18 @@ def paths():
     return sorted(FOLDER.glob("[0-9][0-9]_*.ipynb"))
 
 
-def execute(path, **environment):
+def read(path):
+    """A notebook from its file, as nbformat's own object."""
+    return nbformat.read(path, as_version=4)
+
+
+def execute(path, notebook=None, **environment):
     """Run a notebook in a fresh kernel and return it with its outputs.
 
-    environment: variables added to those of this process.
-    Raises nbclient.exceptions.CellExecutionError, with the cell and its error, at the first that fails.
+    notebook: cells to run instead of the file's own, in the file's folder. environment: variables added to those of
+    this process. Raises nbclient.exceptions.CellExecutionError, with the cell and its error, at the first that fails.
     """
-    notebook = nbformat.read(path, as_version=4)
+    notebook = notebook or read(path)
     place = {"metadata": {"path": str(Path(path).parent)}}
     quiet = ["--IPKernelApp.log_level=40"]  # errors only
     client = nbclient.NotebookClient(
@@ -37,20 +45,16 @@ def execute(path, **environment):
     return notebook
 
 
-def render(notebook, path):
-    """Write an executed notebook as a web page."""
-    body, _ = HTMLExporter(template_name="lab", embed_images=True).from_notebook_node(notebook)
-    with files.atomic_write(path) as partial:
-        partial.write_text(body, encoding="utf-8")
+def run_all(folder, numbers=()):
+    """Run every notebook, or those numbered so ("03"), and render them into a folder; return [(page, minutes)].
 
-
-def run_all(folder):
-    """Run every notebook and render it into a folder; return [(path of the page, minutes)].
-
-    Leaves Python with the cell's error at the first notebook that fails.
+    Their opening pictures go to `pictures` beside that folder. Leaves Python with the cell's error at the first
+    notebook that fails.
     """
     done = []
     for path in paths():
+        if numbers and path.name[:2] not in numbers:
+            continue
         print(f"{path.stem} ...", end=" ", flush=True)
         began = time.perf_counter()
         try:
@@ -58,6 +62,11 @@ def run_all(folder):
         except nbclient.exceptions.CellExecutionError as error:
             sys.exit(f"\n{path.stem} stopped here:\n{error}")
         done.append((folder / f"{path.stem}.html", (time.perf_counter() - began) / 60))
-        render(notebook, done[-1][0])
+        gallery_notebook.render(notebook, done[-1][0], [each.stem for each in paths()])
+        opening_pictures.keep(notebook, path.stem, folder.parent / "pictures")
         print(f"{done[-1][1]:.1f} minutes", flush=True)
     return done
+
+
+if __name__ == "__main__":
+    run_all(places.REPO / "build" / os.environ.get("SUBJECT", "") / "notebooks", sys.argv[1:])

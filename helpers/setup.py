@@ -10,9 +10,22 @@ import tempfile
 from importlib import metadata
 from pathlib import Path
 
+from helpers import colab
+
 REPO = Path(__file__).resolve().parents[1]
 # Colab has these imported already; replacing one breaks the running kernel.
 KEPT = ("torch", "numpy", "pillow", "ipywidgets", "ipython", "ipykernel")
+
+
+def ready(drive=False):
+    """The last line of every set-up cell: install what Colab lacks and, if asked, keep runs on Google Drive.
+
+    Idempotent. Raises ModuleNotFoundError as `install_missing` does; a refused Drive is only told.
+    """
+    install_missing()
+    places = sys.modules.get("helpers.places")
+    if drive and colab.mount_drive() and places and colab.DRIVE not in places.RUNS.parents:
+        print("Runs made so far stay where they are: choose Runtime, Restart session, then run from the top.")
 
 
 def missing(requirements=REPO / "requirements.txt"):
@@ -30,7 +43,7 @@ def install_missing(requirements=REPO / "requirements.txt"):
     if not absent:
         return
     names = ", ".join(_name(line) for line in absent)
-    if "google.colab" not in sys.modules:
+    if not colab.on_colab():
         raise ModuleNotFoundError(f"Not installed: {names}. Run `make lab`, or `pip install -r requirements.txt`.")
     kept = sorted({name for name in map(_name, absent) if name in KEPT})
     if kept:
@@ -54,8 +67,9 @@ def _installed(name):
 
 
 def stamp(repository, files):
-    """Write owner/name of a GitHub repository into the Colab badges and clone lines of some files.
+    """Write owner/name of a GitHub repository into the badges, clone lines and pictures' addresses of some files.
 
+    Colab shows only pictures with a whole address; until then theirs are found beside the notebook.
     Raises ValueError if repository does not look like owner/name.
     """
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository):
@@ -64,6 +78,8 @@ def stamp(repository, files):
         text = file.read_text(encoding="utf-8")
         text = re.sub(r"(colab\.research\.google\.com/github/)[\w.-]+/[\w.-]+(?=/blob/)", rf"\g<1>{repository}", text)
         text = re.sub(r'(https://github\.com/)[\w.-]+/[\w.-]+(?=\\?", \\?"personalize)', rf"\g<1>{repository}", text)
+        raw = rf"\g<1>https://raw.githubusercontent.com/{repository}/main/docs/pictures/"
+        text = re.sub(r"(!\[[^]]*\]\()(?:\.\.|https://raw[^)]*?)/docs/pictures/", raw, text)
         file.write_text(text, encoding="utf-8")
 
 
