@@ -1,6 +1,9 @@
 # make run    everything from photos to comparison, and a page to look at: build/index.html
+# make crossed   the two trainings the paper left for later, then notebook 05 on all four
 # make test   every check, all notebooks included
+# make colab-like   the notebooks and fast tests on Colab's versions
 # make lab    JupyterLab to work through the notebooks
+# make page   the prompt box alone, as a page in your browser
 # make colab REPO=owner/name   point the Colab badges and set-up cells at your copy
 # make clean  remove what was built; trainings in runs/ stay
 
@@ -10,12 +13,18 @@ PIP = $(PYTHON) -m pip install --quiet --disable-pip-version-check
 TORCH = $(shell grep ^torch== constraints.txt)
 READY = $(VENV)/.ready
 
-.PHONY: run test test-fast lab colab clean
+.PHONY: run crossed test test-fast colab-like lab page colab clean
 
 run: $(READY)
 	$(PYTHON) -m helpers.gallery
 
+crossed: $(READY)
+	SUBJECT=nesrelah $(PYTHON) -m helpers.notebooks 03
+	SUBJECT=amir $(PYTHON) -m helpers.notebooks 04
+	$(PYTHON) -m helpers.notebooks 05
+
 test: $(READY)
+	$(PYTHON) tests/chromium.py
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m pytest
@@ -24,8 +33,15 @@ test-fast: $(READY)
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m pytest -m "not slow"
 
+colab-like: $(READY)
+	$(PYTHON) tests/colab_like.py notebooks
+	$(PYTHON) tests/colab_like.py tests
+
 lab: $(READY)
 	$(PYTHON) -m jupyter lab notebooks
+
+page: $(READY)
+	PYTHONPATH="$(CURDIR)" $(PYTHON) -m voila docs/prompt_page.ipynb
 
 colab:
 	@test -n "$(REPO)" || { echo "Say which repository on GitHub: make colab REPO=owner/name"; exit 1; }

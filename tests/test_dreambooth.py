@@ -1,10 +1,12 @@
+import copy
 from collections import Counter
+from types import SimpleNamespace
 
 import numpy as np
 import torch
 from PIL import Image
 
-from helpers import diffusion, dreambooth, models, training
+from helpers import compare, diffusion, dreambooth, makers, models, png_info, sampling, training
 
 
 def test_the_paper_s_identifier_is_rare_and_a_word_is_not(pocket_pipeline):
@@ -16,16 +18,17 @@ def test_the_paper_s_identifier_is_rare_and_a_word_is_not(pocket_pipeline):
 def test_class_images_are_kept_counted_and_reused(pocket_pipeline, tmp_path, monkeypatch):
     made = []
 
-    def draw(pipe, prompt, seeds, **settings):
-        made.extend(seeds)
-        return [Image.new("RGB", (8, 8), (seed % 256, 0, 0)) for seed in seeds]
+    def make(pipe, wanted, maker, **sampler):
+        for path, (_, seed) in wanted.items():
+            made.append(seed)
+            Image.new("RGB", (8, 8), (seed % 256, 0, 0)).save(path)
 
-    monkeypatch.setattr(dreambooth, "generate", draw)
+    monkeypatch.setattr(dreambooth.compare, "make", make)
     settings = {"guidance_scale": 5, "num_inference_steps": 20}
     paths = dreambooth.class_images(None, "a photo of a person", tmp_path, 3, 10, **settings)
     before = paths[1].stat().st_mtime_ns
     paths[2].unlink()
-    more = dreambooth.class_images(None, "a photo of a person", tmp_path, 5, 10, **settings, batch_size=2)
+    more = dreambooth.class_images(None, "a photo of a person", tmp_path, 5, 10, **settings)
     assert made == [10, 11, 12, 12, 13, 14] and more[:3] == paths
     assert [Image.open(path).getpixel((0, 0))[0] for path in more] == [10, 11, 12, 13, 14]
     assert more[1].stat().st_mtime_ns == before
@@ -39,8 +42,95 @@ def test_class_images_are_kept_counted_and_reused(pocket_pipeline, tmp_path, mon
 def test_class_images_are_pictures_of_the_model(pocket_pipeline, tmp_path):
     settings = {"guidance_scale": 2, "num_inference_steps": 2}
     (path,) = dreambooth.class_images(pocket_pipeline, "a person", tmp_path, 1, 7, **settings)
-    (expected,) = diffusion.generate(pocket_pipeline, "a person", [7], **settings)
+    (expected,) = sampling.generate(pocket_pipeline, ["a person"], [7], **settings)
     assert np.array_equal(np.asarray(Image.open(path)), np.asarray(expected))
+    assert png_info.read(path)[0] == "a person"  # and each tells how it was made
+    base = makers.find("pocket")["base"]
+    (path,) = dreambooth.class_images(pocket_pipeline, "a person", tmp_path / "others", 1, 7, maker=base, **settings)
+    told = png_info.read(path)[2]  # by which weights, too
+    assert told["Model hash"] == compare.fingerprint(models.POCKET)[:10] and told["Size"] == "128x128"
+
+
+def test_several_devices_share_the_class_images(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(dreambooth.parallel, "share", lambda maker, base, wanted, sampler: asked.append(wanted) or True)
+    monkeypatch.setattr(dreambooth.compare, "make", lambda *others, **settings: asked.append("alone"))
+    paths = dreambooth.class_images("pipe", "a person", tmp_path, 3, 5, maker="base", num_inference_steps=2)
+    assert asked == [{path: ("a person", 5 + i) for i, path in enumerate(paths)}]
+    dreambooth.class_images("pipe", "a person", tmp_path, 3, 5, num_inference_steps=2)
+    assert asked[1:] == ["alone"]  # nobody said who makes them
+
+
+def test_prompts_are_heard_once_or_anew_with_gradients(pocket_pipeline):
+    prompts = ["nesrelah_001 person", "a person", "nesrelah_001 person"]
+    expected = diffusion.encode_prompts(pocket_pipeline, prompts)
+    for learns in (False, True):
+        hear = dreambooth.Hearing(pocket_pipeline, prompts, learns)
+        heard = hear(prompts)
+        torch.testing.assert_close(heard.detach(), expected, rtol=1e-4, atol=1e-4)
+        assert torch.equal(hear(prompts[:1])[0], heard[2]) or learns
+        assert heard.requires_grad == learns
+    pocket_pipeline.text_encoder.zero_grad()
+
+
+def test_what_learns_is_as_asked(pipe):
+    pipe.text_encoder = copy.deepcopy(pipe.text_encoder)  # the pipelines of other tests share it
+    unet, text = ({id(p) for p in part.parameters()} for part in (pipe.unet, pipe.text_encoder))
+    assert {id(p) for p in dreambooth.learn(pipe)} == unet
+    assert not any(p.requires_grad for p in pipe.text_encoder.parameters())
+    assert {id(p) for p in dreambooth.learn(pipe, text_encoder=True, checkpointing=True)} == unet | text
+    assert all(p.requires_grad for p in pipe.text_encoder.parameters()) and pipe.unet.is_gradient_checkpointing
+
+
+def test_a_text_encoder_that_learns_is_computed_twice_too_and_learns_the_same(pocket_pipeline):
+    """Gradient checkpointing: the same gradients, each layer run again in the backward pass."""
+    found, runs = [], []
+    for checkpointing in (False, True):
+        text = copy.deepcopy(pocket_pipeline.text_encoder)
+        parts = SimpleNamespace(unet=torch.nn.Linear(1, 1), text_encoder=text, tokenizer=pocket_pipeline.tokenizer)
+        parts.unet.enable_gradient_checkpointing = lambda: None
+        dreambooth.learn(parts, text_encoder=True, checkpointing=checkpointing)
+        layers = [module for name, module in text.named_modules() if name.endswith("self_attn")]
+        for layer in layers:
+            layer.register_forward_hook(lambda *_, now=checkpointing: runs.append(now))
+        dreambooth.Hearing(parts, [], learns=True)(["nesrelah_001 person"]).square().sum().backward()
+        found.append({name: p.grad for name, p in text.named_parameters()})
+        assert len(layers) == text.config.num_hidden_layers
+    assert runs.count(True) == 2 * runs.count(False) > 0
+    for name, gradient in found[0].items():
+        torch.testing.assert_close(found[1][name], gradient, rtol=1e-4, atol=1e-6, msg=name)
+
+
+def test_what_a_training_does_not_need_is_parked():
+    """The safety checker, too: 0.6 GB of SD 1.5."""
+    pipe = SimpleNamespace(unet="unet", vae="vae", text_encoder="text", safety_checker="checker")
+    assert dreambooth.idle(pipe) == ["vae", "text", "checker"]
+    assert dreambooth.idle(pipe, text_encoder=True) == ["vae", "checker"]
+    pipe.safety_checker = None
+    assert dreambooth.idle(pipe) == ["vae", "text"]
+
+
+def test_prompts_heard_beforehand_keep_no_model_alive(pocket_pipeline):
+    assert dreambooth.Hearing(pocket_pipeline, ["a person"]).pipe is None
+    assert dreambooth.Hearing(pocket_pipeline, ["a person"], learns=True).pipe is pocket_pipeline
+
+
+def test_without_class_images_the_batches_have_none():
+    assert dreambooth.paired_batches(5, 0, 2, seed=1)(0)[1] == []
+
+
+def test_the_fused_adamw_is_adamw():
+    results = []
+    for optimizer in (dreambooth.adamw, torch.optim.AdamW):
+        torch.manual_seed(0)
+        net = torch.nn.Linear(9, 5)
+        mover = optimizer(net.parameters())
+        for _ in range(5):
+            net(torch.randn(3, 9)).square().sum().backward()
+            mover.step()
+            mover.zero_grad()
+        results.append(torch.cat([p.detach().flatten() for p in net.parameters()]))
+    torch.testing.assert_close(*results, rtol=1e-5, atol=1e-7)
 
 
 def test_no_photo_is_bound_to_the_same_class_images():

@@ -130,12 +130,12 @@ def test_photo_scorer_compares_with_the_prepared_photos(photo_scorer, tmp_path, 
 
 def test_features_of_an_object_or_a_tensor_are_the_same(photo_scorer, monkeypatch):
     images = noise_images(2)
-    now = photo_scorer._features(images)
-    original = photo_scorer.clip.get_image_features
+    now = photo_scorer.features(images)
+    original = photo_scorer.towers.clip.get_image_features
 
     def as_before_transformers_5(**inputs):
         found = original(**inputs)
         return getattr(found, "pooler_output", found)
 
-    monkeypatch.setattr(photo_scorer.clip, "get_image_features", as_before_transformers_5)
-    assert np.array_equal(photo_scorer._features(images), now)
+    monkeypatch.setattr(photo_scorer.towers.clip, "get_image_features", as_before_transformers_5)
+    assert np.array_equal(photo_scorer.features(images), now)

@@ -51,6 +51,31 @@ def test_a_folder_with_another_name_loads_as_well(tmp_path):
     assert pipe.unet.dtype == torch.float32 and pipe.unet.config.sample_size == 16
 
 
+def test_weights_cut_short_are_told_in_a_sentence(tmp_path):
+    shutil.copytree(models.POCKET, tmp_path / "cut", ignore=shutil.ignore_patterns("blip", "clip", "reader"))
+    path = tmp_path / "cut" / "unet" / "diffusion_pytorch_model.safetensors"
+    path.write_bytes(path.read_bytes()[:100_000])
+    with pytest.raises(
+        OSError, match=r"cut is not a whole Stable Diffusion \(.*\): a download cut short\? Take it again"
+    ):
+        models.load_pipeline(str(tmp_path / "cut"))
+    (tmp_path / "model.safetensors").write_bytes(b"\x00" * 100)
+    with pytest.raises(OSError, match="model.safetensors is not a whole Stable Diffusion"):
+        models.load_pipeline(str(tmp_path / "model.safetensors"))
+
+
+def test_a_model_the_hub_does_not_give_is_told_in_a_sentence(monkeypatch):
+    def refuse(row, settings):
+        raise OSError("runwayml/none is not a local folder and is not a valid model identifier\nMore lines")
+
+    monkeypatch.setattr(models, "_read", refuse)
+    with pytest.raises(
+        OSError, match="runwayml/none did not come .*identifier.*set SD15_WEIGHTS to a folder"
+    ) as caught:
+        models.load_pipeline("runwayml/none")
+    assert "\n" not in str(caught.value) and "More lines" not in str(caught.value)
+
+
 def test_the_captioner_and_clip_load_and_run():
     image = Image.new("RGB", (128, 128), "orange")
     processor, blip = models.load_captioner("pocket")

@@ -129,6 +129,11 @@ def test_what_was_read_makes_the_image_again():
         "num_inference_steps": 20,
         "negative_prompt": "blurry",
     }
+    line = {"Steps": 20, "CFG scale": 7.5, "Seed": 12}
+    for told in (line | {"Size": "512x512"}, line):  # some programs do not tell it
+        assert png_info.generate_arguments("a man", "", told, size=512)["seeds"] == [12]
+    with pytest.raises(ValueError, match="has 128x96 pixels, this model makes 512x512: load a model of its size"):
+        png_info.generate_arguments("a man", "blurry", LINE, size=512)
     with pytest.raises(ValueError, match="does not tell its CFG scale, Seed"):
         png_info.generate_arguments("a man", "", {"Steps": 20})
 

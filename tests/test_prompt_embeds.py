@@ -1,14 +1,10 @@
-import contextlib
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from helpers import diffusion, hypernetwork, models, prompt_embeds, prompt_syntax, runtime
-
-SETTINGS = {"guidance_scale": 4.0, "num_inference_steps": 2}
+from helpers import diffusion, models, prompt_embeds
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +51,17 @@ def test_a_full_chunk_is_cut_at_a_near_comma(tokenizer):
     assert lengths(f"{man(3)} BREAK {man(4)}") == [3, 4]
     assert lengths(f"{man(75)} BREAK {man(4)} BREAK") == [75, 4]
     assert lengths(f"BREAK {man(2)}") == [0, 2]
+    assert lengths(f"{man(3)} BREAK BREAK {man(4)}") == [3, 0, 4]
+
+
+def test_a_break_in_weighted_brackets_is_plain_text(tokenizer):
+    """As in the web UI: its sd_hijack_clip.py breaks only where the piece BREAK weighs exactly -1."""
+    ids = lambda text: tokenizer(text, add_special_tokens=False).input_ids
+    tokens, weights = prompt_embeds.tokenize(tokenizer, "(man BREAK man:1.5)")
+    assert tokens.shape == (1, 77) and words(tokenizer, tokens[0]) == [*ids("man"), *ids("BREAK"), *ids("man")]
+    count = len(ids("BREAK"))
+    assert weights[0, 1 : 3 + count].tolist() == [1.5] + [-1.5] * count + [1.5]
+    assert len(prompt_embeds.tokenize(tokenizer, "(man) BREAK (man)")[0]) == 2
 
 
 def small_pipe(tokenizer, mean):
@@ -91,49 +98,3 @@ def test_chunks_are_encoded_alone_and_stand_side_by_side(tokenizer):
     both = prompt_embeds.encode_weighted(pipe, "a man BREAK a horse")
     expected = diffusion.encode_prompts(pipe, ["a man", "a horse"])
     torch.testing.assert_close(both, expected.flatten(0, 1).unsqueeze(0), rtol=1e-4, atol=1e-5)
-
-
-def test_guidance_of_several_prompts_is_that_of_composable_diffusion():
-    class Unet:
-        def __call__(self, latents, timestep, embeds):
-            self.sample = latents * embeds.mean(dim=(1, 2))[:, None]
-            return self
-
-    latents = torch.tensor([[1.0, 2.0], [3.0, -1.0]])
-    part = lambda value, length: torch.full((1, length, 2), float(value))
-    parts = [(part(3, 77), 1.0), (part(5, 154), -0.5)]
-    predicted = prompt_embeds.guided(Unet(), latents, 1, parts, part(2, 77), 7.0)
-    torch.testing.assert_close(predicted, latents * (2 + 7 * (1.0 * (3 - 2) - 0.5 * (5 - 2))))
-
-
-def pixels(images):
-    return np.stack([np.asarray(image, dtype=float) for image in images])
-
-
-def test_a_plain_prompt_gives_the_image_of_generate(pocket_pipeline, monkeypatch):
-    monkeypatch.setattr(runtime, "autocast", lambda device: contextlib.nullcontext())  # in float32, to compare
-    ours = prompt_embeds.generate_webui(pocket_pipeline, "a photo of a man", [1, 2], negative_prompt="blue", **SETTINGS)
-    theirs = diffusion.generate(pocket_pipeline, "a photo of a man", [1, 2], negative_prompt="blue", **SETTINGS)
-    assert np.abs(pixels(ours) - pixels(theirs)).max() <= 1  # of 255
-
-
-def test_editing_alternation_and_networks_reach_the_image(pipe, monkeypatch):
-    heard, encode = [], prompt_embeds.encode_weighted
-    monkeypatch.setattr(prompt_embeds, "encode_weighted", lambda p, text: heard.append(text) or encode(p, text))
-    before = {name: tensor.clone() for name, tensor in pipe.unet.state_dict().items()}
-    net = hypernetwork.Hypernetwork(hypernetwork.widths_of(pipe.unet))
-    for parameter in net.parameters():
-        torch.nn.init.normal_(parameter, std=0.5)
-    draw = lambda prompt: pixels(
-        prompt_embeds.generate_webui(pipe, prompt, [3], hypernetworks={"amir": net}, **SETTINGS)
-    )
-    plain = draw("a man")
-    assert (draw("a [man:horse:1] AND [red|blue] :0.5") != plain).any()
-    assert set(heard) == {"", "a man", "red", "a horse", "blue"}
-    bent = draw("a man<hypernet:amir:1>")
-    assert np.abs(bent - plain).mean() > 1
-    np.testing.assert_array_equal(draw("a man<hypernet:amir:0>"), plain)
-    assert all(torch.equal(tensor, before[name]) for name, tensor in pipe.unet.state_dict().items())
-    with pytest.raises(ValueError, match="no hypernet named 'nesrelah' here: there are amir"):
-        draw("a man <hypernet:nesrelah:1>")
-    assert prompt_syntax.take_networks("a man")[1] == []

@@ -35,19 +35,25 @@ def rounded(pieces):
         ("(a:1.2.3)", [("a:1.2.3", 1.1)]),
         ("(a [b) c]", [("a ", 1.1), ("b", 1), (" c", 0.9091)]),
         ("one BREAK two", [("one", 1), BREAK, ("two", 1)]),
-        ("(one BREAK two:1.2)", [("one", 1.2), BREAK, ("two", 1.2)]),
-        ("a BREAK BREAK b", [("a", 1), BREAK, BREAK, ("b", 1)]),
+        ("(one BREAK two:1.2)", [("one", 1.2), ("BREAK", -1.2), ("two", 1.2)]),  # brackets multiply its -1 too
+        ("([one BREAK two])", [("one", 1), BREAK, ("two", 1)]),
+        ("a BREAK BREAK b", [("a", 1), BREAK, ("", 1), BREAK, ("b", 1)]),
+        (r"(a:1.5)(\:2)(b:1.5)", [("a", 1.5), ("", 2), ("b", 1.5)]),
         ("BREAKFAST", [("BREAKFAST", 1)]),
         ("", [("", 1)]),
         ("()", [("", 1)]),
     ],
 )
 def test_brackets_weigh_as_in_the_web_ui(text, expected):
+    """What AUTOMATIC1111/stable-diffusion-webui, modules/prompt_parser.py, parse_prompt_attention returns (v1.10.1).
+
+    One exception: on a weight that is no number, as in "(a:1.2.3)", it stops with an error; here it is text.
+    """
     assert rounded(parse_attention(text)) == expected
 
 
 def test_the_paper_s_list_in_brackets_is_no_negative_prompt():
-    """Its words stay in the prompt, at 91 % (peers.md 1.6: run on the web UI's own parser)."""
+    """Its words stay in the prompt, at 91 % (AUTOMATIC1111's modules/prompt_parser.py, parse_prompt_attention)."""
     with (runtime.REPO / "data" / "prompts.csv").open() as file:
         prompt = next(row["prompt"] for row in csv.DictReader(file) if row["prompt_id"] == "dreambooth_2")
     (before, one), (bracketed, weight) = parse_attention(prompt)
@@ -116,7 +122,8 @@ def test_escaped_text_stays_as_it_is(text):
         ("a [blurry, bad] man", [(10, "a [blurry, bad] man")]),
         ("a [dog:cat] b", [(10, "a [dog:cat] b")]),
         ("[a:b:c:5]", [(10, "[a:b:c:5]")]),
-        ("[a:-5]", [(10, "[a:-5]")]),
+        ("[a:-5]", [(10, "a")]),  # the web UI's grammar reads signs and exponents
+        ("[a:b:5e-1]", [(5, "a"), (10, "b")]),
         ("a [dog:cat:5", [(10, "a [dog:cat:5")]),
         ("a) ](b [dog:5] c", [(5, "a) ](b  c"), (10, "a) ](b dog c")]),
         ("[a (b:5] c", [(10, "[a (b:5] c")]),

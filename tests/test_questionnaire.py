@@ -3,9 +3,7 @@
 import base64
 import csv
 import json
-import os
 import re
-import shutil
 
 import numpy as np
 import pandas as pd
@@ -14,8 +12,9 @@ from PIL import Image
 
 from helpers import questionnaire, survey_design, survey_import
 
+pytest_plugins = ["lab"]
+
 METHODS = ("base", "hypernetwork", "DreamBooth")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +65,19 @@ def test_five_languages_have_the_same_entries_and_gaps():
     assert languages["ar"]["direction"] == "rtl"
 
 
+def test_the_two_pictures_of_a_pair_sound_different_in_every_language():
+    for code, words in questionnaire.interface().items():
+        left, right = questionnaire.picture_alts(words, 2)
+        assert len({left, right, *questionnaire.picture_alts(words, 1)}) == 3, code
+    template = questionnaire.TEMPLATE.read_text(encoding="utf-8")
+    assert '["left_alt", "right_alt"][side]' in template and "codes.map(picture)" in template
+
+
+def test_the_welcome_holds_for_pairs_too():
+    for words in questionnaire.interface().values():
+        assert not re.search("one at a time|una en una|واحدة تلو|une par une|逐张", words["welcome"])
+
+
 def test_a_language_that_lacks_words_is_named(tmp_path):
     path = tmp_path / "interface.json"
     path.write_text(json.dumps({"en": {"next": "Next", "yes": "Yes"}, "eo": {"next": "Sekva"}}))
@@ -73,38 +85,63 @@ def test_a_language_that_lacks_words_is_named(tmp_path):
         questionnaire.interface(path)
 
 
-@pytest.fixture(scope="module")
-def browser():
-    if not CHROMIUM:
-        pytest.skip("There is no Chromium on this machine: apt-get install chromium, then this test runs.")
-    if not os.environ.get("CI"):
-        pytest.importorskip("playwright", reason="Playwright is not installed: pip install -r requirements-dev.txt")
-    from playwright.sync_api import sync_playwright  # in CI its absence is a failure, not a skip
-
-    with sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
+ASKED = {"rate": ["satisfied", "likeness", "match"], "pair": ["pair"], "attention": ["attention"]}
 
 
-def answer(page, plan, rater, at, choose, key_by_key=False):
-    """Answer the screen `at` (from 0) and return the rows that the file must have for it."""
+def wanted(plan, rater, at, choose):
+    """What to answer on the screen `at` (from 0): rows item, question, value, position."""
     kind, item = plan[plan["rater"] == rater].iloc[at][["kind", "item"]]
-    asked = {"rate": ["satisfied", "likeness", "match"], "pair": ["pair"], "attention": ["attention"]}[kind]
-    rows = []
-    for question in asked:
-        values = survey_design.QUESTIONS[question]
-        value = values[choose(at) % len(values)]
-        radio = page.locator(f"input[name={question}][value='{value}']")
-        if key_by_key:
-            page.locator(f"input[name={question}]").first.focus()
-            page.keyboard.press("Space")
-            for _ in range(values.index(value)):
-                page.keyboard.press("ArrowDown")
-            assert radio.is_checked()
-        else:
-            radio.check()
-        rows.append((item, question, value, str(at + 1)))
+    values = {question: survey_design.QUESTIONS[question] for question in ASKED[kind]}
+    return [(item, name, options[choose(at) % len(options)], str(at + 1)) for name, options in values.items()]
+
+
+def answer(page, plan, rater, at, choose):
+    """Answer the screen `at` with the mouse and return the rows that the file must have for it."""
+    rows = wanted(plan, rater, at, choose)
+    for _, question, value, _ in rows:
+        page.locator(f"input[name={question}][value='{value}']").check()
+    return rows
+
+
+def focused(page, name):
+    """An attribute of the element that has the focus."""
+    return page.evaluate(f"document.activeElement.{name}")
+
+
+def begin_by_keys(page, address, rater, language):
+    """From the heading back to the language, on to the number, and in: no click, no focus set by a script."""
+    page.goto(address)
+    assert focused(page, "tagName") == "H1"
+    page.keyboard.press("Shift+Tab")
+    for code in list(questionnaire.interface())[1:]:
+        assert focused(page, "id") == "language"
+        page.keyboard.press("ArrowDown")
+        page.wait_for_function(f"document.documentElement.lang === '{code}'")
+        if code == language:
+            break
+    page.keyboard.press("Tab")
+    assert focused(page, "id") == "number"
+    page.keyboard.type(str(rater))
+    page.keyboard.press("Enter")
+
+
+def answer_by_keys(page, plan, rater, at, choose):
+    """Tab to each question, Space and the arrows to choose, Tab to the button, Enter; returns the file's rows."""
+    assert focused(page, "tagName") == "H1"
+    rows = wanted(plan, rater, at, choose)
+    for _, question, value, _ in rows:
+        page.keyboard.press("Tab")
+        assert focused(page, "name") == question
+        page.keyboard.press("Space")
+        for _ in range(survey_design.QUESTIONS[question].index(value)):
+            page.keyboard.press("ArrowDown")
+        assert focused(page, "value") == value and focused(page, "checked")
+    if rows[0][1] == "satisfied":
+        page.keyboard.press("Tab")
+        assert focused(page, "id") == "comment"
+    page.keyboard.press("Tab")
+    assert focused(page, "type") == "submit"
+    page.keyboard.press("Enter")
     return rows
 
 
@@ -115,9 +152,14 @@ def begin(page, address, rater, language="en"):
     page.click("button[type=submit]")
 
 
-def save(page, path):
+def save(page, path, by_keys=False):
     with page.expect_download() as waiting:
-        page.click("#download")
+        if by_keys:
+            page.keyboard.press("Tab")
+            assert focused(page, "id") == "download"
+            page.keyboard.press("Enter")
+        else:
+            page.click("#download")
     waiting.value.save_as(path)
     return path
 
@@ -135,6 +177,7 @@ def open_page(browser, asked, **settings):
     return context, page
 
 
+@pytest.mark.slow
 def test_three_raters_fill_it_in_and_the_import_finds_exactly_that(study, browser, tmp_path):
     page_file, key, plan = study
     address, asked, expected = page_file.as_uri(), [], {}
@@ -158,14 +201,14 @@ def test_three_raters_fill_it_in_and_the_import_finds_exactly_that(study, browse
     context.close()
 
     context, page = open_page(browser, asked, viewport={"width": 1000, "height": 700})  # by keys, in French
-    begin(page, address, 2, "fr")
+    begin_by_keys(page, address, 2, "fr")
     rows = []
     for at in range(screens):
-        assert page.evaluate("document.activeElement.tagName") == "H1"
-        rows += answer(page, plan, 2, at, lambda at: at + 1, key_by_key=True)
-        page.keyboard.press("Enter")
+        alts = page.locator(".pictures img").evaluate_all("pictures => pictures.map(picture => picture.alt)")
+        assert len(set(alts)) == len(alts) and all(alts)  # the two of a pair sound different
+        rows += answer_by_keys(page, plan, 2, at, lambda at: at + 1)
     expected["keys.csv"] = rows
-    save(page, tmp_path / "keys.csv")
+    save(page, tmp_path / "keys.csv", by_keys=True)
     context.close()
 
     phone = {"viewport": {"width": 360, "height": 640}, "has_touch": True, "is_mobile": True}
@@ -192,7 +235,7 @@ def test_three_raters_fill_it_in_and_the_import_finds_exactly_that(study, browse
         assert sorted(told(path)) == sorted(
             (i, q, "'" + v if v[0] == "=" else v, p) for i, q, v, p in expected[path.name]
         )
-    answers = survey_import.read_answers(paths, key, study=questionnaire.study_id(plan))
+    answers = survey_import.read_answers(paths, key, study=questionnaire.study_id(plan, key))
     assert list(answers.odd["problem"]) == ["the comment begins like a formula: kept as plain text"]
     assert answers.table["respondent"].nunique() == 3
     found = sorted(zip(*(answers.table[name].astype(str) for name in ("item", "question", "value", "position"))))

@@ -34,6 +34,22 @@ def test_segments_that_ended_before_a_resumed_training_are_left_out():
 
 
 @pytest.mark.parametrize(
+    ("text", "done", "expected"),
+    [
+        ("2e-3:100, 5e-4:-1", 0, [(2e-3, 1, 100), (5e-4, 101, 300)]),
+        ("2e-3:100, 5e-4:900, 1e-4", 0, [(2e-3, 1, 100), (5e-4, 101, 300)]),
+        ("2e-3:100, 5e-4:50, 1e-4", 0, [(2e-3, 1, 100), (1e-4, 101, 300)]),
+        ("2e-3:100, 5e-4:200, 1e-4", 150, [(5e-4, 151, 200), (1e-4, 201, 300)]),
+    ],
+)
+def test_the_stretches_are_what_the_training_meets(text, done, expected):
+    assert schedules.stretches(text, 300, done) == expected
+    segments = schedules.parse(text, 300, done)
+    for rate, first, last in expected:
+        assert {schedules.rate_at(segments, step) for step in range(first, last + 1)} == {rate}
+
+
+@pytest.mark.parametrize(
     "text", ["", "fast", "1e-3:", "1e-3:ten", "1e-3:1.5", "1e-3:0", "1e-3:-2", "-1:5", "nan", "inf:3"]
 )
 def test_what_is_no_schedule_is_refused_with_an_example(text):

@@ -1,4 +1,6 @@
 import json
+import re
+import shutil
 import subprocess
 import sys
 from importlib import metadata
@@ -71,15 +73,33 @@ def test_the_suite_itself_is_installed():
 def test_stamp_writes_the_repository_once_and_again(tmp_path):
     badge = "[x](https://colab.research.google.com/github/OWNER/REPO/blob/main/notebooks/05_compare.ipynb)"
     clone = 'subprocess.run(["git", "clone", "-q", "https://github.com/OWNER/REPO", "personalize"], check=True)'
-    other = "see https://github.com/huggingface/diffusers"
+    picture = "![the grid](../docs/pictures/05_compare.jpg)"
+    other = "see https://github.com/huggingface/diffusers and ![a map](../docs/map.png)"
     notebook = tmp_path / "05_compare.ipynb"
-    notebook.write_text(json.dumps([badge, clone, other]))
+    notebook.write_text(json.dumps([badge, clone, picture, other]))
     for repository in ("someone/first-try", "school.org/personalize_2"):
         setup.stamp(repository, [notebook])
         assert json.loads(notebook.read_text()) == [
             badge.replace("OWNER/REPO", repository),
             clone.replace("OWNER/REPO", repository),
+            f"![the grid](https://raw.githubusercontent.com/{repository}/main/docs/pictures/05_compare.jpg)",
             other,
         ]
     with pytest.raises(ValueError, match="owner/name"):
         setup.stamp("https://github.com/someone/thing", [notebook])
+
+
+def test_stamp_reaches_every_notebook_and_the_readme(tmp_path):
+    paths = [setup.REPO / "README.md", *sorted((setup.REPO / "notebooks").glob("*.ipynb"))]
+    copies = [shutil.copy(path, tmp_path) for path in paths]
+    setup.stamp("school.org/course", copies)
+    for copy, path in zip(map(Path, copies), paths):
+        text = copy.read_text(encoding="utf-8")
+        addresses = re.findall(r"colab\.research\.google\.com/github/([\w.-]+/[\w.-]+)/", text)
+        assert set(addresses) == {"school.org/course"}, path.name
+        if path.name == "README.md":
+            opened = re.findall(r"/blob/main/notebooks/(\w+)\.ipynb\)", text)
+            assert opened == [each.stem for each in paths[1:]], "one badge a notebook, in order"
+        if path.suffix == ".ipynb":
+            assert addresses and "https://github.com/school.org/course" in text
+            assert len(json.loads(text)["cells"]) == len(json.loads(path.read_text(encoding="utf-8"))["cells"])

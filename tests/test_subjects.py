@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from helpers import focus, photos, quality
+from helpers import faces, focus, framing, photos, quality
 from helpers.consent import check_consent
 from helpers.files import read_json
 from pocket import subjects
@@ -110,13 +110,13 @@ def head_share(photo, box):
 @pytest.mark.parametrize("detector", ["as installed", "none"])
 def test_the_head_is_in_the_square(name, detector, monkeypatch):
     if detector == "none":
-        monkeypatch.setattr(focus, "_cascade", lambda: None)
+        monkeypatch.setattr(faces, "_cascade", lambda: None)
     for photo in subjects.plan(name):
         if photo.flaw:
             continue
         scale = 600 / max(photo.size)
         image = shoot(photo.scene, photo.view, [round(side * scale) for side in photo.size])
-        box = focus.crop_box(image.size, focus.find_focus(image)[0])
+        box = framing.crop_box(image.size, focus.find_focus(image)[0])
         assert head_share(photo, [edge / scale for edge in box]) > 0.93, (photo.number, box)
 
 

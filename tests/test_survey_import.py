@@ -54,8 +54,10 @@ def test_semicolons_and_decimal_commas_are_read_and_told(read):
 
 def test_a_cut_file_keeps_what_is_whole(read):
     answers = read(HEADER + line() + f"s,r0123456789,{TWO},satis")
+    assert len(answers.table) == 1 and problems(answers)[0].startswith("3: the last line has no end")
+    answers = read(HEADER + line() + f"s,r0123456789,{TWO},satis\n")
     assert len(answers.table) == 1 and problems(answers) == ["3: the row has 4 cells instead of 7: is the file cut?"]
-    answers = read(HEADER + line() + f's,r0123456789,{TWO},"comm')
+    answers = read(HEADER + line() + f's,r0123456789,{TWO},"comm\n')
     assert len(answers.table) == 1 and problems(answers)[0].startswith("3: from here the file cannot be read")
 
 
@@ -71,6 +73,7 @@ def test_changed_headers_are_refused_by_name(read):
         ({"item": "zzzz"}, "no such picture"),
         ({"question": "colour"}, "no such question"),
         ({"position": "1.5"}, "whole number"),
+        ({"position": ""}, "whole number"),
         ({"seconds": "soon"}, "number of seconds"),
         ({"study": "other"}, "another plan"),
     ],
@@ -124,8 +127,8 @@ def test_qualtrics_has_three_header_rows_and_prolific_joins(read, tmp_path):
 def test_mechanical_turk_in_its_three_shapes(read):
     shapes = {"Input.item": ONE, "Answer.satisfied": "yes", "Answer.match.label": "3", "Answer.likeness.2": "true"}
     rows = [TURK | shapes | {"Answer.likeness.4": "false"}]
-    rows.append(rows[0] | {"WorkerId": "W2", "AssignmentStatus": "Rejected"})
-    rows.append(rows[0] | {"WorkerId": "W3", "Answer.likeness.4": "true"})
+    rows.append(rows[0] | {"AssignmentId": "B", "WorkerId": "W2", "AssignmentStatus": "Rejected"})
+    rows.append(rows[0] | {"AssignmentId": "C", "WorkerId": "W3", "Answer.likeness.4": "true"})
     answers = read(pd.DataFrame(rows))
     found = answers.table[["question", "value"]].to_numpy().tolist()
     assert found[:3] == [["satisfied", "yes"], ["match", "3"], ["likeness", "2"]] and len(found) == 5
@@ -148,6 +151,53 @@ def test_label_studio_reads_choices_ratings_and_pairs(read):
     assert problems(answers) == ["1: an annotation was cancelled: it is left out"]
     with pytest.raises(ValueError, match="not whole JSON"):
         read(json.dumps(tasks)[:-9], "export.json")
+
+
+def positions(answers):
+    return {(row.item, row.value): row.position for row in answers.table.itertuples() if row.question == "satisfied"}
+
+
+def test_the_position_in_mechanical_turk_is_the_order_of_acceptance(read):
+    times = ["Sun Nov 01 01:40:00 PST 2026", "Sun Nov 01 01:50:00 PDT 2026", "2026-11-02T10:00:00Z"]
+    rows = [
+        TURK | {"AssignmentId": str(i), "AcceptTime": time, "Input.item": item, "Answer.satisfied": "yes"}
+        for i, (time, item) in enumerate(zip(times, KEY["item"]))
+    ]
+    one, two, three = ((item, "yes") for item in KEY["item"][:3])
+    assert positions(read(pd.DataFrame(rows))) == {one: 2, two: 1, three: 3}  # the clock went back that night
+    rows[2]["AcceptTime"] = "soon"
+    other = rows[0] | {"WorkerId": "W2", "AssignmentId": "9", "Answer.satisfied": "no"}
+    found = positions(read(pd.DataFrame([*rows, other])))
+    assert found.pop((ONE, "no")) == 1 and pd.isna(list(found.values())).all() and len(found) == 3
+    rows[2]["AcceptTime"] = times[1]
+    assert pd.isna(list(positions(read(pd.DataFrame(rows))).values())).all()  # two at once have no order
+
+
+def test_the_position_in_label_studio_is_the_order_of_handing_in(read):
+    def task(item, time):
+        results = [
+            {"from_name": name, "value": {"choices": [value]}} for name, value in (("satisfied", "yes"), ("match", "3"))
+        ]
+        return {"data": {"item": item}, "annotations": [{"completed_by": 1, "created_at": time, "result": results}]}
+
+    tasks = [task(ONE, "2026-11-23T10:11:12.5Z"), task(TWO, "2026-11-23T10:11:12.4Z")]
+    answers = read(json.dumps(tasks), "a.json")
+    assert positions(answers) == {(ONE, "yes"): 2, (TWO, "yes"): 1} and answers.odd.empty
+    assert answers.table.groupby("item")["position"].nunique().eq(1).all()
+    del tasks[1]["annotations"][0]["created_at"]
+    answers = read(json.dumps(tasks), "a.json")
+    assert answers.table["position"].isna().all() and len(answers.table) == 4
+    assert statistics.satisfied(answers.table)["value"].tolist() == [1, 1]
+    tasks[0]["annotations"][0]["result"] = []
+    assert problems(read(json.dumps(tasks), "a.json")) == ["1: an annotation has no answers"]
+
+
+def test_a_file_that_names_no_plan_is_told(read):
+    text = (HEADER + line()).replace("study,", "").replace("\ns,", "\n")
+    assert problems(read(text)) == []
+    answers = read(text, study="s")
+    assert len(answers.table) == 1 and "1: no column says to which plan" in problems(answers)[0]
+    assert survey_import.read_answers([survey_simulation.FILE], KEY, study="s").odd.empty
 
 
 @pytest.mark.slow

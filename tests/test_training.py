@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from torch import nn
@@ -58,9 +58,9 @@ def rows(folder):
 CHILD = """
     import os, signal, sys
     import torch
-    sys.path.insert(0, {repo!r})
+    sys.path[:0] = [{repo!r}, {repo!r} + "/tests"]
     from helpers import runs
-    from tests.test_training import toy_run
+    from test_training import toy_run
 
     where, folder, at = sys.argv[1], sys.argv[2], int(sys.argv[3])
 
@@ -125,6 +125,7 @@ def test_it_learns_and_leaves_a_folder_that_can_be_understood(tmp_path):
         "card.md",
         "checkpoints",
         "loss.csv",
+        "memory.json",
         "previews",
         "settings.json",
     ]
@@ -192,6 +193,7 @@ def test_the_best_weights_are_those_of_the_lowest_held_out_loss(tmp_path):
     assert value == min(measured.values()) and measured[number] == value
 
 
+@settings(deadline=None)
 @given(st.integers(1, 40), st.integers(1, 9), st.integers(0, 1000))
 def test_every_index_comes_once_an_epoch_in_an_order_of_its_own(count, batch_size, seed):
     order = training.shuffled(count, batch_size, seed)

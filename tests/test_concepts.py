@@ -1,0 +1,115 @@
+import json
+
+import pytest
+from PIL import Image
+
+from helpers import concepts
+from helpers.concepts import Concept
+
+PROMPTS = ("nesrelah_001 person", "a photo of a person")
+
+
+def folder(place, count, captions=None):
+    """A folder of different little squares; captions: {file: caption}."""
+    place.mkdir(parents=True)
+    for i in range(count):
+        image = Image.new("RGB", (32, 32), (i * 37 % 256, i * 91 % 256, i * 53 % 256))
+        image.paste((255 - i * 11 % 256, 0, i), (i % 16, 3, i % 16 + 9, 9 + i % 20))
+        image.save(place / f"{i:02}.png")
+    if captions is not None:
+        lines = ["file,caption,machine_caption,edited", *(f'{k},"{v}","{v}",False' for k, v in captions.items())]
+        (place / "captions.csv").write_text("\n".join(lines) + "\n")
+    return place
+
+
+def test_good_settings_pass_and_some_photos_are_held_out(tmp_path):
+    subject = Concept(*PROMPTS, folder(tmp_path / "her", 20))
+    subject.check("nesrelah_001", "person")
+    learning, validation = subject.split(4, seed=1)
+    assert not set(learning) & set(validation) and len(learning) + len(validation) == 20
+    assert subject.prompts(learning) == ["nesrelah_001 person"] * len(learning)
+    few = Concept(*PROMPTS, folder(tmp_path / "few", 5))
+    assert [len(part) for part in few.split(4, seed=1)] == [4, 1]
+
+
+@pytest.mark.parametrize(
+    ("count", "prompts", "sentence"),
+    [
+        (0, PROMPTS, "there are no photos in .*: run notebook 01 first"),
+        (1, PROMPTS, "there is one photo in .* can only be copied: give five or more"),
+        (9, ("a person", "a photo of a person"), "'a person' does not say nesrelah_001: add it"),
+        (9, ("nesrelah_0012 person", "a photo of a person"), "does not say nesrelah_001"),
+        (9, ("nesrelah_001 person", "a photo of a dog"), "'a photo of a dog' does not say person: add the class word"),
+        (9, ("nesrelah_001 person", "nesrelah_001 person"), "says nesrelah_001: name the class alone"),
+    ],
+)
+def test_what_would_spoil_a_training_is_told_before_it(tmp_path, count, prompts, sentence):
+    subject = Concept(*prompts, folder(tmp_path / "her", count))
+    with pytest.raises(ValueError, match=sentence):
+        subject.check("nesrelah_001", "person")
+
+
+def test_a_folder_that_is_not_there_has_no_photos(tmp_path):
+    with pytest.raises(ValueError, match="no photos"):
+        Concept(*PROMPTS, tmp_path / "nowhere").check("nesrelah_001", "person")
+    subject = Concept(*PROMPTS, folder(tmp_path / "her", 9), tmp_path / "empty")
+    with pytest.raises(ValueError, match="no class images in .*: leave it out"):
+        subject.check("nesrelah_001", "person")
+
+
+@pytest.mark.parametrize(
+    ("caption", "prompt"),
+    [
+        ("a photo of a person in a park", "a photo of nesrelah_001 person in a park"),
+        ("the person and another person", "nesrelah_001 person and another person"),
+        ("a woman with pink hair", "nesrelah_001 person, a woman with pink hair"),
+        ("personal things", "nesrelah_001 person, personal things"),
+    ],
+)
+def test_captions_say_her_name(caption, prompt):
+    assert concepts.named(caption, "nesrelah_001 person") == prompt
+
+
+def test_each_photo_may_have_its_caption(tmp_path):
+    place = folder(tmp_path / "her", 3, {"00.png": "a person", "01.png": "a person in a city", "02.png": ""})
+    subject = Concept(*PROMPTS, place)
+    paths = sorted(place.glob("*.png"))
+    assert subject.prompts(paths[:2], use_captions=True) == ["nesrelah_001 person", "nesrelah_001 person in a city"]
+    with pytest.raises(ValueError, match="02.png has no caption: run notebook 02"):
+        subject.prompts(paths, use_captions=True)
+
+
+def test_the_fork_s_list_of_several_subjects_is_read(tmp_path):
+    one, other, own = (folder(tmp_path / name, 4) for name in ("amir", "nesrelah", "people"))
+    told = [
+        {"instance_prompt": "amir_001 man", "class_prompt": "a photo of a man", "instance_data_dir": "amir"},
+        {"instance_prompt": PROMPTS[0], "class_prompt": PROMPTS[1], "instance_data_dir": str(other),
+         "class_data_dir": "people"},
+    ]  # fmt: skip
+    (tmp_path / "concepts_list.json").write_text(json.dumps(told))
+    first, second = concepts.read(tmp_path / "concepts_list.json")
+    assert first == Concept("amir_001 man", "a photo of a man", one) and second == Concept(*PROMPTS, other, own)
+    del told[1]["class_prompt"]
+    (tmp_path / "concepts_list.json").write_text(json.dumps(told))
+    with pytest.raises(ValueError, match="concept 2 of .* has no class_prompt: add it"):
+        concepts.read(tmp_path / "concepts_list.json")
+
+
+def test_each_class_gets_its_images_once(tmp_path):
+    asked, own = [], folder(tmp_path / "people", 2)
+    make = lambda prompt: asked.append(prompt) or [f"{prompt} {i}" for i in range(2)]
+    men, people, more = "a photo of a man", PROMPTS[1], Concept("c_001 person", PROMPTS[1], own)
+    subjects = [Concept("a_001 man", men, own), Concept(PROMPTS[0], people, own), Concept("b_001 man", men, own)]
+    paths, prompts = concepts.class_images(subjects, make)
+    assert asked == [men, people] and prompts == [men, men, people, people] and len(paths) == 4
+    paths, prompts = concepts.class_images([Concept(*PROMPTS, own, own), more], make)
+    assert paths == sorted(own.glob("*.png")) and prompts == [people, people] and len(asked) == 2
+
+
+def test_names_are_taken_from_the_instance_prompt_where_nobody_says_them(tmp_path):
+    place = folder(tmp_path / "her", 9)
+    Concept(*PROMPTS, place).check()
+    with pytest.raises(ValueError, match="needs an identifier and a class word"):
+        Concept("nesrelah_001", PROMPTS[1], place).check()
+    with pytest.raises(ValueError, match="does not say dog"):
+        Concept("rex_001 dog", PROMPTS[1], place).check()

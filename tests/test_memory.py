@@ -1,0 +1,241 @@
+import functools
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+from torch.profiler import ProfilerActivity, profile
+
+from helpers import dreambooth, low_memory, memory, memory_ledger, preflight, updates
+from helpers.diffusion import diffusion_loss
+
+TINY = {
+    "sample_size": 16,
+    "block_out_channels": (32, 64),
+    "layers_per_block": 1,
+    "cross_attention_dim": 48,
+    "attention_head_dim": 8,
+    "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
+    "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),
+}
+TEXT = {
+    "hidden_size": 48,
+    "intermediate_size": 96,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "vocab_size": 99,
+}
+
+
+@functools.cache
+def tell(**settings):
+    return memory.foretell(TINY, **settings)
+
+
+def peaks():
+    return {name: tell(**settings).peak for name, settings in memory.SETTINGS.items()}
+
+
+def weights_of(config):
+    with torch.device("meta"):
+        return sum(p.numel() for p in memory.UNet2DConditionModel.from_config(config).parameters())
+
+
+def test_the_ledger_counts_what_is_alive_and_remembers_the_most():
+    with memory_ledger.shapes_only() as ledger:
+        a = torch.empty(1000)  # 4,000 bytes take eight blocks of 512
+        assert ledger.now == 4096
+        b = a.view(10, 100)  # the same memory
+        c = a + 1
+        assert ledger.now == 8192 and b.shape == (10, 100)
+        del c
+        assert ledger.now == 4096 and ledger.peak == 8192
+        del a
+        assert ledger.now == 4096  # b still holds it
+        del b
+        assert ledger.now == 0
+
+
+def test_nothing_is_computed_and_no_memory_is_used():
+    with memory_ledger.shapes_only() as ledger:
+        huge = torch.empty(10**6, 10**6)  # 4 TB
+        assert ledger.now == huge.nbytes and bool(torch.isfinite(huge).all()) and huge.sum().item() == 1.0
+
+
+def allocated(step):
+    """The most bytes PyTorch's allocator held above the beginning, while `step` ran."""
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as trace:
+        step()
+    events = [(e.start_ns(), e.nbytes()) for e in trace.profiler.kineto_results.events() if e.name() == "[memory]"]
+    most = now = 0
+    for _, size in sorted(events):
+        now += size
+        most = max(most, now)
+    return most
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_a_real_step_takes_what_was_foretold(checkpointing):
+    """Not shapes against shapes: the allocator of PyTorch itself, on a step that is computed."""
+    forecast = tell(precision=torch.float32, checkpointing=checkpointing, prior=False, batch_size=2)
+    unet = memory.UNet2DConditionModel.from_config(TINY).train()
+    if checkpointing:
+        unet.enable_gradient_checkpointing()
+    optimizer = memory.SETTINGS["plain"]["optimizer"](unet.parameters())
+    memory._fill(optimizer, [*unet.parameters()])
+    latents, noise, heard = torch.randn(2, 4, 16, 16), torch.randn(2, 4, 16, 16), torch.randn(2, 77, 48)
+    timesteps, scheduler = torch.tensor([5, 500]), memory.DDPMScheduler()
+
+    def step():
+        diffusion_loss(unet, scheduler, latents, noise, timesteps, heard).backward()
+        nn.utils.clip_grad_norm_(unet.parameters(), 1.0)
+        optimizer.step()
+
+    found = allocated(step) + sum(p.nbytes for p in unet.parameters()) + low_memory.state_bytes(optimizer)
+    assert forecast.peak - memory.CUDA == pytest.approx(found, rel=0.1)
+
+
+def test_the_parts_are_what_arithmetic_says():
+    count = weights_of(TINY)
+    forecast = tell(**memory.SETTINGS["checkpointing"])
+    for part, size in {"weights": 4, "gradients": 4, "optimizer": 8}.items():
+        assert getattr(forecast, part) == pytest.approx(size * count, rel=0.05), part
+    assert (
+        forecast.peak == forecast.weights + forecast.gradients + forecast.optimizer + forecast.activations + memory.CUDA
+    )
+    assert tell(**memory.SETTINGS["8 bit"]).optimizer == pytest.approx(2 * count, rel=0.1)
+    assert tell(**memory.SETTINGS["in backward"]).gradients == 0
+    assert tell(**memory.SETTINGS["on host"]).optimizer == 0
+
+
+def test_every_saving_saves():
+    found, order = peaks(), ["plain", "checkpointing", "8 bit", "in backward", "on host"]
+    assert list(found) == order and sorted(found, key=found.get, reverse=True) == order
+    assert tell(prior=False).peak < found["checkpointing"] < tell(batch_size=2).peak
+    assert found["plain"] < tell(checkpointing=False, precision=torch.float32).peak
+
+
+def test_light_methods_keep_the_model_frozen():
+    count = weights_of(TINY)
+    for method in ("lora", "hypernetwork"):
+        forecast = tell(method=method)
+        assert forecast.weights < 2.9 * count and forecast.optimizer == pytest.approx(2 * forecast.gradients, rel=0.3)
+    assert tell(method="lora").gradients < 0.4 * count
+    with pytest.raises(ValueError, match="no method 'textual inversion'"):
+        tell(method="textual inversion")
+
+
+def test_a_text_encoder_that_learns_costs_its_weights_four_times():
+    with torch.device("meta"):
+        size = sum(p.nbytes for p in memory.CLIPTextModel(memory.CLIPTextConfig(**TEXT)).parameters())
+    more, alone = memory.foretell(TINY, text_encoder=TEXT), tell(**memory.SETTINGS["checkpointing"])
+    for part, times in {"weights": 1, "gradients": 1, "optimizer": 2}.items():
+        assert getattr(more, part) - getattr(alone, part) == pytest.approx(times * size, rel=0.1), part
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_a_text_encoder_that_learns_takes_what_was_foretold(checkpointing):
+    """Against the allocator again, with the networks as dreambooth.learn makes them ready; long texts, many layers."""
+    text = TEXT | {"num_hidden_layers": 12, "intermediate_size": 480}
+    told = {"precision": torch.float32, "checkpointing": checkpointing, "prior": False, "batch_size": 8}
+    forecast = memory.foretell(TINY, text_encoder=text, **told)
+    unet = memory.UNet2DConditionModel.from_config(TINY)
+    pipe = SimpleNamespace(unet=unet, text_encoder=memory.CLIPTextModel(memory.CLIPTextConfig(**text)))
+    parameters = dreambooth.learn(pipe, True, checkpointing)
+    optimizer = memory.SETTINGS["plain"]["optimizer"](parameters)
+    memory._fill(optimizer, parameters)
+    latents, noise, scheduler = torch.randn(8, 4, 16, 16), torch.randn(8, 4, 16, 16), memory.DDPMScheduler()
+
+    def step():
+        heard = pipe.text_encoder(torch.zeros(8, 77, dtype=torch.long))[0]
+        diffusion_loss(unet, scheduler, latents, noise, torch.arange(8) * 100, heard).backward()
+        nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+
+    found = allocated(step) + sum(p.nbytes for p in parameters) + low_memory.state_bytes(optimizer)
+    assert forecast.peak - memory.CUDA == pytest.approx(found, rel=0.1)
+
+
+def test_the_outline_of_an_optimizer_takes_its_memory():
+    """LeanAdamW is foretold without its arithmetic; with it, the peak is the same to 2 %."""
+    with memory_ledger.shapes_only() as ledger:
+        peaks = []
+        for outline in (False, True):
+            weight = nn.Parameter(torch.empty(3, 2**22))
+            optimizer = low_memory.LeanAdamW([weight], bits=8, in_backward=False)
+            optimizer.prepare()
+            if outline:
+                optimizer._update = memory._outline
+            weight.grad = torch.empty_like(weight)
+            ledger.peak = ledger.now
+            optimizer.step()
+            peaks.append(ledger.peak)
+            del weight, optimizer
+    assert peaks[1] == pytest.approx(peaks[0], rel=0.02)
+
+
+def test_the_first_setting_that_fits_is_chosen(monkeypatch):
+    found = peaks()
+    monkeypatch.setattr(memory, "foretell", lambda **settings: tell(**settings))
+    enough = {name: int(1.1 * peak) for name, peak in found.items()}  # a tenth more than foretold
+    assert memory.choose(enough["plain"]) == "plain" and memory.choose(enough["plain"] - 1) == "checkpointing"
+    assert memory.choose(enough["on host"] - 1) is None
+    table = memory.table(("plain", "on host"), enough["on host"])
+    assert list(table.index) == ["plain", "on host"] and list(table["fits"]) == [False, True]
+
+
+def test_too_small_a_gpu_or_disk_is_told_in_a_sentence(tmp_path, monkeypatch):
+    forecast = memory.Forecast(4 * 10**9, 0, 0, 2 * 10**9)
+    preflight.check_gpu(forecast, 8 * 10**9)
+    monkeypatch.setattr(memory, "choose", lambda available: "on host" if available > 5e9 else None)
+    needs = "needs about 7.0 GB, 7.7 GB to be safe, and the GPU has {} GB free: choose 'on host'"
+    with pytest.raises(MemoryError, match=needs.format("6.0")):
+        preflight.check_gpu(forecast, 6 * 10**9)
+    with pytest.raises(MemoryError, match=needs.format("7.6")):  # forecasts miss by up to 7 %
+        preflight.check_gpu(forecast, int(7.6e9))
+    with pytest.raises(MemoryError, match="train a LoRA"):
+        preflight.check_gpu(forecast, 4 * 10**9)
+    assert preflight.check_disk(tmp_path / "not" / "yet", 1000) == 38_000
+    with pytest.raises(OSError, match="has room for .* GB, this training may need .* GB: make room"):
+        preflight.check_disk(tmp_path, 10**15)
+
+
+def test_what_is_advised_fits_this_training_not_another():
+    """A larger batch and a text encoder that learns need a leaner setting than memory.choose finds without them."""
+    this = {"unet_config": TINY, "batch_size": 16, "text_encoder": TEXT}
+    available = memory.foretell(**this, **memory.SETTINGS["checkpointing"]).safe
+    assert memory.choose(available, unet_config=TINY) == "plain"
+    plain = memory.foretell(**this, **memory.SETTINGS["plain"])
+    with pytest.raises(MemoryError, match="choose 'checkpointing'"):
+        preflight.check_gpu(plain, available, **this)
+
+
+def test_a_gpu_has_what_is_free_and_what_is_ours(monkeypatch):
+    assert memory.gpu_bytes() is None or torch.cuda.is_available()
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (9 * 10**9, 16 * 10**9))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda: 2 * 10**9)
+    assert memory.gpu_bytes() == 11 * 10**9
+
+
+def test_updates_run_on_shapes_as_they_do_on_numbers():
+    """The very function of the training loop, without a number in sight."""
+    with memory_ledger.shapes_only():
+        net = nn.Linear(4, 4)
+        optimizer = torch.optim.AdamW(net.parameters())
+        parameters = updates.learnable(net.parameters())
+        scaler = torch.amp.GradScaler(enabled=False)
+        assert (
+            updates.update(parameters, lambda x: net(x).square().mean(), [torch.empty(2, 4)], optimizer, scaler, 0.1)
+            == 1
+        )
+
+
+@pytest.mark.slow
+def test_the_published_figures_are_met():
+    """Nine of eleven within 10 %; the other two are more than the GPU has that they are said to be of."""
+    from benchmarks import memory as benchmark
+
+    table = benchmark.published()
+    on_a_t4 = table["published"] < 16.1
+    assert on_a_t4.sum() == 9 and (table["difference"][on_a_t4].abs() < 0.1).all()

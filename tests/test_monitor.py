@@ -1,0 +1,152 @@
+"""The training monitor: what it shows, and that its button stops a training, in a kernel that is busy with it."""
+
+import asyncio
+import re
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import nbformat
+import pytest
+import torch
+from jupyter_client.manager import start_new_kernel
+from PIL import Image
+from torch import nn
+
+from helpers import monitor, runtime, training
+
+
+def begin(folder, steps=12, preview_every=4):
+    weight = nn.Parameter(torch.ones(1))
+    return training.train(
+        folder,
+        [weight],
+        lambda part: weight.square().sum(),
+        lambda part: part,
+        steps=steps,
+        learning_rate=0.01,
+        held_out_loss=lambda: weight.item() / 2,
+        preview=lambda: Image.new("RGB", (8, 8)),
+        watch_every=preview_every,
+    )
+
+
+@pytest.fixture
+def panels(monkeypatch):
+    """The panels that are made, as a list."""
+    made = []
+
+    class Kept(monitor.Panel):
+        def __init__(self, steps):
+            super().__init__(steps)
+            made.append(self)
+
+    monkeypatch.setattr(monitor, "Panel", Kept)
+    return made
+
+
+def checkpoints(folder):
+    return [int(path.stem) for path in sorted((folder / "checkpoints").glob("[0-9]*.pt"))]
+
+
+def test_it_passes_every_step_on_and_shows_the_last(tmp_path, panels):
+    numbers = [step.number for step in monitor.watch(begin(tmp_path), 12)]
+    assert numbers == list(range(13))
+    (panel,) = panels
+    assert panel.progress.value == panel.progress.max == 12 and panel.progress.bar_style == "success"
+    assert re.search(r"Finished\..*step 12 of 12.*loss 0\.\d+.*held-out loss 0\.\d+", panel.words.value)
+    assert 'alt="preview at step 12"' in panel.picture.value and panel.stop.layout.display == "none"
+
+
+def test_its_button_stops_after_a_whole_step_and_keeps_it(tmp_path, panels):
+    numbers = []
+    for step in monitor.watch(begin(tmp_path), 12):
+        numbers.append(step.number)
+        if step.number == 5:
+            panels[0].stop.click()
+    assert numbers == [0, 1, 2, 3, 4, 5] and checkpoints(tmp_path) == [5]
+    assert "Stopped, with a checkpoint" in panels[0].words.value and panels[0].stop.disabled
+    assert [step.number for step in monitor.watch(begin(tmp_path), 12)] == list(range(6, 13))
+    assert list(monitor.watch(begin(tmp_path), 12)) == []
+    assert "finished before" in panels[-1].words.value
+
+
+def test_a_caller_that_leaves_keeps_its_checkpoint(tmp_path):
+    for step in monitor.watch(begin(tmp_path), 12):
+        if step.number == 7:
+            break
+    assert checkpoints(tmp_path) == [7]
+
+
+def test_it_can_be_awaited_as_in_the_notebook(tmp_path, panels):
+    async def follow():
+        numbers = []
+        async for step in monitor.watch(begin(tmp_path), 12):
+            numbers.append(step.number)
+            if step.number == 5:
+                panels[0].stop.click()
+        return numbers
+
+    with ThreadPoolExecutor(1) as pool:  # Playwright keeps a loop of its own in this thread
+        assert pool.submit(asyncio.run, follow()).result() == [0, 1, 2, 3, 4, 5]
+    assert checkpoints(tmp_path) == [5]
+
+
+def test_what_it_says_cannot_be_markup():
+    assert 'alt="a &quot;b&quot; &lt;c&gt;"' in monitor._picture(Image.new("RGB", (2, 2)), 'a "b" <c>')
+
+
+CELL = """
+import sys, time
+sys.path.insert(0, {repo!r})
+from types import SimpleNamespace
+from helpers import monitor
+
+def training():  # without PyTorch, to be quick
+    try:
+        for number in range(2000):
+            time.sleep(0.05)
+            yield SimpleNamespace(number=number, loss=0.1, held_out_loss=None, preview=None)
+    finally:
+        print("closed", flush=True)
+
+panel = monitor.Panel(2000)
+monitor.Panel = lambda steps: panel
+print("button", panel.stop.model_id, flush=True)
+async for step in monitor.watch(training(), 2000):
+    if step.number == 3:
+        print("at step 3", flush=True)
+print("ended at", step.number, flush=True)
+"""
+
+
+def test_a_busy_kernel_hears_the_button():
+    """The click is a message to a kernel that is busy with the very cell."""
+    manager, client = start_new_kernel(
+        startup_timeout=300, kernel_name="python3", extra_arguments=["--IPKernelApp.log_level=40"]
+    )
+    try:
+        client.execute(CELL.format(repo=str(runtime.REPO)))
+        client.execute("print('the next cell', flush=True)")  # queued, as by Run All: it must wait, and not be lost
+        said, deadline = "", time.monotonic() + 300
+        while "the next cell" not in said and time.monotonic() < deadline:
+            message = client.get_iopub_msg(timeout=300)
+            if message["msg_type"] == "stream":
+                said += message["content"]["text"]
+                if message["content"]["text"].strip().endswith("at step 3"):
+                    press(client, re.search(r"button (\w+)", said)[1])
+            assert message["msg_type"] != "error", message["content"]
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
+    assert int(re.search(r"closed\nended at (\d+)\n.*the next cell", said, re.DOTALL)[1]) < 1000, said
+
+
+def press(client, button):
+    """The message that a browser sends when a button is clicked."""
+    content = {"comm_id": button, "data": {"method": "custom", "content": {"event": "click"}}}
+    client.shell_channel.send(client.session.msg("comm_msg", content))
+
+
+def test_notebook_03_watches_its_training():
+    notebook = nbformat.read(runtime.REPO / "notebooks" / "03_train_hypernetwork.ipynb", as_version=4)
+    assert any("async for step in monitor.watch(run, STEPS)" in cell.source for cell in notebook.cells)

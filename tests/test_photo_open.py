@@ -1,0 +1,223 @@
+"""Opening picture files of every kind, whole or damaged."""
+
+import numpy as np
+import pillow_heif
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pictures import STORED, bad_files, blobs, corners, encoded
+from PIL import Image, ImageCms
+
+from helpers import photo_open
+from helpers.photo_open import decode, open_photo
+
+quick = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@quick
+@given(
+    st.sampled_from(sorted(STORED)),
+    st.integers(16, 90),
+    st.integers(16, 90),
+    st.sampled_from(["JPEG", "PNG", "WEBP", "TIFF"]),
+)
+def test_every_orientation_comes_out_upright(tmp_path, orientation, width, height, kind):
+    upright = corners(width, height)
+    stored = upright if orientation == 1 else upright.transpose(STORED[orientation])
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / f"photo.{kind.lower()}"
+    path.write_bytes(encoded(stored, kind, exif=exif))
+    opened = open_photo(path)
+    assert opened.size == (width, height)
+    seen = [opened.getpixel((x, y)) for y in (3, height - 4) for x in (3, width - 4)]
+    for found, wanted in zip(seen, [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)]):
+        assert max(abs(a - b) for a, b in zip(found, wanted)) < 40
+
+
+@pytest.mark.parametrize(
+    ("mode", "value", "kind", "expected"),
+    [
+        ("1", 1, "PNG", (255, 255, 255)),
+        ("L", 90, "PNG", (90, 90, 90)),
+        ("LA", (90, 255), "PNG", (90, 90, 90)),
+        ("LA", (90, 0), "PNG", (255, 255, 255)),
+        ("P", 7, "PNG", None),
+        ("RGB", (10, 200, 30), "BMP", (10, 200, 30)),
+        ("RGB", (10, 200, 30), "AVIF", (10, 200, 30)),
+        ("RGBA", (10, 200, 30, 255), "WEBP", (10, 200, 30)),
+        ("RGBA", (0, 0, 0, 128), "PNG", (127, 127, 127)),
+        ("CMYK", (0, 255, 255, 0), "TIFF", (255, 0, 0)),
+        ("I;16", 40_000, "PNG", (156, 156, 156)),
+        ("I;16", 300, "TIFF", (1, 1, 1)),
+        ("F", 0.5, "TIFF", (127, 127, 127)),
+        ("CMYK", (0, 255, 255, 0), "JPEG", (255, 0, 0)),
+        ("RGB", (10, 200, 30), "GIF", (10, 200, 30)),
+        ("YCbCr", (100, 128, 128), "TIFF", (100, 100, 100)),
+    ],
+)
+def test_every_mode_becomes_rgb(tmp_path, mode, value, kind, expected):
+    path = tmp_path / f"photo.{kind.lower()}"
+    image = Image.new(mode, (20, 12), value)
+    path.write_bytes(encoded(image, kind))
+    opened = open_photo(path)
+    assert (opened.mode, opened.size, opened.info) == ("RGB", (20, 12), {})
+    if expected:
+        assert max(abs(a - b) for a, b in zip(opened.getpixel((9, 6)), expected)) <= 6
+
+
+def test_transparent_palette_and_first_frame_of_an_animation(tmp_path):
+    frames = [Image.new("P", (9, 9), color) for color in (0, 1)]
+    frames[0].putpalette([0, 0, 0, 200, 0, 0])
+    frames[1].putpalette([0, 0, 0, 200, 0, 0])
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:], transparency=0)
+    assert open_photo(tmp_path / "a.gif").getpixel((4, 4)) == (255, 255, 255)
+
+
+def test_heic_opens_upright_and_says_what_is_missing(tmp_path, monkeypatch):
+    upright = corners(120, 80)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    stored = upright.transpose(STORED[6])
+    pillow_heif.from_pillow(stored).save(tmp_path / "a.HEIC", quality=90, exif=exif.tobytes())
+    opened = open_photo(tmp_path / "a.HEIC")
+    assert opened.size == (120, 80)
+    assert abs(np.asarray(opened, float) - np.asarray(upright)).mean() < 12
+    monkeypatch.setattr(photo_open, "pillow_heif", None)
+    with pytest.raises(ValueError, match=r"a\.HEIC is HEIC: run `pip install pillow-heif`"):
+        open_photo(tmp_path / "a.HEIC")
+
+
+@pytest.mark.parametrize("name", bad_files())
+def test_a_bad_file_gives_one_line_that_names_it(tmp_path, name):
+    (tmp_path / name).write_bytes(bad_files()[name])
+    with pytest.raises(ValueError, match=rf"^{name} .+: .+\.$") as caught:
+        open_photo(tmp_path / name)
+    assert "\n" not in str(caught.value) and str(tmp_path) not in str(caught.value)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.sampled_from(["JPEG", "PNG", "WEBP", "GIF", "TIFF"]), st.data())
+def test_mutated_files_open_or_are_refused_in_words(tmp_path, kind, data):
+    content = bytearray(encoded(blobs(3, 64, 48), kind))
+    for _ in range(data.draw(st.integers(1, 6))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    path = tmp_path / "photo.bin"
+    path.write_bytes(content[: data.draw(st.integers(1, len(content)))])
+    try:
+        assert open_photo(path).mode == "RGB"
+    except ValueError as error:
+        assert str(error).startswith("photo.bin ")
+
+
+def test_transparent_parts_take_the_background_that_is_asked_for(tmp_path):
+    Image.new("RGBA", (20, 20), (200, 0, 0, 0)).save(tmp_path / "a.png")
+    assert open_photo(tmp_path / "a.png", "#102030").getpixel((5, 5)) == (16, 32, 48)
+    with pytest.raises(ValueError, match="unknown color"):
+        open_photo(tmp_path / "a.png", "no such colour")
+
+
+def swapped_profile():
+    """An sRGB profile in which red and blue have changed places: its colours can only be right if it is used."""
+    plain = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    swapped = plain.replace(b"rXYZ", b"????").replace(b"bXYZ", b"rXYZ").replace(b"????", b"bXYZ")
+    return swapped.replace("sRGB".encode("utf-16-be"), "wide".encode("utf-16-be"))
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
+def test_colours_are_translated_to_srgb(tmp_path, kind):
+    for mode, color in (("RGB", (255, 0, 0)), ("RGBA", (255, 0, 0, 255))):
+        if kind == "JPEG" and mode == "RGBA":
+            continue
+        path = tmp_path / f"{mode}.{kind}"
+        path.write_bytes(encoded(Image.new(mode, (40, 40), color), kind, icc_profile=swapped_profile()))
+        seen = open_photo(path)
+        red, _, blue = seen.getpixel((20, 20))
+        assert blue > 200 and red < 60, (kind, mode)
+        assert seen.info == {}
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+@pytest.mark.parametrize("transparent", [False, True])
+def test_the_colours_of_a_palette_are_translated_too(tmp_path, kind, transparent):
+    image = Image.new("P", (40, 40), 1)
+    image.putpalette([0, 0, 0, 255, 0, 0])
+    options = {"transparency": 0} if transparent and kind == "PNG" else {}
+    (tmp_path / "a").write_bytes(encoded(image, kind, icc_profile=swapped_profile(), **options))
+    with Image.open(tmp_path / "a") as stored:
+        assert stored.mode == "P" and stored.info["icc_profile"], "the test picture must have both"
+    red, _, blue = open_photo(tmp_path / "a").getpixel((20, 20))
+    assert blue > 200 and red < 60
+
+
+def test_a_broken_or_foreign_profile_changes_nothing(tmp_path):
+    for number, profile in enumerate([b"nonsense", swapped_profile()[:200]]):
+        Image.new("RGB", (40, 40), (200, 40, 10)).save(tmp_path / f"{number}.png", icc_profile=profile)
+        assert open_photo(tmp_path / f"{number}.png").getpixel((3, 3)) == (200, 40, 10)
+    Image.new("L", (40, 40), 90).save(tmp_path / "grey.png", icc_profile=swapped_profile())
+    assert open_photo(tmp_path / "grey.png").getpixel((3, 3)) == (90, 90, 90)
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_large_jpeg_is_decoded_small_and_looks_the_same(tmp_path, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    (tmp_path / "a.jpg").write_bytes(encoded(blobs(4, 1600, 1200), "JPEG", quality=92, exif=exif))
+    image, full = decode(tmp_path / "a.jpg", at_least=256)
+    assert full == ((1600, 1200) if orientation == 1 else (1200, 1600))
+    assert 256 <= min(image.size) < 600
+    small, whole = (
+        each.resize((128, 128), Image.Resampling.LANCZOS) for each in (image, open_photo(tmp_path / "a.jpg"))
+    )
+    error = np.asarray(small, float) - np.asarray(whole, float)
+    assert 10 * np.log10(255**2 / (error**2).mean()) > 38, "no eye tells them apart"
+
+
+@quick
+@given(st.integers(8, 300), st.integers(8, 300), st.integers(8, 200), st.sampled_from(["JPEG", "PNG", "CMYK"]))
+def test_no_side_comes_out_under_what_is_needed(tmp_path, width, height, at_least, kind):
+    image = blobs(1, width, height)
+    image, kind = (image.convert("CMYK"), "JPEG") if kind == "CMYK" else (image, kind)
+    (tmp_path / "a").write_bytes(encoded(image, kind))
+    small, full = decode(tmp_path / "a", at_least=at_least)
+    assert full == (width, height)
+    assert min(small.size) >= min(at_least, width, height)
+    assert small.width / small.height == pytest.approx(width / height, rel=0.15)
+
+
+def test_a_jpeg_that_lost_its_lower_part_is_refused(tmp_path):
+    jpeg = encoded(blobs(1), "JPEG", quality=90)
+    for name, content in {
+        "cut.jpg": jpeg[: len(jpeg) * 2 // 3],
+        "zeros.jpg": jpeg[: len(jpeg) * 2 // 3] + bytes(len(jpeg) // 3),
+        "closed.jpg": jpeg[: len(jpeg) * 2 // 3] + b"\xff\xd9",
+    }.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(ValueError, match="is damaged"):
+            open_photo(tmp_path / name)
+
+
+def test_a_film_behind_the_photo_does_no_harm(tmp_path):
+    film = np.random.default_rng(0).integers(0, 256, 200_000, dtype=np.uint8).tobytes() + b"\xff\xda" + bytes(99)
+    (tmp_path / "a.jpg").write_bytes(encoded(blobs(1), "JPEG") + film)
+    assert open_photo(tmp_path / "a.jpg").size == blobs(1).size
+    Image.new("RGB", (64, 64), (128, 128, 128)).save(tmp_path / "grey.jpg")
+    assert open_photo(tmp_path / "grey.jpg").size == (64, 64), "grey all over is no damage"
+
+
+def test_a_png_with_one_wrong_byte_among_its_pixels_is_refused(tmp_path):
+    png = bytearray(encoded(blobs(1), "PNG"))
+    at = png.index(b"IDAT") + 4 + 2000
+    png[at] ^= 1
+    (tmp_path / "a.png").write_bytes(png)
+    with pytest.raises(ValueError, match=r"a\.png is damaged"):
+        open_photo(tmp_path / "a.png")
+
+
+def test_too_many_pixels_are_refused_before_they_take_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(photo_open, "PIXELS", 320 * 200)
+    blobs(1).save(tmp_path / "a.png")
+    with pytest.raises(ValueError, match="too many pixels"):
+        open_photo(tmp_path / "a.png")
+    blobs(1).save(tmp_path / "a.jpg")
+    assert open_photo(tmp_path / "a.jpg", at_least=60).size == (80, 60), "decoded small, it fits"

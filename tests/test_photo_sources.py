@@ -1,0 +1,112 @@
+"""Folders, lists and zip archives of photos."""
+
+import io
+import struct
+import zipfile
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from pictures import blobs, encoded
+
+from helpers import photo_sources, photos
+from helpers.photo_sources import originals, pack, unpack
+
+
+def zipped(path, members, **options):
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members:
+            archive.writestr(name, content, **options)
+    return path
+
+
+def test_a_zip_is_as_good_as_a_folder(tmp_path):
+    picture = encoded(blobs(1), "PNG")
+    members = [("holiday/a.png", picture), ("b/a.png", encoded(blobs(2), "PNG")), ("__MACOSX/holiday/._a.png", b"x")]
+    archive = zipped(tmp_path / "photos.zip", [*members, ("holiday/", b""), (".DS_Store", b"x")])
+    report = photos.prepare(archive, tmp_path / "out", 64)
+    assert list(report.file) == ["a.png", "a_2.png"] and report.kept.all()
+    assert {path.name for path, _ in photos.load_prepared(tmp_path / "out")} == {"a.png", "a_2.png"}
+    again = photos.prepare(archive, tmp_path / "out", 64)
+    assert again.equals(report)
+
+
+names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12)
+evil = st.sampled_from(
+    ["../up.png", "/etc/up.png", "..\\..\\up.png", "C:\\up.png", "a/../../up.png", "..", "x/..", "con:x"]
+)
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@example(["\0", "a.png"])
+@given(st.lists(st.one_of(names, evil, st.tuples(names, names).map("/".join)), min_size=1, max_size=6, unique=True))
+def test_no_member_leaves_the_folder(tmp_path_factory, members):
+    place = tmp_path_factory.mktemp("zip")
+    archive = place / "photos.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        for number, name in enumerate(members):
+            file.writestr(zipfile.ZipInfo(name), f"content {number}")
+    written = unpack(archive, place / "a" / "b")
+    assert {path.resolve() for path in (place / "a").rglob("*") if path.is_file()} == {p.resolve() for p in written}
+    assert all(path.parent == place / "a" / "b" for path in written)
+    assert sorted(place.iterdir()) == [place / "a", archive]
+
+
+def test_bombs_and_broken_archives_are_refused(tmp_path, monkeypatch):
+    (tmp_path / "no.zip").write_bytes(b"PK nothing")
+    with pytest.raises(ValueError, match=r"no\.zip is not a whole zip"):
+        unpack(tmp_path / "no.zip", tmp_path / "out")
+    bomb = zipped(tmp_path / "bomb.zip", [("a.png", bytes(3_000_000))], compress_type=zipfile.ZIP_DEFLATED)
+    assert bomb.stat().st_size < 10_000
+    monkeypatch.setattr(photo_sources, "LARGEST", 1_000_000)
+    with pytest.raises(ValueError, match=r"bomb\.zip holds 'a\.png' of 3 MB"):
+        unpack(bomb, tmp_path / "out")
+    monkeypatch.setattr(photo_sources, "TOGETHER", 1000)
+    with pytest.raises(ValueError, match="more than 0 GB"):
+        unpack(zipped(tmp_path / "much.zip", [(f"{i}", bytes(600)) for i in range(2)]), tmp_path / "out")
+    monkeypatch.setattr(photo_sources, "MOST", 3)
+    with pytest.raises(ValueError, match="4 files"):
+        unpack(zipped(tmp_path / "many.zip", [(f"{i}", b"x") for i in range(4)]), tmp_path / "out")
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_a_member_that_lies_about_its_size_or_is_damaged_is_left_empty(tmp_path):
+    """The directory says 10 bytes where 3 million are packed; another member has a wrong check sum."""
+    archive = zipped(
+        tmp_path / "a.zip", [("lie.png", bytes(3_000_000)), ("bad.png", b"hello")], compress_type=zipfile.ZIP_DEFLATED
+    )
+    data = bytearray(archive.read_bytes())
+    for at in (data.index(b"PK\x01\x02"),):
+        struct.pack_into("<I", data, at + 24, 10)
+    second = data.index(b"PK\x01\x02", data.index(b"PK\x01\x02") + 4)
+    struct.pack_into("<I", data, second + 16, 123)
+    archive.write_bytes(data)
+    sizes = {path.name: path.stat().st_size for path in unpack(archive, tmp_path / "out")}
+    assert sizes == {"lie.png": 0, "bad.png": 0}
+
+
+def test_files_of_one_name_from_two_folders(tmp_path):
+    for name in ("x", "y"):
+        (tmp_path / name).mkdir()
+        blobs(ord(name)).save(tmp_path / name / "a.png")
+    with originals([tmp_path / "x" / "a.png", tmp_path / "y" / "a.png"]) as files:
+        assert files == {"a.png": tmp_path / "x" / "a.png", "y_a.png": tmp_path / "y" / "a.png"}
+    with pytest.raises(FileNotFoundError, match="no photos"), originals([]):
+        pass
+
+
+def test_the_packed_set_is_complete_and_tells_nothing_of_the_originals(tmp_path):
+    raw, out = tmp_path / "raw", tmp_path / "out"
+    raw.mkdir()
+    for seed in range(2):
+        blobs(seed).save(raw / f"private name {seed}.jpg")
+    photos.prepare(raw, out, 64, rename="{number}")
+    (out / "captions.csv").write_text("file,caption\n")
+    first = pack(out, tmp_path / "set.zip").read_bytes()
+    assert pack(out, tmp_path / "set.zip").read_bytes() == first and b"private" not in first
+    with zipfile.ZipFile(io.BytesIO(first)) as archive:
+        assert archive.namelist() == ["1.png", "2.png", "captions.csv"]
+        assert archive.read("1.png") == (out / "1.png").read_bytes()
+    pack(out, out / "set.zip")
+    assert len(np.unique([len(pack(out, out / "set.zip").read_bytes()) for _ in range(3)])) == 1, "never packs itself"

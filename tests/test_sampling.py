@@ -1,0 +1,162 @@
+import contextlib
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from diffusers import (
+    AutoencoderKL,
+    DDIMScheduler,
+    DPMSolverMultistepScheduler,
+    EulerAncestralDiscreteScheduler,
+    HeunDiscreteScheduler,
+    StableDiffusionPipeline,
+    UNet2DConditionModel,
+)
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from helpers import diffusion, hypernetwork, models, prompt_embeds, runtime, sampling
+
+SETTINGS = {"guidance_scale": 4.0, "num_inference_steps": 2}
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    """A whole pipeline of random weights that takes milliseconds, in float32; it reads with pocket's tokenizer."""
+    monkeypatch.setattr(runtime, "autocast", lambda device: contextlib.nullcontext())
+    torch.manual_seed(0)
+    blocks = {"block_out_channels": (16, 16), "layers_per_block": 1, "norm_num_groups": 4}
+    unet = UNet2DConditionModel(
+        sample_size=8,
+        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+        cross_attention_dim=16,
+        attention_head_dim=4,
+        **blocks,
+    )
+    vae = AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * 2, up_block_types=("UpDecoderBlock2D",) * 2, **blocks
+    )
+    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    tokenizer = CLIPTokenizer.from_pretrained(models.POCKET / "tokenizer")
+    pipe = StableDiffusionPipeline(
+        vae=vae,
+        text_encoder=CLIPTextModel(CLIPTextConfig(vocab_size=len(tokenizer), **sizes)),
+        tokenizer=tokenizer,
+        unet=unet,
+        scheduler=DPMSolverMultistepScheduler(beta_schedule="scaled_linear"),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+class FakeUnet:
+    """Answers with the latents times the mean of what it hears; counts its calls."""
+
+    def __init__(self):
+        self.calls = []
+
+    def __call__(self, latents, timestep, embeds):
+        self.calls.append(tuple(embeds.shape))
+        return SimpleNamespace(sample=latents * embeds.mean(dim=(1, 2))[:, None])
+
+
+def part(value, length):
+    return torch.full((1, length, 2), float(value))
+
+
+def test_guidance_of_several_prompts_is_that_of_composable_diffusion():
+    unet, latents = FakeUnet(), torch.tensor([[1.0, 2.0], [3.0, -1.0]])
+    parts = [[(part(3, 77), 1.0), (part(5, 154), -0.5)], [(part(4, 77), 1.0)]]
+    predicted = sampling.guided(unet, latents, 1, parts, part(2, 77), 7.0)
+    expected = latents * torch.tensor([[2 + 7 * (1.0 * (3 - 2) - 0.5 * (5 - 2))], [2 + 7 * (4 - 2)]])
+    torch.testing.assert_close(predicted, expected)
+    assert sorted(unet.calls) == [(1, 154, 2), (4, 77, 2)], "equal lengths share a call"
+
+
+def pixels(images):
+    return np.stack([np.asarray(image, dtype=float) for image in images])
+
+
+def test_plain_prompts_give_the_images_of_generate(tiny):
+    prompts, seeds = ["a photo of a man", "a woman on a horse", "a dog"], [1, 2, 1]
+    ours = sampling.generate(tiny, prompts, seeds, negative_prompt="blue", batch_size=2, **SETTINGS)
+    theirs = diffusion.generate(tiny, prompts, seeds, negative_prompt="blue", **SETTINGS)
+    assert np.abs(pixels(ours) - pixels(theirs)).max() <= 1  # of 255
+
+
+def test_a_batch_gives_what_each_prompt_gives_alone(tiny):
+    prompts = ["a [man:horse:1] AND (red:1.4) :0.5", "a man " * 60, "a man", "a [red|blue] man"]
+    together = sampling.generate(tiny, prompts, [1, 2, 3, 4], **SETTINGS)
+    alone = [sampling.generate(tiny, p, [s], **SETTINGS)[0] for p, s in zip(prompts, [1, 2, 3, 4])]
+    assert np.abs(pixels(together) - pixels(alone)).max() <= 1
+
+
+def test_editing_alternation_and_networks_reach_the_image(tiny, monkeypatch):
+    heard, encode = [], prompt_embeds.encode_weighted
+    monkeypatch.setattr(prompt_embeds, "encode_weighted", lambda p, text: heard.append(text) or encode(p, text))
+    before = {name: tensor.clone() for name, tensor in tiny.unet.state_dict().items()}
+    net = hypernetwork.Hypernetwork(hypernetwork.widths_of(tiny.unet))
+    for parameter in net.parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
+    draw = lambda *prompts: pixels(
+        sampling.generate(tiny, list(prompts), [3] * len(prompts), hypernetworks={"amir": net}, **SETTINGS)
+    )
+    plain, bent, faint, edited = draw(
+        "a man", "a man<hypernet:amir:1>", "a man<hypernet:amir:0>", "a [man:horse:1] AND [red|blue] :0.5"
+    )
+    assert set(heard) == {"", "a man", "red", "a horse", "blue"}
+    assert (edited != plain).any()
+    assert (bent != plain).any()
+    assert np.abs(faint - plain).max() <= 1
+    assert all(torch.equal(tensor, before[name]) for name, tensor in tiny.unet.state_dict().items())
+    with pytest.raises(ValueError, match="no hypernet named 'nesrelah' here: there are amir"):
+        draw("a man <hypernet:nesrelah:1>")
+    assert np.abs(draw("a man")[0] - plain).max() <= 1, "nothing stays on"
+
+
+@pytest.mark.parametrize("sampler", [DDIMScheduler, EulerAncestralDiscreteScheduler, HeunDiscreteScheduler])
+def test_any_sampler_and_progress(tiny, sampler):
+    ticks = []
+    scheduler = sampler.from_config(tiny.scheduler.config)
+    settings = SETTINGS | {"scheduler": scheduler, "batch_size": 1, "progress": lambda *done: ticks.append(done)}
+    first = sampling.generate(tiny, "a man", [1, 2], **settings)
+    assert ticks == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    assert first[0].tobytes() == sampling.generate(tiny, "a man", [1], **settings)[0].tobytes()
+
+
+def test_given_noise_takes_the_place_of_the_seeds_own(tiny):
+    noise = torch.stack([diffusion.initial_noise(tiny, seed) for seed in (5, 6)])
+    given = sampling.generate(tiny, "a man", [0, 0], noise=noise, **SETTINGS)
+    usual = sampling.generate(tiny, "a man", [5, 6], **SETTINGS)
+    np.testing.assert_array_equal(pixels(given), pixels(usual))
+
+
+def test_a_withheld_picture_says_so(tiny, monkeypatch):
+    blacken = lambda images, device, dtype: (images * 0 - 1, [False, True])
+    monkeypatch.setattr(tiny, "run_safety_checker", blacken)
+    seen, withheld = sampling.generate(tiny, "a man", [1, 2], **SETTINGS)
+    assert not np.asarray(seen).any(), "what passes is left as it is"
+    expected = sampling.plots.card(sampling.WITHHELD, seen.size)
+    assert withheld.tobytes() == expected.tobytes()
+    assert withheld.info["withheld"] and "withheld" not in seen.info, "scores must know"
+
+
+@pytest.mark.parametrize(("busy", "told"), [(1.05, None), (1.2, "too slow: 20.0% above the floor")])
+def test_the_benchmark_fails_above_its_limit(monkeypatch, busy, told):
+    from benchmarks import sampling as benchmark
+
+    monkeypatch.setattr("sys.argv", ["sampling"])
+    monkeypatch.setattr(models, "load_pipeline", lambda name: SimpleNamespace(device="cpu"))
+    monkeypatch.setattr(benchmark, "floor", lambda *given: (1.0, 1.0))
+    monkeypatch.setattr(benchmark, "_seconds", lambda work: (busy, busy))
+    with contextlib.nullcontext() if told is None else pytest.raises(SystemExit, match=told):
+        benchmark.main()
+
+
+def test_as_many_prompts_as_seeds(tiny):
+    with pytest.raises(ValueError, match="2 prompts but 1 seeds"):
+        sampling.generate(tiny, ["a", "b"], [1], **SETTINGS)

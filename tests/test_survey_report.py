@@ -1,0 +1,143 @@
+"""Table 1, comments and the page at the end."""
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+from statsmodels.stats.inter_rater import cohens_kappa
+
+from helpers import (
+    places,
+    survey_comments,
+    survey_design,
+    survey_import,
+    survey_pictures,
+    survey_plots,
+    survey_report,
+    survey_simulation,
+    survey_statistics,
+    survey_table1,
+)
+
+pytest_plugins = ["lab"]
+
+KEY = survey_simulation.paper_key()
+RULES = survey_design.RULES
+
+
+@pytest.fixture(scope="module")
+def answers():
+    return survey_import.read_answers([survey_simulation.FILE], KEY)
+
+
+@pytest.fixture(scope="module")
+def readings():
+    return survey_table1.readings(studies=60)
+
+
+def test_the_readings_of_80_per_cent_are_what_they_say(readings):
+    table = readings.set_index(["method", "reading"])
+    for method, count in (("base", 16), ("hypernetwork", 18), ("DreamBooth", 19)):
+        theirs = stats.binomtest(count, 20).proportion_ci(method="wilson")
+        assert table.loc[(method, "one answer each"), ["low", "high"]].tolist() == pytest.approx(list(theirs))
+    lowest, highest = (stats.binomtest(k, 20).proportion_ci(method="wilson") for k in (15, 17))
+    assert table.loc[("base", "rounded"), ["low", "high"]].tolist() == pytest.approx([lowest.low, highest.high])
+    width = (table["high"] - table["low"]).unstack()
+    assert (width["pooled"] < width["by student"]).all() and (width["by student"] < width["one answer each"]).all()
+
+
+def test_table_1_has_both_columns_and_says_what_is_simulated(answers, readings, tmp_path):
+    shares = survey_statistics.satisfaction(answers.table)
+    table = survey_table1.table1(shares.drop("base"), readings, simulated=True)
+    assert list(table.index) == list(survey_simulation.METHODS)
+    assert table[("the paper", "says")].tolist() == ["approx. 80 %", "approx. 90 %", "approx. 95 %"]
+    assert table[("here", "SIMULATED")]["base"] == "-"
+    share, low, high = shares.loc["DreamBooth", ["share", "low", "high"]] * 100
+    assert table[("here", "SIMULATED")]["DreamBooth"] == f"{share:.0f} % ({low:.0f} to {high:.0f} %)"
+    survey_table1.write(tmp_path / "table1.csv", table)
+    kept = pd.read_csv(tmp_path / "table1.csv")
+    assert "here SIMULATED" in kept and kept["method"].tolist() == list(survey_simulation.METHODS)
+
+
+def test_figures_of_invented_answers_are_stamped(answers):
+    shares = survey_statistics.satisfaction(answers.table)
+    real = answers.table.assign(source="questionnaire")
+    draws = lambda t: survey_plots.draws([1, 2], "x", answers=t)
+    for draw in (draws, lambda t: survey_plots.shares(t, shares), lambda t: survey_plots.scales(t, "likeness")):
+        for table, stamped in ((answers.table, True), (real, False)):
+            texts = [text.get_text() for text in draw(table).findobj(lambda part: hasattr(part, "get_text"))]
+            assert ("simulated answers" in texts) == stamped
+
+
+def test_coders_see_no_method_and_codes_come_back(answers, tmp_path):
+    sheet = survey_comments.sheet(answers.table)
+    assert "method" not in sheet and sheet["comment"].is_unique and len(sheet) > 20
+    assert not sheet["item"].is_monotonic_increasing  # an order that tells nothing
+    codes = survey_simulation.simulate_codes(sheet, 1)
+    survey_comments.write_codes(tmp_path / "one.csv", codes)
+    assert survey_comments.read_codes(tmp_path / "one.csv") == codes
+    assert survey_comments.by_method(sheet, codes, KEY).to_numpy().sum() == len(sheet)
+    with pytest.raises(ValueError, match="no code 'nice'"):
+        survey_comments.write_codes(tmp_path / "two.csv", {"c001": "nice"})
+    (tmp_path / "two.csv").write_text("comment,code\nc001,look\nc002,lok\n")
+    with pytest.raises(ValueError, match=r"two\.csv, line 3: there is no code 'lok'"):
+        survey_comments.read_codes(tmp_path / "two.csv")
+
+
+def test_the_agreement_of_two_coders_is_near_cohens_kappa():
+    rng, codes = np.random.default_rng(3), list(survey_comments.CODES)
+    one = {f"c{i}": str(rng.choice(codes)) for i in range(400)}
+    two = {name: code if rng.random() < 0.7 else str(rng.choice(codes)) for name, code in one.items()}
+    found = survey_comments.agreement(one, two)
+    crossed = survey_comments.crossed(one, two)
+    assert found["same"] == np.trace(crossed.to_numpy()) / 400 and found["comments"] == 400
+    assert found["alpha"] == pytest.approx(cohens_kappa(crossed.to_numpy()).kappa, abs=0.005)  # alike for many items
+    with pytest.raises(ValueError, match="coded by both"):
+        survey_comments.agreement({"c1": "look"}, {"c2": "look"})
+
+
+def test_the_report_has_every_part_and_needs_nothing(answers, tmp_path):
+    codes = survey_simulation.simulate_codes(survey_comments.sheet(answers.table), 1)
+    page = survey_report.write(tmp_path / "report.html", answers, RULES, coders=[codes, codes])
+    text = page.read_text(encoding="utf-8")
+    assert "Nobody was asked" in text and "alpha 1.00" in text
+    assert not re.search(r"https?://|<script|<link|__[A-Z0-9]+__", text)
+    assert text.count("<img alt=") == text.count("<img") == 4
+    for words in ("Left out: 1 of 20 raters", "Cochran", "Holm", "GEE", "SIMULATED", "are not a sample of the public"):
+        assert words in text
+
+
+def test_the_report_bears_a_tiny_study(answers, tmp_path):
+    few = answers.table[answers.table["respondent"].isin(answers.table["respondent"].unique()[:4])]
+    few = few[few["question"] == "satisfied"].assign(value="yes", source="questionnaire")
+    people = pd.DataFrame({"respondent": few["respondent"].unique(), "source": "x", "Age": ["31", "31", "31", "77"]})
+    small = survey_import.Answers(few, answers.odd, people)
+    text = survey_report.write(tmp_path / "small.html", small, RULES).read_text(encoding="utf-8")
+    assert "Age: 31 3, others 1." in text and "77" not in re.sub(r"base64,[\w+/=]+", "", text)
+    assert "All answers agree" in text and "Nobody was asked" not in text
+
+
+@pytest.mark.slow
+def test_the_report_prints_to_one_sheet(answers, tmp_path, browser):
+    codes = survey_simulation.simulate_codes(survey_comments.sheet(answers.table), 1)
+    address = survey_report.write(tmp_path / "report.html", answers, RULES, coders=[codes, codes]).as_uri()
+    page = browser.new_page(viewport={"width": 360, "height": 640})
+    page.goto(address)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    data = page.pdf(prefer_css_page_size=True)
+    assert re.findall(rb"/Type\s*/Pages[^>]*/Count\s+(\d+)|/Count\s+(\d+)", data)[0] in ((b"1", b""), (b"", b"1"))
+
+
+def test_everything_in_data_survey_is_described():
+    text = (places.REPO / "data" / "README.md").read_text(encoding="utf-8")
+    names = [path.name + "/" * path.is_dir() for path in (places.REPO / "data" / "survey").iterdir()]
+    assert len(names) >= 5 and not [name for name in names if f"`survey/{name}`" not in text]
+
+
+def test_the_finished_set_is_whole_and_matches_the_simulated_answers():
+    key = survey_pictures.finished_key()
+    same = KEY.set_index("item")[["prompt_id", "method", "subject"]]
+    assert key.set_index("item")[["prompt_id", "method", "subject"]].equals(same)
+    assert {path.name for path in (places.REPO / "data/survey/pictures").iterdir()} == {p.name for p in key["file"]}

@@ -1,0 +1,220 @@
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from diffusers import DPMSolverMultistepScheduler
+from PIL import Image
+
+from helpers import applications, compare, diffusion, makers, runtime, sampling, xyz
+
+# as much of a pipeline as samplers and noise ask for
+PIPE = SimpleNamespace(
+    scheduler=DPMSolverMultistepScheduler(),
+    unet=SimpleNamespace(config=SimpleNamespace(sample_size=16, in_channels=4)),
+)
+
+
+@pytest.fixture
+def drawn(tmp_path, monkeypatch):
+    """Runs in a temporary place, and pictures that are a colour each; returns the calls of sampling.generate."""
+    monkeypatch.setattr(runtime, "RUNS", tmp_path)
+    calls = []
+
+    def generate(pipe, prompts, seeds, **settings):
+        prompts = [prompts] * len(seeds) if isinstance(prompts, str) else prompts
+        calls.append({"pipe": pipe, "prompts": list(prompts), "seeds": list(seeds)} | settings)
+        shade = lambda seed: (seed, settings["num_inference_steps"], int(10 * settings["guidance_scale"]))
+        return [Image.new("RGB", (128, 128), shade(seed)) for seed in seeds]
+
+    monkeypatch.setattr(sampling, "generate", generate)
+    monkeypatch.setattr(xyz, "sampler", lambda pipe, name: name)
+    monkeypatch.setattr(makers, "load", lambda maker, base: (base, {maker.name: 1} if "hyper" in maker.name else {}))
+    return calls
+
+
+def run(tmp_path, name="hypernetwork_amir"):
+    folder = tmp_path / name
+    (folder / "checkpoints").mkdir(parents=True)
+    (folder / "card.md").write_text("done")
+    (folder / "hypernetwork.pt").write_bytes(b"x")
+    (folder / "settings.json").write_text('{"model": "pocket"}')
+    return folder
+
+
+def centre(grid, column, row, columns, rows):
+    """The colour of a cell of a labelled grid, counted from the lower right corner."""
+    return grid.getpixel((grid.width - 6 - (columns - column) * 134 + 70, grid.height - 6 - (rows - row) * 134 + 70))
+
+
+def test_every_combination_stands_in_its_place(drawn, tmp_path):
+    axes = {"x": ("seed", [1, 2, 3]), "y": ("steps", [10, 20]), "z": ("guidance", [1.0, 5.0])}
+    grid = xyz.plot("pocket", "base pipe", tmp_path / "plot", **axes, prompt="a man")
+    for i, seed in enumerate([1, 2, 3]):
+        for j, steps in enumerate([10, 20]):
+            for k, guidance in enumerate([1.0, 5.0]):
+                expected = (seed, steps, int(10 * guidance))
+                assert centre(grid, i, 2 * j + k, 3, 4) == expected
+    assert len(drawn) == 4 and all(call["seeds"] == [1, 2, 3] for call in drawn), "what can, goes in one batch"
+
+
+def test_the_json_remakes_the_picture_and_a_second_call_reads_it(drawn, tmp_path):
+    grid = xyz.plot("pocket", None, tmp_path / "plot", ("seed", [4, 9]), ("prompt", ["a man", "a dog"]))
+    made = len(drawn)
+    again = xyz.plot("pocket", None, tmp_path / "plot", ("seed", [4, 9]), ("prompt", ["a man", "a dog"]))
+    assert len(drawn) == made and again.tobytes() == grid.tobytes()
+    remade = xyz.remake(tmp_path / "plot.json", None)
+    assert len(drawn) == 2 * made and remade.tobytes() == grid.tobytes()
+    told = json.loads((tmp_path / "plot.json").read_text())
+    assert told["x"] == ["seed", [4, 9]] and told["z"] is None and told["settings"]["guidance"] == 5.0
+    told["weights"]["base"] = "another"
+    (tmp_path / "plot.json").write_text(json.dumps(told))
+    with pytest.warns(UserWarning, match="base has been trained again"):
+        xyz.remake(tmp_path / "plot.json", None)
+
+
+def test_prompt_words_are_searched_and_replaced(drawn, tmp_path):
+    xyz.plot("pocket", None, tmp_path / "plot", ("prompt", ["red", "blue"]), prompt="a man in red", seed=2)
+    assert drawn[0]["prompts"] == ["a man in red", "a man in blue"]
+    xyz.plot("pocket", None, tmp_path / "other", ("prompt", ["a cat", "a dog"]), prompt="a man")
+    assert drawn[1]["prompts"] == ["a cat", "a dog"]
+
+
+def test_strength_and_samplers_reach_the_sampling(drawn, tmp_path):
+    run(tmp_path)
+    axes = {"x": ("strength", [0, 0.5]), "y": ("sampler", ["Euler a", "DDIM"])}
+    xyz.plot("pocket", "base", tmp_path / "plot", **axes, model="hypernetwork_amir", prompt="a man")
+    assert {call["scheduler"] for call in drawn} == {"Euler a", "DDIM"}
+    assert drawn[0]["prompts"] == ["a man <hypernet:hypernetwork_amir:0>", "a man <hypernet:hypernetwork_amir:0.5>"]
+    assert drawn[0]["hypernetworks"] == {"hypernetwork_amir": 1}
+    with pytest.raises(ValueError, match="base has no strength"):
+        xyz.plot("pocket", None, tmp_path / "other", ("strength", [0.5, 1]))
+
+
+def labels(monkeypatch):
+    """(rows, columns) of labels of the last grid that was drawn."""
+    seen, draw = [], xyz.plots.image_grid
+    keep = lambda images, rows, columns, **how: (seen.append((rows, columns)), draw(images, rows, columns, **how))[1]
+    monkeypatch.setattr(xyz.plots, "image_grid", keep)
+    return lambda: seen[-1]
+
+
+def test_models_without_a_strength_ignore_it_and_say_so(drawn, tmp_path, monkeypatch):
+    run(tmp_path)
+    shown = labels(monkeypatch)
+    axes = {"x": ("model", ["base", "hypernetwork_amir"]), "y": ("strength", [0.5, 1])}
+    xyz.plot("pocket", None, tmp_path / "plot", **axes, prompt="a man")
+    assert [call["prompts"] for call in drawn] == [
+        ["a man", "a man"],
+        ["a man <hypernet:hypernetwork_amir:0.5>", "a man <hypernet:hypernetwork_amir:1>"],
+    ]
+    assert shown() == (["strength 0.5", "strength 1"], ["base (has no strength)", "hypernetwork_amir"])
+    xyz.plot("pocket", None, tmp_path / "other", ("model", ["base", "hypernetwork_amir"]), prompt="a man")
+    assert shown() == (None, ["base", "hypernetwork_amir"]), "nobody asked for a strength"
+
+
+@pytest.mark.parametrize("what", ["base", "training", "copy", "checker"])
+def test_a_plot_is_made_again_when_anything_that_makes_it_has_changed(drawn, tmp_path, monkeypatch, what):
+    folder, pipe = run(tmp_path), SimpleNamespace(safety_checker=None)
+    base = tmp_path / "pocket.safetensors"
+    copy = folder / "checkpoints" / "amir-100.pt"
+    for path in (base, copy):
+        path.write_bytes(b"first")
+    find = makers.find
+    monkeypatch.setattr(
+        makers, "find", lambda model: find(model) | {"base": makers.Maker("base", "base", "", "", str(base), str(base))}
+    )
+    plot = lambda: xyz.plot(
+        "pocket", pipe, tmp_path / "plot", ("checkpoint", [100, "finished"]), model="hypernetwork_amir"
+    )
+    plot()
+    plot()
+    assert len(drawn) == 2, "two checkpoints, made once"
+    changed = {"base": base, "training": folder / "hypernetwork.pt", "copy": copy}
+    if what == "checker":
+        pipe.safety_checker = object()
+    else:
+        changed[what].write_bytes(b"second")
+    plot()
+    assert len(drawn) == 4
+
+
+def test_copies_of_a_step_are_found_or_named(drawn, tmp_path):
+    folder = run(tmp_path)
+    for step in (100, 20, 0):
+        (folder / "checkpoints" / f"amir-{step}.pt").write_bytes(b"y")
+    maker = makers.find("pocket")["hypernetwork_amir"]
+    assert list(xyz.copies(folder)) == [0, 20, 100]
+    assert xyz.at_step(maker, 100).name == "amir-100.pt"
+    with pytest.raises(ValueError, match="no copy of step 50: there are 0, 20, 100"):
+        xyz.at_step(maker, 50)
+    xyz.plot("pocket", None, tmp_path / "plot", ("checkpoint", [0, 100, "finished"]), model="hypernetwork_amir")
+    assert len(drawn) == 3
+
+
+def test_clear_words_for_bad_plots(drawn, tmp_path):
+    for axes, told in (
+        ((("colour", [1]),), "no setting 'colour': it has prompt"),
+        ((("seed", [1]), ("seed", [2])), "vary the same setting"),
+        ((("seed", []),), "axis seed has no values"),
+        ((("model", ["lora"]),), "no method 'lora'"),
+    ):
+        with pytest.raises(ValueError, match=told):
+            xyz.plot("pocket", None, tmp_path / "plot", *axes)
+    with pytest.raises(FileNotFoundError, match="No finished run"):
+        xyz.plot("pocket", None, tmp_path / "plot", ("model", ["base", "dreambooth_amir"]))
+    assert not drawn
+
+
+def test_samplers_by_the_web_uis_names():
+    assert xyz.sampler(PIPE, "") is PIPE.scheduler
+    for name, kind in xyz.SAMPLERS.items():
+        assert type(xyz.sampler(PIPE, name)).__name__ == kind
+    assert xyz.sampler(PIPE, "Euler Karras").config["use_karras_sigmas"]
+    with pytest.raises(ValueError, match="no sampler 'Fast': there are DDIM"):
+        xyz.sampler(PIPE, "Fast")
+
+
+def test_the_way_between_two_noises_keeps_its_loudness():
+    torch.manual_seed(0)
+    a, b = torch.randn(2, 4, 16, 16)
+    half = applications.slerp(a, b, 0.5)
+    torch.testing.assert_close(applications.slerp(a, b, 0.0), a)
+    torch.testing.assert_close(applications.slerp(a, b, 1.0), b)
+    assert half.std() == pytest.approx(1, abs=0.05) and ((a + b) / 2).std() < 0.8
+    torch.testing.assert_close(applications.slerp(a, a, 0.3), a)
+    # on a circle: the half of a right angle
+    x, y = torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0])
+    torch.testing.assert_close(applications.slerp(x, y, 0.5), torch.tensor([0.5**0.5] * 2))
+
+
+def test_a_walk_returns_to_its_beginning(monkeypatch):
+    given = {}
+    monkeypatch.setattr(sampling, "generate", lambda pipe, prompt, seeds, noise, **s: given.update(noise=noise) or [])
+    applications.walk(PIPE, "a man", [3, 4], 5, guidance_scale=1, num_inference_steps=1)
+    assert len(given["noise"]) == 10
+    assert given["noise"][0].equal(diffusion.initial_noise(PIPE, 3))
+    torch.testing.assert_close(given["noise"][5], diffusion.initial_noise(PIPE, 4))
+    with pytest.raises(ValueError, match="at least two"):
+        applications.walk(PIPE, "a man", [3], 5)
+
+
+def test_icons_are_round_and_gifs_move(tmp_path):
+    image = Image.new("RGB", (100, 80), "red")
+    icon = applications.icon(image, 32)
+    alpha = np.asarray(icon)[..., 3]
+    assert icon.size == (32, 32) and alpha[0, 0] == 0 and alpha[16, 16] == 255
+    assert alpha.mean() / 255 == pytest.approx(np.pi / 4, abs=0.02)
+    path = applications.save_gif(tmp_path / "walk.gif", [Image.new("RGB", (8, 8), c) for c in ("red", "blue", "green")])
+    with Image.open(path) as gif:
+        assert gif.n_frames == 3 and gif.info["loop"] == 0 and gif.info["duration"] == 120
+    shown = applications.show_gif(path, 'from "one" to another').data
+    assert 'alt="from &quot;one&quot; to another"' in shown and "data:image/gif;base64,R0lGOD" in shown
+    with pytest.raises(ValueError, match="no images"):
+        applications.save_gif(path, [])
+
+
+def test_a_picture_on_disk_is_read_as_rgb(tmp_path):
+    applications.icon(Image.new("RGB", (9, 9), "blue"), 9).save(tmp_path / "icon.png")
+    assert compare.read(tmp_path / "icon.png").mode == "RGB"
