@@ -141,7 +141,7 @@ UNWANTED = [
 
 def describe(scene, rng):
     """One caption of a scene; another call gives another caption."""
-    words = _activity(scene, rng)
+    words = _activity(scene, _who(scene.person, rng), rng)
     place = scene.place
     if place in PLAIN:
         if rng.random() < 0.4:
@@ -154,6 +154,18 @@ def describe(scene, rng):
     if rng.random() < 0.15:
         text = text.removeprefix("a ").removeprefix("an ").capitalize()
     return text
+
+
+def plain_caption(scene, rng):
+    """A caption as one is written under a picture: kind, activity, place and style always, features at times.
+
+    It has none of a prompt's tails and names, and says "man" or "woman", never "person": a captioner that
+    learns from `describe` must guess which half of the truth a prompt's writer would leave out.
+    """
+    words = _activity(scene, scene.person.kind, rng)
+    if scene.place not in PLAIN:
+        words += " " + rng.choice(PLACE_WORDS[scene.place])
+    return rng.choice(STYLE_WORDS[scene.style]).format(words)
 
 
 def spell_out(scene):
@@ -196,10 +208,10 @@ def invented_name(rng):
     return f"{word} " + "".join(rng.choice(SYLLABLES) for _ in range(rng.randint(2, 3)))
 
 
-def _activity(scene, rng):
+def _activity(scene, who, rng):
     """The noun phrase: who, with what, doing what."""
     person = scene.person
-    who, features = _who(person, rng), _features(person, rng)
+    features = _features(person, rng)
     if scene.context not in ("robot", "chibi") and rng.random() < 0.35:
         features += f" wearing {_garment(person)}"
     article = "" if who.startswith("@") else _article(who)
