@@ -55,7 +55,7 @@ def _machine():
     return rows
 
 
-class _AttentionInFloat32(TorchFunctionMode):
+class AttentionInFloat32(TorchFunctionMode):
     """Runs attention in float32 inside CPU autocast.
 
     The backward pass of CPU flash attention in bfloat16 is about ten times slower than in float32
@@ -91,7 +91,7 @@ def autocast(device):
         if not cpu_has_bf16():
             yield
             return
-        with torch.autocast("cpu", torch.bfloat16), _AttentionInFloat32():
+        with torch.autocast("cpu", torch.bfloat16), AttentionInFloat32():
             yield
         return
     with torch.autocast(device.type, half_precision(device)):

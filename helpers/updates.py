@@ -26,7 +26,7 @@ def checkpoint_gradients(unet):
 
 def _within(block, device, *inputs):
     beside = device.type == "cpu" and runtime.cpu_has_bf16() and torch.is_autocast_enabled("cpu")
-    with runtime._AttentionInFloat32() if beside else contextlib.nullcontext():
+    with runtime.AttentionInFloat32() if beside else contextlib.nullcontext():
         return block(*inputs)
 
 

@@ -20,7 +20,7 @@ import torch
 from diffusers import StableDiffusionPipeline
 from PIL import Image
 
-from helpers import diffusion, plots
+from helpers import diffusion, models, plots
 from pocket.assemble import POCKET, load_part
 from pocket.describe import spell_out
 from pocket.reader import load_reader
@@ -121,7 +121,8 @@ def main():
     random.seed(0)
     pipe, reader = StableDiffusionPipeline.from_pretrained(POCKET), load_reader(POCKET / "reader")
     pipe.set_progress_bar_config(disable=True)
-    settings = {"guidance_scale": 4.5, "num_inference_steps": 20}
+    row = models.MODELS["pocket"]
+    settings = {"guidance_scale": row.guidance_scale, "num_inference_steps": row.num_inference_steps}
     figures = reader_figures(reader, count) | vae_figures(count) | caption_scores(count)
     for split in ("test", "held_out"):
         figures |= generated_figures(pipe, reader, split, count, **settings)[0]

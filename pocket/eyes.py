@@ -24,29 +24,36 @@ class Naming(nn.Module):
         width = vision.config.hidden_size
         self.heads = nn.ModuleDict({attribute: nn.Linear(width, len(words)) for attribute, words in LABELS.items()})
 
-    def loss(self, pixels, sheet):
-        """Mean cross-entropy over the attributes that the pictures show."""
-        seen = self.vision(pixel_values=pixels).last_hidden_state.mean(1)
+    def forward(self, pixels):
+        """What the encoder sees: (pictures, patches, width)."""
+        return self.vision(pixel_values=pixels).last_hidden_state
+
+    def loss(self, seen, sheet):
+        """Mean cross-entropy over the attributes that the pictures show, from what `forward` sees of them."""
         losses = [
-            F.cross_entropy(head(seen).float(), sheet[attribute], ignore_index=UNSEEN)
+            F.cross_entropy(head(seen.mean(1)).float(), sheet[attribute], ignore_index=UNSEEN)
             for attribute, head in self.heads.items()
         ]
         return torch.stack(losses).nanmean()
 
 
 def train_eyes(name, vision, images, unseen, minutes, batch=64):
-    """Teach `vision` in place, on pictures of the first scenes of "train"; logged as <name>_eyes."""
+    """Teach `vision` in place, on pictures of the first scenes of "train"; logged as <name>_eyes.
+
+    Returns it with its answer sheets, a Naming.
+    """
     sheet = answers([scene("train", i) for i in range(len(images))])
     unseen_sheet = answers([scene("test", i) for i in range(len(unseen))])
     naming = Naming(vision)
 
     def batch_loss(step):
         indices = np.random.default_rng(step).choice(len(images), batch, replace=False)
-        return naming.loss(normalised(images[indices]), {a: sheet[a][indices] for a in LABELS})
+        return naming.loss(naming(normalised(images[indices])), {a: sheet[a][indices] for a in LABELS})
 
     @torch.no_grad()
     def held_out(model):
-        return {"held_out_loss": model.eval().loss(normalised(unseen), unseen_sheet).item()}
+        return {"held_out_loss": model.eval().loss(model(normalised(unseen)), unseen_sheet).item()}
 
     trained = fit(f"{name}_eyes", naming, batch_loss, held_out, minutes, rate=1e-3)
-    vision.load_state_dict(trained.vision.state_dict())
+    naming.load_state_dict(trained.state_dict())
+    return naming

@@ -6,6 +6,7 @@ known (pocket/README.md). On pictures that the world did not draw it still answe
 """
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -37,11 +38,8 @@ class Reader(nn.Module):
     def __init__(self, labels, width=32):
         super().__init__()
         self.labels = {attribute: list(words) for attribute, words in labels.items()}
-        widths = (width, 2 * width, 4 * width, 6 * width)
-        self.body = nn.Sequential(
-            nn.Conv2d(3, width, 5, 2, 2),
-            *(_block(a, b, 2) for a, b in zip((width, *widths), widths)),
-        )
+        widths = (3, width, 2 * width, 3 * width, 5 * width, 6 * width)
+        self.body = nn.Sequential(*(_block(a, b, 2) for a, b in pairwise(widths)))  # two looks before each halving
         self.heads = nn.ModuleDict({a: nn.Linear(widths[-1] * 17, len(w)) for a, w in self.labels.items()})
 
     def forward(self, pixels):

@@ -12,7 +12,7 @@ runs/pocket/<part>.csv.
 import argparse
 from importlib import import_module
 
-MINUTES = {"vae": 60, "clip": 24, "unet": 120, "reader": 26, "blip": 60}
+MINUTES = {"vae": 60, "clip": 24, "unet": 120, "reader": 30, "blip": 60}
 
 
 def main():

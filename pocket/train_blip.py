@@ -1,8 +1,8 @@
 """BLIP: says what is in a picture.
 
 First the eyes learn to name things (pocket/eyes.py), then the words learn to look through eyes that hold
-still, then both go on together. Left out, the middle lesson costs the first: while the words do not look
-yet, what they send back to the eyes is noise, and Adam makes full steps of it.
+still, then both go on together, the eyes still naming. Left out, the middle lesson costs the first: while
+the words do not look yet, what they send back to the eyes is noise, and Adam makes full steps of it.
 """
 
 import random
@@ -10,6 +10,7 @@ import random
 import numpy as np
 import pandas as pd
 import torch
+from torch import nn
 from transformers import BertTokenizer
 
 from pocket import parts
@@ -22,9 +23,11 @@ from pocket.scenes import pictures
 from pocket.scenes import scene as numbered_scene
 from pocket.tokenizers import blip_tokenizer
 from pocket.train_clip import SCENES
+from pocket.visible import LABELS, answers
 from pocket.world import PLAIN
 
-EYES, WORDS = 0.35, 0.35  # shares of the minutes for the image encoder alone, and for the words alone
+EYES, WORDS = 0.35, 0.25  # shares of the minutes for the image encoder alone, and for the words alone
+SHARDS = 2  # batches a step, each on a core of its own
 
 
 def captioned(split, indices, step):
@@ -33,35 +36,55 @@ def captioned(split, indices, step):
     return [plain_caption(numbered_scene(split, int(i)), rng) for i in indices]
 
 
+class Captioner(nn.Module):
+    """BLIP, its tokenizer, and the answer sheets of its eyes."""
+
+    def __init__(self, blip, tokenizer, naming):
+        super().__init__()
+        self.blip, self.tokenizer, self.naming = blip, tokenizer, naming
+
+    def forward(self, pixels, captions):
+        """BLIP's answer to pictures and the captions it should have given: loss, and what its eyes saw."""
+        text = self.tokenizer(captions, padding=True, truncation=True, max_length=96, return_tensors="pt")
+        tokens = text.input_ids
+        tokens[:, 0] = self.tokenizer.bos_token_id  # BLIP's decoder starts with [DEC], not [CLS]
+        labels = tokens.masked_fill(text.attention_mask == 0, -100)
+        told = {"input_ids": tokens, "attention_mask": text.attention_mask, "labels": labels}
+        return self.blip(pixel_values=pixels, **told)
+
+
 def train(minutes, batch=64):
     torch.manual_seed(0)
     tokenizer = blip_tokenizer()
     blip = parts.blip(tokenizer)
     images, unseen = pictures("train", SCENES), pictures("test", 500)[:128]
-    train_eyes("blip", blip.vision_model, images, unseen, minutes * EYES)
-    unseen_pixels, unseen_captions = normalised(unseen), captioned("test", range(128), "test")
+    naming = train_eyes("blip", blip.vision_model, images, unseen, minutes * EYES)
+    captioner = Captioner(blip, tokenizer, naming)
+    naming.requires_grad_(False)
+    learn("blip_words", captioner, images, unseen, minutes * WORDS, 1e-3, batch)
+    naming.requires_grad_(True)
+    learn("blip", captioner, images, unseen, minutes * (1 - EYES - WORDS), 5e-4, batch)
+    save_blip(blip.eval(), tokenizer)
 
-    def loss_of(model, pixels, captions):
-        text = tokenizer(captions, padding=True, truncation=True, max_length=96, return_tensors="pt")
-        tokens = text.input_ids
-        tokens[:, 0] = tokenizer.bos_token_id  # BLIP's decoder starts with [DEC], not [CLS]
-        labels = tokens.masked_fill(text.attention_mask == 0, -100)
-        return model(pixel_values=pixels, input_ids=tokens, attention_mask=text.attention_mask, labels=labels).loss
+
+def learn(name, captioner, images, unseen, minutes, rate, batch):
+    """Teach what of `captioner` may learn, in place; logged as `name`. Eyes that may learn go on naming, too."""
+    sheet = answers([numbered_scene("train", i) for i in range(len(images))])
+    unseen_pixels, unseen_captions = normalised(unseen), captioned("test", range(len(unseen)), "test")
+    seeing = any(p.requires_grad for p in captioner.naming.parameters())
 
     def batch_loss(step):
         indices = np.random.default_rng(step).choice(len(images), batch, replace=False)
-        return loss_of(blip, normalised(images[indices]), captioned("train", indices, step))
+        told = captioner(normalised(images[indices]), captioned("train", indices, step))
+        named = captioner.naming.loss(told.last_hidden_state, {a: sheet[a][indices] for a in LABELS})
+        return told.loss + named if seeing else told.loss
 
     @torch.no_grad()
     def held_out(model):
-        return {"held_out_loss": loss_of(model.eval(), unseen_pixels, unseen_captions).item()}
+        return {"held_out_loss": model.eval()(unseen_pixels, unseen_captions).loss.item()}
 
-    blip.vision_model.requires_grad_(False)
-    words = fit("blip_words", blip, batch_loss, held_out, minutes * WORDS, rate=1e-3)
-    blip.load_state_dict(words.state_dict())
-    blip.vision_model.requires_grad_(True)
-    trained = fit("blip", blip, batch_loss, held_out, minutes * (1 - EYES - WORDS), rate=5e-4)
-    save_blip(trained, tokenizer)
+    trained = fit(name, captioner, batch_loss, held_out, minutes, rate, shards=SHARDS)
+    captioner.load_state_dict(trained.state_dict())
 
 
 NAMED = ("kind", "place", "style", "context")

@@ -39,7 +39,7 @@ def build():
     run(sys.executable, "-m", "venv", FOLDER)
     torch = re.search(r"^torch==.*", (REPO / "constraints.txt").read_text(), re.MULTILINE)[0]
     pip = [PYTHON, "-m", "pip", "install", "-q"]
-    wheels = ["--extra-index-url", "https://download.pytorch.org/whl/cpu"]
+    wheels = ["--retries", "1", "--extra-index-url", "https://download.pytorch.org/whl/cpu"]
     if subprocess.run([*map(str, pip), "--no-deps", f"{torch}+cpu", *wheels], check=False).returncode:
         run(*pip, torch)
     run(*pip, "-r", VERSIONS)
@@ -81,6 +81,7 @@ def environment(home):
         "QUICK": "1",
         "MODEL": "pocket",
         "RUNS_DIR": home / "runs",
+        "COLAB_DOWNLOADS": home / "downloads.txt",  # where the stand-in writes what a browser would save
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
     }
     return os.environ | {name: str(value) for name, value in settings.items()}

@@ -4,7 +4,7 @@ import pytest
 from lab import PATIENCE, screenshot
 from playwright.sync_api import expect
 
-from helpers import crops, exercises, notebooks, runs, runtime
+from helpers import captions, crops, exercises, notebooks, runs, runtime
 
 pytest_plugins = ["lab"]
 pytestmark = pytest.mark.slow
@@ -79,6 +79,20 @@ def test_notebook_01_keeps_a_frame_that_was_dragged_in_the_page(lab):
     notebook.page.wait_for_timeout(1000)  # the editor sends a little later
     after = crops.read_crops(folder)
     assert len(after) == 1 and after.keys() == before.keys() and after != before
+
+
+def test_notebook_02_keeps_a_caption_that_was_typed_in_the_page(lab):
+    path, place = notebook_and_cell("02", 'caption_editor(FOLDER["amir"]')
+    notebook = lab.open(path, environment={"RUNS_DIR": str(lab.runs / "captioned")}, height=1100)
+    notebook.run(seconds=600)
+    editor = notebook.output(place)
+    editor.get_by_role("textbox", name="Caption of").click()
+    notebook.page.keyboard.press("Control+End")
+    notebook.page.keyboard.type(" at dusk")
+    expect(editor.locator(".told")).to_have_text("Saved.")
+    table = captions.read_captions(notebook.python("str(FOLDER['amir'])"))
+    typed = table[table.caption.str.endswith(" at dusk")]
+    assert len(typed) == 1 and typed.edited.all()
 
 
 def test_notebook_06_takes_a_raters_answers_in_the_page(lab):

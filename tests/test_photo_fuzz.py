@@ -93,6 +93,10 @@ def joined(content, rng):
     return content[: len(content) // 2] + other[len(other) // 2 :]
 
 
+# The share of its damaged files that passes for good although the damage shows: measured with another seed, and a
+# tenth of all files more. What is above it has become worse.
+AT_MOST = {"png": 0, "gif": 0.12, "lossless webp": 0.16, "progressive": 0.17, "packed tiff": 0.2, "avif": 0.22}
+AT_MOST |= {"bmp": 0.27, "webp": 0.31, "heic": 0.32, "jpeg": 0.34, "tiff": 0.34}
 DAMAGES = (cut, zeros, hole, flips, head, shifted, joined)
 MEASURED = ("webp", "lossless webp", "avif", "heic")  # formats that say how long they are
 # What no program can tell by the file alone: in a format without check sums most bytes say some colour.
@@ -186,10 +190,9 @@ def test_the_share_that_passes_is_counted_by_kind():
 
 
 @pytest.mark.slow
-def test_where_every_byte_is_checked_nothing_passes(found):
-    shares = passed_for_good(found)
-    print({kind: f"{share:.0%}" for kind, share in shares.items()})
-    assert shares["png"] == 0
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_passes_is_no_more_than_the_format_cannot_tell(found, kind):
+    assert passed_for_good(found)[kind] <= AT_MOST[kind]
 
 
 @pytest.mark.parametrize("kind", KINDS)
