@@ -58,8 +58,8 @@ def _machine():
 class AttentionInFloat32(TorchFunctionMode):
     """Runs attention in float32 inside CPU autocast.
 
-    The backward pass of CPU flash attention in bfloat16 is about ten times slower than in float32
-    (torch 2.13: 47 ms against 4 ms a call), which would eat all that bfloat16 convolutions gain.
+    CPU flash attention takes several times as long in bfloat16 as in float32, forward and back (torch 2.13, no AMX:
+    2.4 times, by `python -m benchmarks.attention`), which would eat what bfloat16 convolutions gain.
     """
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
