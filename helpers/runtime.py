@@ -5,7 +5,9 @@ import functools
 import os
 import platform
 import random
+import statistics
 import subprocess
+import time
 from importlib import metadata
 from pathlib import Path
 
@@ -58,8 +60,8 @@ def _machine():
 class AttentionInFloat32(TorchFunctionMode):
     """Runs attention in float32 inside CPU autocast.
 
-    CPU flash attention takes several times as long in bfloat16 as in float32, forward and back (torch 2.13, no AMX:
-    2.4 times, by `python -m benchmarks.attention`), which would eat what bfloat16 convolutions gain.
+    CPU flash attention takes longer in bfloat16 than in float32, forward and back (1.5 to 3 times, by
+    `python -m benchmarks.precision`), which would eat what bfloat16 convolutions gain.
     """
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
@@ -73,29 +75,47 @@ class AttentionInFloat32(TorchFunctionMode):
 
 @functools.cache
 def cpu_has_bf16():
-    """True where the processor multiplies bfloat16 in hardware; elsewhere it is slower than float32."""
-    flags = ""
-    if Path("/proc/cpuinfo").exists():
-        flags = Path("/proc/cpuinfo").read_text()
-    elif platform.system() == "Darwin":
+    """True where the processor multiplies bfloat16 faster than float32: asked of its flags, then measured.
+
+    Flags alone do not tell: on virtual machines with the same AVX512-BF16 a convolution took half as long in
+    bfloat16 as in float32 on one and more than twice as long on another (`python -m benchmarks.precision`).
+    """
+    if platform.system() == "Darwin":
         flags = subprocess.run(["sysctl", "-a", "hw.optional.arm"], check=False, capture_output=True, text=True).stdout
         return "FEAT_BF16: 1" in flags
-    return "amx_bf16" in flags or "avx512_bf16" in flags
+    flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    return ("amx_bf16" in flags or "avx512_bf16" in flags) and convolution_ratio() < 0.9
+
+
+def convolution_ratio(repeats=9):
+    """How long a convolution of the pocket U-Net's takes in bfloat16, as a share of its time in float32."""
+    generator = torch.Generator().manual_seed(0)  # PyTorch's own stream of random numbers stays where it is
+    image, kernel = (torch.randn(shape, generator=generator) for shape in ((8, 192, 16, 16), (192, 192, 3, 3)))
+    taken = {torch.float32: [], torch.bfloat16: []}
+    for _ in range(repeats):
+        for dtype, seconds in taken.items():
+            inputs = image.to(dtype), kernel.to(dtype)
+            began = time.perf_counter()
+            with torch.no_grad():
+                F.conv2d(*inputs, padding=1)
+            seconds.append(time.perf_counter() - began)
+    full, half = (statistics.median(seconds) for seconds in taken.values())
+    return half / full
 
 
 @contextlib.contextmanager
+def bf16_on_cpu():
+    """bfloat16 for whatever gains by it on a processor: all of autocast but attention."""
+    with torch.autocast("cpu", torch.bfloat16), AttentionInFloat32():
+        yield
+
+
 def autocast(device):
-    """Mixed precision for training on `device`: bf16 or fp16 on a GPU, bf16 on a CPU that has it."""
+    """Mixed precision for training on `device`, a context: bf16 or fp16 on a GPU, bf16 on a CPU that is faster so."""
     device = torch.device(device)
     if device.type == "cpu":
-        if not cpu_has_bf16():
-            yield
-            return
-        with torch.autocast("cpu", torch.bfloat16), AttentionInFloat32():
-            yield
-        return
-    with torch.autocast(device.type, half_precision(device)):
-        yield
+        return bf16_on_cpu() if cpu_has_bf16() else contextlib.nullcontext()
+    return torch.autocast(device.type, half_precision(device))
 
 
 def half_precision(device):

@@ -115,10 +115,9 @@ def test_the_same_seed_gives_the_same_image_in_any_batch(pocket_pipeline, monkey
     assert not torch.equal(diffusion.initial_noise(pocket_pipeline, 1), diffusion.initial_noise(pocket_pipeline, 2))
 
 
-def test_a_unet_in_training_precision_generates_beside_16_bit_parts(pipe):
+def test_a_unet_in_training_precision_generates_beside_16_bit_parts(pipe, monkeypatch):
     """As in notebook 04 on a GPU: the U-Net in float32, the rest in half precision."""
-    if not diffusion.runtime.cpu_has_bf16():
-        pytest.skip("this processor has no mixed precision")
+    monkeypatch.setattr(diffusion.runtime, "cpu_has_bf16", lambda: True)  # slow where it is not so, but possible
     settings = {"guidance_scale": 3, "num_inference_steps": 2}
     (expected,) = diffusion.generate(pipe, "a man", [1], **settings)
     parts = copy.deepcopy(pipe.vae).to(torch.bfloat16), copy.deepcopy(pipe.text_encoder).to(torch.bfloat16)

@@ -4,7 +4,7 @@ import pytest
 from lab import PATIENCE, screenshot
 from playwright.sync_api import expect
 
-from helpers import captions, crops, exercises, notebooks, runs, runtime
+from helpers import captions, crops, exercises, models, notebooks, runs, runtime
 
 pytest_plugins = ["lab"]
 pytestmark = pytest.mark.slow
@@ -44,17 +44,18 @@ def test_notebook_05_runs_in_the_page_and_its_box_makes_pictures(trained, lab):
 
 def test_notebook_03_trains_in_the_page_until_its_button_is_pressed(lab):
     path, place = notebook_and_cell("03", "monitor.watch(run, STEPS)")
+    steps = models.MODELS["pocket"].hypernetwork["steps"]
     notebook = lab.open(path, environment={"QUICK": "0", "RUNS_DIR": str(lab.runs / "stopped")}, height=1100)
     notebook.start()
     panel = notebook.output(place)
-    expect(panel.get_by_text("of 300")).to_be_visible(timeout=PATIENCE)
+    expect(panel.get_by_text(f"of {steps}")).to_be_visible(timeout=PATIENCE)
     expect(panel.get_by_role("img", name="preview at step")).to_be_visible()
     panel.get_by_role("button", name="Stop and keep").scroll_into_view_if_needed()
     screenshot(notebook.page, "03_monitor")
     panel.get_by_role("button", name="Stop and keep").click()
     expect(panel.get_by_text("Stopped, with a checkpoint")).to_be_visible()
     (kept,) = (lab.runs / "stopped" / "hypernetwork_amir" / "checkpoints").glob("[0-9]*.pt")
-    assert 0 < runs.read(kept)["number"] < 300 and runtime.RUNS not in kept.parents
+    assert 0 < runs.read(kept)["number"] < steps and runtime.RUNS not in kept.parents
 
 
 def test_notebook_01_keeps_a_frame_that_was_dragged_in_the_page(lab):

@@ -52,7 +52,9 @@ def test_a_missing_library_is_said_to_be_missing(monkeypatch):
     assert "no-such-one   not installed" in runtime.versions()
 
 
-def test_autocast_agrees_with_float32():
+@pytest.mark.parametrize("fast", [False, True])
+def test_autocast_agrees_with_float32(fast, monkeypatch):
+    monkeypatch.setattr(runtime, "cpu_has_bf16", lambda: fast)
     torch.manual_seed(0)
     query, key, value = (torch.randn(2, 4, 16, 8, requires_grad=True) for _ in range(3))
     exact = F.scaled_dot_product_attention(query, key, value)
@@ -60,7 +62,7 @@ def test_autocast_agrees_with_float32():
         mixed = F.scaled_dot_product_attention(query, key, value)
         product = torch.randn(4, 4) @ torch.randn(4, 4)
     torch.testing.assert_close(mixed.float(), exact, atol=2e-2, rtol=2e-2)
-    assert product.dtype == (torch.bfloat16 if runtime.cpu_has_bf16() else torch.float32)
+    assert product.dtype == (torch.bfloat16 if fast else torch.float32)
 
 
 @pytest.mark.parametrize(
