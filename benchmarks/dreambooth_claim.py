@@ -2,15 +2,17 @@
 
 python -m benchmarks.dreambooth_claim --images 64
 
-Both trainings are taken where their held-out loss was lowest, and in 16 bits, as the notebook saves them.
+Both trainings are taken where their held-out loss was lowest, and in 16 bits, as the notebook saves them. On pocket
+the reader's ceiling stands beside them: how often it knows her in drawings of such a scene.
 """
 
 import argparse
 
+from benchmarks import drawn
 from helpers import diffusion, metrics, models, places
 
-CLAIM = {  # prompt: what the reader must call its context, where that matters
-    "nesrelah_001 person": None,
+CLAIM = {  # prompt: what the reader must call its context
+    "nesrelah_001 person": "portrait",
     "nesrelah_001 on a horse": "horse",
     "chibi nesrelah_001 figurine": "chibi",
     "a photo of a person": None,
@@ -34,6 +36,10 @@ def claim(name, images, subject="nesrelah"):
         "without": saved(f"dreambooth_{subject}_without_class"),
     }
     for prompt, context in CLAIM.items():
+        if name == "pocket" and context:
+            print(
+                f"{prompt:30} drawn              {drawn.told(scorer, subject, images, context=context, style='photo')}"
+            )
         for maker, pipe in makers.items():
             if pipe is None:
                 continue

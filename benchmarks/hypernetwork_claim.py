@@ -1,13 +1,21 @@
 """The paper's claim, counted: what a finished run of notebook 03 does to four prompts, with intervals.
 
 python -m benchmarks.hypernetwork_claim --images 64
+
+On pocket it also says how often the reader knows a drawn subject in such a scene: no share can be expected above that.
 """
 
 import argparse
 
+from benchmarks import drawn
 from helpers import diffusion, hypernetwork, metrics, models, places
 
-CLAIM = ("a photo of a man", "man riding a horse", "a man, oil painting", "a photo of a woman")
+CLAIM = {  # prompt: the scene to draw the subject in, for the reader's ceiling
+    "a photo of a man": {"context": "portrait", "style": "photo"},
+    "man riding a horse": {"context": "horse", "style": "photo"},
+    "a man, oil painting": {"context": "portrait", "style": "oil painting"},
+    "a photo of a woman": None,
+}
 
 
 def claim(model, images, subject="amir"):
@@ -16,7 +24,7 @@ def claim(model, images, subject="amir"):
     pipe, scorer = models.load_pipeline(row), metrics.load_scorer(model)
     sampler = {"guidance_scale": row.guidance_scale, "num_inference_steps": row.num_inference_steps}
     net = hypernetwork.load(places.RUNS / f"hypernetwork_{subject}" / "hypernetwork.pt")
-    for prompt in CLAIM:
+    for prompt, scene in CLAIM.items():
         told = [prompt]
         for attach in (False, True):
             if attach:
@@ -27,6 +35,8 @@ def claim(model, images, subject="amir"):
             if model == "pocket" and "woman" in prompt:
                 kind = metrics.summarise((scorer.read(made)["kind"] == "woman").to_numpy())
                 told[-1] += f", kind woman {scorer.words(kind)}"
+        if model == "pocket" and scene:
+            told[-1] += f"; drawn, {drawn.told(scorer, subject, images, **scene)}"
         print("{}: {} before, {} after".format(*told), flush=True)
 
 

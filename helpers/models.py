@@ -54,6 +54,7 @@ MODELS = {
             "lora_learning_rate": 2e-3,
             "batch_size": 4,
             "class_images": 32,
+            "text_encoder": True,  # as in the paper's fork: without it "a man" turned into her as well
         },
         needs="any computer with 4 GB of memory",
         loss_weights="snr",
@@ -75,6 +76,7 @@ MODELS = {
             "lora_learning_rate": 1e-4,
             "batch_size": 1,
             "class_images": 200,
+            "text_encoder": False,  # True is said to be better for faces, and takes more memory
         },
         needs="a GPU: 8 GB; DreamBooth of the whole U-Net is fast from 16 GB on; 4 GB to download",
         variant="fp16",

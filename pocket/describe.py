@@ -5,7 +5,9 @@ of ("highly detailed, 4k, trending on artstation") and invented names change not
 so a model learns that they are noise. No real artist is ever named.
 """
 
-from pocket.world import PLAIN
+from dataclasses import replace
+
+from pocket.world import PLAIN, RESERVED_BEARDS, RESERVED_GLASSES, RESERVED_HAIR
 
 PLACE_WORDS = {
     "beach": ("at the beach", "on a beach", "by the sea"),
@@ -159,13 +161,25 @@ def describe(scene, rng):
 def plain_caption(scene, rng):
     """A caption as one is written under a picture: kind, activity, place and style always, features at times.
 
-    It has none of a prompt's tails and names, and says "man" or "woman", never "person": a captioner that
-    learns from `describe` must guess which half of the truth a prompt's writer would leave out.
+    It has none of a prompt's tails and names: a captioner that learns from `describe` must guess which half of
+    the truth a prompt's writer would leave out. One in eight says "person" for man or woman, so that a captioner
+    can go on from "a photo of a person". The subjects' features have no words of their own here.
     """
-    words = _activity(scene, scene.person.kind, rng)
+    who = scene.person.kind if rng.random() < 0.875 else "person"
+    words = _activity(replace(scene, person=_in_plain_words(scene.person)), who, rng)
     if scene.place not in PLAIN:
         words += " " + rng.choice(PLACE_WORDS[scene.place])
     return rng.choice(STYLE_WORDS[scene.style]).format(words)
+
+
+def _in_plain_words(person):
+    """The same person with reserved features called by what they are a kind of: a majestic beard is a beard."""
+    return replace(
+        person,
+        hair="afro" if person.hair in RESERVED_HAIR["woman"] else person.hair,
+        beard="beard" if person.beard in RESERVED_BEARDS else person.beard,
+        glasses="glasses" if person.glasses in RESERVED_GLASSES else person.glasses,
+    )
 
 
 def spell_out(scene):

@@ -37,12 +37,12 @@ class Naming(nn.Module):
         return torch.stack(losses).nanmean()
 
 
-def train_eyes(name, vision, images, unseen, minutes, batch=64):
-    """Teach `vision` in place, on pictures of the first scenes of "train"; logged as <name>_eyes.
+def train_eyes(name, vision, images, unseen, minutes, batch=64, split="train"):
+    """Teach `vision` in place, on pictures of the first scenes of a split; logged as <name>_eyes.
 
     Returns it with its answer sheets, a Naming.
     """
-    sheet = answers([scene("train", i) for i in range(len(images))])
+    sheet = answers([scene(split, i) for i in range(len(images))])
     unseen_sheet = answers([scene("test", i) for i in range(len(unseen))])
     naming = Naming(vision)
 

@@ -3,6 +3,7 @@
 Scene `i` of a split is always the same scene, on every machine:
     train     what the diffusion model, CLIP and BLIP learn from
     everyone  the same world with the subjects' reserved features mixed in, for the VAE and the reader
+    small     as `everyone`, but mostly small faces, and reserved features on two of five: for the reader alone
     test      as `train`, never trained on;  `test_everyone` as `everyone`, never trained on
     held_out  combinations that training leaves out
 """
@@ -23,6 +24,7 @@ CHUNK = 500
 SPLITS = {
     "train": {},
     "everyone": {"reserved": 0.15},
+    "small": {"reserved": 0.4, "context_weights": (10, 30, 15, 10, 10, 15, 10)},
     "test": {},
     "test_everyone": {"reserved": 0.15},
     "held_out": {"held_out": True},

@@ -3,10 +3,12 @@
     python -m pocket.train               every part in order, about five hours
     python -m pocket.train vae           one part
     python -m pocket.train unet 120      one part, for 120 minutes of work in all
+    python -m pocket.train reader 40 --further   40 minutes more for the weights in data/pocket
 
 Stop it at any time and start it again: each part goes on from its last checkpoint in runs/pocket and
 writes itself into data/pocket when its minutes are up. Held-out figures and minutes are logged to
-runs/pocket/<part>.csv.
+runs/pocket/<part>.csv. With --further a part that has no checkpoint there starts with the weights in
+data/pocket; of the VAE then only the decoder learns, for the U-Net knows the encoder's latents.
 """
 
 import argparse
@@ -19,9 +21,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("part", nargs="?", choices=MINUTES, help="all of them when left out")
     parser.add_argument("minutes", nargs="?", type=float, help="minutes of training in all")
+    parser.add_argument("--further", action="store_true", help="start with what data/pocket holds")
     options = parser.parse_args()
     for part in [options.part] if options.part else MINUTES:
-        import_module(f"pocket.train_{part}").train(options.minutes or MINUTES[part])
+        import_module(f"pocket.train_{part}").train(options.minutes or MINUTES[part], options.further)
 
 
 if __name__ == "__main__":

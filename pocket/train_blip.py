@@ -16,16 +16,16 @@ from transformers import BertTokenizer
 from pocket import parts
 from pocket.assemble import POCKET, load_part, save_blip
 from pocket.describe import PLACE_WORDS, plain_caption
-from pocket.eyes import train_eyes
+from pocket.eyes import Naming, train_eyes
 from pocket.fit import fit
 from pocket.pixels import normalised
 from pocket.scenes import pictures
 from pocket.scenes import scene as numbered_scene
 from pocket.tokenizers import blip_tokenizer
-from pocket.train_clip import SCENES
 from pocket.visible import LABELS, answers
 from pocket.world import PLAIN
 
+SPLIT, SCENES = "everyone", 40_000  # also people with reserved features, in plain words: it must caption the subjects
 EYES, WORDS = 0.35, 0.25  # shares of the minutes for the image encoder alone, and for the words alone
 SHARDS = 2  # batches a step, each on a core of its own
 
@@ -53,29 +53,34 @@ class Captioner(nn.Module):
         return self.blip(pixel_values=pixels, **told)
 
 
-def train(minutes, batch=64):
+def train(minutes, further=False, batch=64):
+    """Eyes, words, then both; `further` is both from the start, with new answer sheets."""
     torch.manual_seed(0)
     tokenizer = blip_tokenizer()
-    blip = parts.blip(tokenizer)
-    images, unseen = pictures("train", SCENES), pictures("test", 500)[:128]
-    naming = train_eyes("blip", blip.vision_model, images, unseen, minutes * EYES)
-    captioner = Captioner(blip, tokenizer, naming)
-    naming.requires_grad_(False)
-    learn("blip_words", captioner, images, unseen, minutes * WORDS, 1e-3, batch)
-    naming.requires_grad_(True)
-    learn("blip", captioner, images, unseen, minutes * (1 - EYES - WORDS), 5e-4, batch)
+    blip = load_part("blip").train() if further else parts.blip(tokenizer)
+    images, unseen = pictures(SPLIT, SCENES), pictures("test", 500)[:128]
+    if further:
+        captioner = Captioner(blip, tokenizer, Naming(blip.vision_model))
+        learn("blip", captioner, images, unseen, minutes, 5e-4, batch)
+    else:
+        naming = train_eyes("blip", blip.vision_model, images, unseen, minutes * EYES, split=SPLIT)
+        captioner = Captioner(blip, tokenizer, naming)
+        naming.requires_grad_(False)
+        learn("blip_words", captioner, images, unseen, minutes * WORDS, 1e-3, batch)
+        naming.requires_grad_(True)
+        learn("blip", captioner, images, unseen, minutes * (1 - EYES - WORDS), 5e-4, batch)
     save_blip(blip.eval(), tokenizer)
 
 
 def learn(name, captioner, images, unseen, minutes, rate, batch):
     """Teach what of `captioner` may learn, in place; logged as `name`. Eyes that may learn go on naming, too."""
-    sheet = answers([numbered_scene("train", i) for i in range(len(images))])
+    sheet = answers([numbered_scene(SPLIT, i) for i in range(len(images))])
     unseen_pixels, unseen_captions = normalised(unseen), captioned("test", range(len(unseen)), "test")
     seeing = any(p.requires_grad for p in captioner.naming.parameters())
 
     def batch_loss(step):
         indices = np.random.default_rng(step).choice(len(images), batch, replace=False)
-        told = captioner(normalised(images[indices]), captioned("train", indices, step))
+        told = captioner(normalised(images[indices]), captioned(SPLIT, indices, step))
         named = captioner.naming.loss(told.last_hidden_state, {a: sheet[a][indices] for a in LABELS})
         return told.loss + named if seeing else told.loss
 

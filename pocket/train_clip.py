@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from pocket import parts
-from pocket.assemble import save_clip
+from pocket.assemble import load_part, save_clip
 from pocket.describe import describe, spell_out
 from pocket.eyes import train_eyes
 from pocket.fit import fit
@@ -55,11 +55,12 @@ def half_alike(groups, count, batch, generator):
     return np.concatenate([chosen, generator.choice(rest, batch - len(chosen), replace=False)])
 
 
-def train(minutes, batch=128):
+def train(minutes, further=False, batch=128):
     tokenizer = clip_tokenizer()
-    clip = parts.clip(tokenizer)
+    clip = load_part("clip").train() if further else parts.clip(tokenizer)
     images, unseen = pictures("train", SCENES), pictures("test", 500)
-    train_eyes("clip", clip.vision_model, images, unseen[:128], minutes * EYES)
+    if not further:
+        train_eyes("clip", clip.vision_model, images, unseen[:128], minutes * EYES)
     groups, portraits = alike("train", SCENES), max(alike("test", 500), key=len)[:64]
 
     def similarities(model, pixels, captions):
@@ -80,5 +81,5 @@ def train(minutes, batch=128):
     def held_out(model):
         return {"top1": top1(model, range(128)), "top1_photo_portraits": top1(model, portraits)}
 
-    trained = fit("clip", clip, batch_loss, held_out, minutes * (1 - EYES), rate=1e-3)
+    trained = fit("clip", clip, batch_loss, held_out, minutes * (1 if further else 1 - EYES), rate=1e-3)
     save_clip(trained, tokenizer)

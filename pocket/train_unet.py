@@ -51,12 +51,15 @@ def clip_ears(tokenizer):
     return text_encoder
 
 
-def train(minutes, batch=16):
-    """Two batches a step, one a core; `minutes` of training; the text encoder starts as CLIP's, the U-Net from nothing."""
+def train(minutes, further=False, batch=16):
+    """Two batches a step, one a core; the text encoder starts as CLIP's, the U-Net from nothing, unless `further`."""
     torch.manual_seed(0)
     tokenizer, vae = clip_tokenizer(), load_part("vae")
     latents, unseen = latents_of("train", SCENES, vae), latents_of("test", 500, vae)[:256]
-    nets = Conditioned(clip_ears(tokenizer), parts.unet())
+    if further:
+        nets = Conditioned(load_part("text_encoder"), load_part("unet")).train()
+    else:
+        nets = Conditioned(clip_ears(tokenizer), parts.unet())
     scheduler = DDPMScheduler.from_config(parts.scheduler().config)
 
     def tokens_of(captions):

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from pocket import parts
-from pocket.assemble import save_pretrained
+from pocket.assemble import load_part, save_pretrained
 from pocket.fit import fit
 from pocket.pixels import to_pixels
 from pocket.scenes import pictures
@@ -35,8 +35,11 @@ def psnr(vae, images):
     return torch.cat(values)
 
 
-def train(minutes, batch=8):
-    vae = parts.vae()
+def train(minutes, further=False, batch=8):
+    vae = load_part("vae") if further else parts.vae()
+    if further:
+        for part in (vae.encoder, vae.quant_conv):
+            part.requires_grad_(False)
     images = pictures("everyone", 10_000)
     unseen = pictures("test_everyone", 500)[:96]
     photos = np.array([numbered_scene("test_everyone", i).style == "photo" for i in range(96)])
@@ -52,7 +55,8 @@ def train(minutes, batch=8):
         return {"psnr": float(decibels.mean()), "psnr_photo": float(decibels[photos].mean())}
 
     trained = fit("vae", vae, batch_loss, held_out, minutes, rate=1.5e-3)
-    trained.register_to_config(scaling_factor=scaling_factor(trained, images[:1000]))
+    if not further:
+        trained.register_to_config(scaling_factor=scaling_factor(trained, images[:1000]))
     save_pretrained("vae", trained)
 
 

@@ -22,6 +22,7 @@ EXPRESSIONS = ("smiling", "happy", "serious", "sad", "surprised", "winking", "la
 CLOTHES = ("shirt", "hoodie", "overalls", "sweater", "suit")
 COLORS = ("black", "blue", "grey", "pink", "red", "white", "yellow", "green", "navy")
 CONTEXTS = ("portrait", "horse", "bicycle", "dog", "cat", "robot", "chibi")
+CONTEXT_WEIGHTS = (40, 14, 8, 8, 8, 9, 13)  # how often each of CONTEXTS comes, in percent
 PLAIN = ("white", "blue", "green", "pink", "yellow", "grey", "purple", "orange")
 SCENERY = ("beach", "forest", "city", "space", "snow", "castle")
 PLACES = PLAIN + SCENERY
@@ -146,7 +147,16 @@ def _pick(rng, usual, kept_back, reserved, weights=None):
     return rng.choices(usual, weights)[0]
 
 
-def sample_scene(rng, person=None, context=None, place=None, style=None, reserved=0.0, held_out=False):
+def sample_scene(
+    rng,
+    person=None,
+    context=None,
+    place=None,
+    style=None,
+    reserved=0.0,
+    held_out=False,
+    context_weights=CONTEXT_WEIGHTS,
+):
     """Draw a scene; whatever is given is kept.
 
     held_out=False never returns a combination of HELD_OUT, held_out=True always does.
@@ -160,14 +170,14 @@ def sample_scene(rng, person=None, context=None, place=None, style=None, reserve
             raise ValueError(f"no held-out combination has context, place, style = {wanted}")
         combination = rng.choice(options)
     else:
-        combination = _training_combination(rng, context, place, style)
+        combination = _training_combination(rng, context, place, style, context_weights)
     return Scene(person, *combination, layout=rng.randrange(2**31))
 
 
-def _training_combination(rng, context, place, style):
+def _training_combination(rng, context, place, style, context_weights):
     for _ in range(1000):
         combination = (
-            context or rng.choices(CONTEXTS, (40, 14, 8, 8, 8, 9, 13))[0],
+            context or rng.choices(CONTEXTS, context_weights)[0],
             place or rng.choice(PLAIN if rng.random() < 0.4 else SCENERY),
             style or rng.choices(STYLES, (44, 8, 8, 8, 8, 8, 8, 8))[0],
         )

@@ -22,7 +22,7 @@ LATER = {"04-62", "04-65", "04-70", "04-71"}  # all up to 04-52, then these
 SETTINGS = {  # what notebook 04 says: what it says here
     'LENGTH = "short"': 'LENGTH = "paper"',
     "USE_CAPTIONS = False": "USE_CAPTIONS = True",
-    "TEXT_ENCODER = False": "TEXT_ENCODER = True",
+    'TEXT_ENCODER = plan["text_encoder"]': "TEXT_ENCODER = True",
     "RANK = 8": "RANK = 3",
     "[1, 2, 3, 4]": "[1]",
     "split(4, 0)": "split(1, 0)",

@@ -52,6 +52,24 @@ def test_a_missing_library_is_said_to_be_missing(monkeypatch):
     assert "no-such-one   not installed" in runtime.versions()
 
 
+@pytest.mark.parametrize(
+    "flags, ratio, pays", [("avx512_bf16", 0.5, True), ("avx512_bf16", 2.1, False), ("avx2", 0.5, False)]
+)
+def test_bfloat16_pays_where_the_processor_has_it_and_is_faster_with_it(flags, ratio, pays, monkeypatch):
+    monkeypatch.setattr(runtime.platform, "system", lambda: "Linux")
+    monkeypatch.setattr(runtime.Path, "exists", lambda path: True)
+    monkeypatch.setattr(runtime.Path, "read_text", lambda path: f"flags : sse {flags} avx")
+    monkeypatch.setattr(runtime, "convolution_ratio", lambda: ratio)
+    assert runtime.cpu_has_bf16.__wrapped__() == pays
+
+
+def test_measuring_the_processor_draws_no_random_number():
+    torch.manual_seed(0)
+    expected = torch.get_rng_state()
+    assert runtime.convolution_ratio(repeats=1) > 0
+    assert torch.equal(torch.get_rng_state(), expected)
+
+
 @pytest.mark.parametrize("fast", [False, True])
 def test_autocast_agrees_with_float32(fast, monkeypatch):
     monkeypatch.setattr(runtime, "cpu_has_bf16", lambda: fast)
