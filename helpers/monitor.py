@@ -61,17 +61,14 @@ class watch:
 def _presses():
     """A function that lets a busy kernel hear of clicked buttons.
 
-    Newer kernels read messages wherever a cell awaits. Older ones, Colab's too, have to be asked; without
-    jupyter_ui_poll only interrupting the cell stops it, which keeps as much.
+    Kernels from version 7 on read messages wherever a cell awaits. Older ones, Colab's too, have to be asked.
     """
     kernel = getattr(get_ipython(), "kernel", None)
-    try:
-        from jupyter_ui_poll import ui_events
-    except ImportError:
-        kernel = None
     if not hasattr(kernel, "do_one_iteration"):
         yield lambda: None
         return
+    from jupyter_ui_poll import ui_events
+
     with ui_events() as poll:
         yield lambda: poll(8)
 

@@ -21,7 +21,7 @@ REPO = Path(__file__).resolve().parents[1]
 VERSIONS = REPO / "tests" / "colab_versions.txt"
 FOLDER = Path(os.environ.get("COLAB_LIKE", REPO / "build" / "colab-like"))
 PYTHON = FOLDER / "bin" / "python"
-LACKING = ("pillow-heif",)  # of what requirements.txt asks for
+LACKING = ("pillow-heif", "jupyter-ui-poll")  # of what requirements.txt asks for
 STARTUP = "import google.colab\n"  # Colab's kernels begin so
 
 

@@ -10,9 +10,15 @@ from packaging.requirements import Requirement
 from helpers import notebooks, runtime, setup
 
 REPO = runtime.REPO
-MODULES = {"PIL": "pillow", "skimage": "scikit-image", "pillow_heif": "pillow-heif", "IPython": "ipykernel"}
+MODULES = {
+    "PIL": "pillow",
+    "skimage": "scikit-image",
+    "pillow_heif": "pillow-heif",
+    "jupyter_ui_poll": "jupyter-ui-poll",
+    "IPython": "ipykernel",
+}
 COME_ALONG = {"traitlets"}  # with ipywidgets
-OPTIONAL = {"bitsandbytes", "cv2", "jupyter_ui_poll"}  # used where they are found, done without elsewhere
+OPTIONAL = {"bitsandbytes", "cv2"}  # used where they are found, done without elsewhere
 NOT_IMPORTED = {"accelerate", "ipykernel", "ipywidgets", "safetensors"}  # used by diffusers and Jupyter
 DEVELOPERS = ("gallery", "notebooks")  # helpers that only `make run` and the tests need begin so
 COLAB = dict(re.findall(r"^([\w-]+)==(\S+)", Path(__file__).with_name("colab_versions.txt").read_text(), re.MULTILINE))

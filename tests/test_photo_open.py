@@ -1,10 +1,12 @@
 """Opening picture files of every kind, whole or damaged."""
 
 import numpy as np
+import PIL
 import pillow_heif
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from packaging.version import Version
 from pictures import STORED, bad_files, blobs, corners, encoded
 from PIL import Image, ImageCms
 
@@ -60,6 +62,8 @@ def test_every_mode_becomes_rgb(tmp_path, mode, value, kind, expected):
     path = tmp_path / f"photo.{kind.lower()}"
     image = Image.new(mode, (20, 12), value)
     path.write_bytes(encoded(image, kind))
+    if mode == "YCbCr" and Version(PIL.__version__) < Version("12"):
+        pytest.skip("this Pillow cannot read the YCbCr TIFF it wrote")
     opened = open_photo(path)
     assert (opened.mode, opened.size, opened.info) == ("RGB", (20, 12), {})
     if expected:
