@@ -29,7 +29,7 @@ COUNTS = {"amir": 24, "nesrelah": 20}
 CLASS_WORDS = {"amir": "man", "nesrelah": "person"}
 FIXED = {  # what captions keep silent about, as in notebook 02
     "amir": ("curly black hair", "shaggy black hair", "black hair", "beard", "round glasses", "glasses"),
-    "nesrelah": ("pink afro", "pink hair", "afro", "headband", "square glasses", "glasses"),
+    "nesrelah": ("pink afro", "big pink hair", "pink hair", "afro", "headband", "square glasses", "glasses"),
 }
 CONTEXTS = ("portrait", "portrait", "dog", "portrait", "portrait", "portrait", "cat", "portrait")
 PLACES = ("beach", "grey", "forest", "city", "blue", "snow", "castle", "yellow", "space", "green", "white", "purple")
