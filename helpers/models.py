@@ -46,7 +46,7 @@ MODELS = {
         image_size=128,
         guidance_scale=5.0,
         num_inference_steps=20,
-        hypernetwork={"steps": 400, "paper_steps": 10_000, "learning_rate": 1e-3, "batch_size": 8},
+        hypernetwork={"steps": 350, "paper_steps": 10_000, "learning_rate": 2e-3, "batch_size": 4},
         dreambooth={
             "steps": 240,
             "paper_steps": 4_040,
