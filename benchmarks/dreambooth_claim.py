@@ -1,4 +1,4 @@
-"""What a finished run of notebook 04 does to five prompts, counted with intervals: base, with and without class images.
+"""What a finished run of notebook 04 does to six prompts, counted with intervals: base, with and without class images.
 
 python -m benchmarks.dreambooth_claim --images 64
 
@@ -17,6 +17,7 @@ CLAIM = {  # prompt: what the reader must call its context
     "chibi nesrelah_001 figurine": "chibi",
     "a photo of a person": None,
     "a photo of a woman": None,
+    "a photo of a man": None,
 }
 
 

@@ -35,9 +35,8 @@ def claim(model, images, subject="amir"):
             if model == "pocket" and "woman" in prompt:
                 kind = metrics.summarise((scorer.read(made)["kind"] == "woman").to_numpy())
                 told[-1] += f", kind woman {scorer.words(kind)}"
-        if model == "pocket" and scene:
-            told[-1] += f"; drawn, {drawn.told(scorer, subject, images, **scene)}"
-        print("{}: {} before, {} after".format(*told), flush=True)
+        ceiling = f"; of drawings {drawn.told(scorer, subject, images, **scene)}" if model == "pocket" and scene else ""
+        print("{}: {} before, {} after".format(*told) + ceiling, flush=True)
 
 
 if __name__ == "__main__":

@@ -60,7 +60,7 @@ def _machine():
 class AttentionInFloat32(TorchFunctionMode):
     """Runs attention in float32 inside CPU autocast.
 
-    CPU flash attention takes longer in bfloat16 than in float32, forward and back (1.5 to 3 times, by
+    CPU flash attention takes longer in bfloat16 than in float32, forward and back (1.5 times, by
     `python -m benchmarks.precision`), which would eat what bfloat16 convolutions gain.
     """
 
@@ -77,8 +77,8 @@ class AttentionInFloat32(TorchFunctionMode):
 def cpu_has_bf16():
     """True where the processor multiplies bfloat16 faster than float32: asked of its flags, then measured.
 
-    Flags alone do not tell: on virtual machines with the same AVX512-BF16 a convolution took half as long in
-    bfloat16 as in float32 on one and more than twice as long on another (`python -m benchmarks.precision`).
+    Flags alone do not tell: with AVX512-BF16 the U-Net took half to three quarters of float32's time on one virtual
+    machine; on another, an earlier measurement found 1.2 to 1.5 times (`python -m benchmarks.precision`).
     """
     if platform.system() == "Darwin":
         flags = subprocess.run(["sysctl", "-a", "hw.optional.arm"], check=False, capture_output=True, text=True).stdout

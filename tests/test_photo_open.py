@@ -1,12 +1,10 @@
 """Opening picture files of every kind, whole or damaged."""
 
 import numpy as np
-import PIL
 import pillow_heif
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from packaging.version import Version
 from pictures import STORED, bad_files, blobs, corners, encoded
 from PIL import Image, ImageCms
 
@@ -37,6 +35,16 @@ def test_every_orientation_comes_out_upright(tmp_path, orientation, width, heigh
         assert max(abs(a - b) for a, b in zip(found, wanted)) < 40
 
 
+def readable(path):
+    """Whether Pillow alone reads a picture."""
+    try:
+        with Image.open(path) as file:
+            file.load()
+    except OSError:
+        return False
+    return True
+
+
 @pytest.mark.parametrize(
     ("mode", "value", "kind", "expected"),
     [
@@ -62,8 +70,10 @@ def test_every_mode_becomes_rgb(tmp_path, mode, value, kind, expected):
     path = tmp_path / f"photo.{kind.lower()}"
     image = Image.new(mode, (20, 12), value)
     path.write_bytes(encoded(image, kind))
-    if mode == "YCbCr" and Version(PIL.__version__) < Version("12"):
-        pytest.skip("this Pillow cannot read the YCbCr TIFF it wrote")
+    if mode == "YCbCr" and not readable(path):  # Pillow 11.3 cannot read the YCbCr TIFF that it wrote
+        with pytest.raises(ValueError, match=f"{path.name} is damaged"):
+            open_photo(path)
+        return
     opened = open_photo(path)
     assert (opened.mode, opened.size, opened.info) == ("RGB", (20, 12), {})
     if expected:
