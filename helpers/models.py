@@ -46,7 +46,13 @@ MODELS = {
         image_size=128,
         guidance_scale=5.0,
         num_inference_steps=20,
-        hypernetwork={"steps": 350, "paper_steps": 10_000, "learning_rate": 2e-3, "batch_size": 4},
+        hypernetwork={
+            "steps": 500,
+            "paper_steps": 10_000,
+            "learning_rate": 2e-3,
+            "batch_size": 4,
+            "activation": "relu",
+        },
         dreambooth={
             "steps": 240,
             "paper_steps": 4_040,
@@ -68,7 +74,13 @@ MODELS = {
         guidance_scale=7.5,
         num_inference_steps=25,
         # 2,000 and 800 steps: what people report as enough for 20 photos (peers: 5e-6 to 5e-5, 1e-6 to 2e-6)
-        hypernetwork={"steps": 2_000, "paper_steps": 10_000, "learning_rate": 2e-5, "batch_size": 1},
+        hypernetwork={
+            "steps": 2_000,
+            "paper_steps": 10_000,
+            "learning_rate": 2e-5,
+            "batch_size": 1,
+            "activation": "relu",
+        },
         dreambooth={
             "steps": 800,
             "paper_steps": 4_040,

@@ -57,6 +57,9 @@ def _options(arguments):
     )
     parser.add_argument("--steps", type=int, help="default: as in the table of models")
     parser.add_argument("--learning-rate", help='a number, or "2e-3:100, 5e-4:300"; default: the table\'s, a cosine')
+    parser.add_argument(
+        "--activation", help='between the layers, such as swish; "linear" is none; default: the table\'s'
+    )
     parser.add_argument("--batch-size", type=int, help="photos a part; default: as in the table of models")
     parser.add_argument("--accumulate", type=int, default=1, help="parts a step, shared by the processes")
     parser.add_argument("--template", action="append", help='such as "[filewords], close-up"; may be given often')
@@ -73,7 +76,8 @@ def _train(options):
     row = models.model(options.model)
     pipe = models.load_pipeline(row)
     learning, held_out, names, told = _photos(options, row, pipe)
-    scheduler, net = diffusion.training_scheduler(pipe), _attached(pipe.unet, options)
+    scheduler = diffusion.training_scheduler(pipe)
+    net = _attached(pipe.unet, options, options.activation or row.hypernetwork["activation"])
     told |= {"facts": net.facts}
     steps, batch_size = options.steps or row.hypernetwork["steps"], options.batch_size or row.hypernetwork["batch_size"]
     frozen = diffusion.held_out_examples(*held_out.first(), scheduler, options.seed)
@@ -122,13 +126,13 @@ def _photos(options, row, pipe):
     return *encoded, [path.name for path in groups[1]], told
 
 
-def _attached(unet, options):
+def _attached(unet, options, activation):
     """A new hypernetwork before the attention of a frozen U-Net."""
     unet.requires_grad_(False)
     if options.gradient_checkpointing:
         updates.checkpoint_gradients(unet)
     torch.manual_seed(options.seed)
-    net = hypernetwork.Hypernetwork(hypernetwork.widths_of(unet)).train()
+    net = hypernetwork.Hypernetwork(hypernetwork.widths_of(unet), activation_func=activation).train()
     hypernetwork.attach(unet, net)
     return net
 

@@ -41,12 +41,15 @@ def save_pretrained(name, model):
     """Any part that diffusers or transformers can save, in half precision, to be loaded in single.
 
     transformers 5 computes in whatever type config.json names, diffusers in float32 unless told:
-    both must agree, or the plain `from_pretrained` would mix the two in one pipeline.
+    both must agree, or the plain `from_pretrained` would mix the two in one pipeline. The folder a part
+    came from, for those trained further, is nobody's business.
     """
     model.half().save_pretrained(POCKET / name)
     model.float()
-    config = POCKET / name / "config.json"
-    config.write_text(config.read_text().replace('"float16"', '"float32"'))
+    path = POCKET / name / "config.json"
+    config = json.loads(path.read_text().replace('"float16"', '"float32"'))
+    config.pop("_name_or_path", None)
+    path.write_text(json.dumps(config, indent=2) + "\n")
 
 
 def save_tokenizer(tokenizer, folder):

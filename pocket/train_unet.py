@@ -15,7 +15,7 @@ from pocket.scenes import CACHE, pictures
 from pocket.tokenizers import clip_tokenizer
 from pocket.train_clip import captioned
 
-SCENES = 20_000
+SCENES = 40_000
 UNCONDITIONAL = 0.1  # share of empty captions, for classifier-free guidance
 
 
@@ -86,7 +86,8 @@ def train(minutes, further=False, batch=16):
         with autocast("cpu"):
             return {"held_out_loss": weighted_loss(model.eval(), unseen, captions, 0).item()}
 
-    trained = fit("unet", nets, batch_loss, held_out, minutes, rate=6e-4, ema=0.9995, report_every=240, shards=2)
+    rate = 4e-4 if further else 6e-4
+    trained = fit("unet", nets, batch_loss, held_out, minutes, rate, ema=0.9995, report_every=240, shards=2)
     save_pretrained("unet", trained.unet)
     save_text_encoder(trained.text_encoder)
     save_pipeline(tokenizer)
