@@ -32,11 +32,17 @@ def claim(model, images, subject="amir"):
             made = diffusion.generate(pipe, prompt, list(range(1000, 1000 + images)), **sampler)
             hypernetwork.detach(pipe.unet)
             told.append(scorer.words(metrics.summarise(scorer.carries(made, subject))))
-            if model == "pocket" and "woman" in prompt:
-                kind = metrics.summarise((scorer.read(made)["kind"] == "woman").to_numpy())
-                told[-1] += f", kind woman {scorer.words(kind)}"
+            if model == "pocket":
+                told[-1] += f", {_right(scorer, made, scene)}"
         ceiling = f"; of drawings {drawn.told(scorer, subject, images, **scene)}" if model == "pocket" and scene else ""
         print("{}: {} before, {} after".format(*told) + ceiling, flush=True)
+
+
+def _right(scorer, made, scene):
+    """How many of these pictures are of the scene's context, or of a woman where no scene is asked for."""
+    column, word = ("context", scene["context"]) if scene else ("kind", "woman")
+    right = metrics.summarise((scorer.read(made)[column] == word).to_numpy())
+    return f"{column} {word} {scorer.words(right)}"
 
 
 if __name__ == "__main__":

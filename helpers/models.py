@@ -60,7 +60,7 @@ MODELS = {
             "lora_learning_rate": 2e-3,
             "batch_size": 4,
             "class_images": 32,
-            "text_encoder": True,  # as the notebook of the paper's fork does; without it "a man" took after her, too
+            "text_encoder": True,  # as the notebook of the paper's fork does
         },
         needs="any computer with 4 GB of memory",
         loss_weights="snr",
