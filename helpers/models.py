@@ -47,7 +47,7 @@ MODELS = {
         guidance_scale=5.0,
         num_inference_steps=20,
         hypernetwork={
-            "steps": 500,
+            "steps": 300,
             "paper_steps": 10_000,
             "learning_rate": 2e-3,
             "batch_size": 4,
@@ -56,7 +56,7 @@ MODELS = {
         dreambooth={
             "steps": 240,
             "paper_steps": 4_040,
-            "learning_rate": 4e-4,
+            "learning_rate": 2e-4,  # at 4e-4 her figurines turned into portraits
             "lora_learning_rate": 2e-3,
             "batch_size": 4,
             "class_images": 32,

@@ -190,7 +190,7 @@ def _training_combination(rng, context, place, style, context_weights):
 SUBJECTS = {
     "amir": {
         "person": Person(
-            "man", "tan", "curly", "black", "majestic beard", "round glasses", "smiling", "shirt", "blue", "red"
+            "man", "tan", "shaggy", "black", "majestic beard", "round glasses", "smiling", "shirt", "blue", "red"
         ),
         "telling": ("hair", "hair_color", "beard", "glasses"),
     },
