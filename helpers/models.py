@@ -54,7 +54,7 @@ MODELS = {
             "activation": "relu",  # with "linear", the web UI's own, most women became men
         },
         dreambooth={
-            "steps": 240,
+            "steps": 300,
             "paper_steps": 4_040,
             "learning_rate": 2e-4,  # at 4e-4 her figurines turned into portraits
             "lora_learning_rate": 2e-3,
