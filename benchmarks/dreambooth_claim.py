@@ -2,7 +2,7 @@
 
 python -m benchmarks.dreambooth_claim --images 64
 
-Both trainings are taken where their held-out loss was lowest, and in 16 bits, as the notebook saves them. On pocket
+Both trainings are taken after their last step, and in 16 bits, as the notebook saves them. On pocket
 the reader's ceiling stands beside them: how often it knows her in drawings of such a scene.
 """
 
