@@ -36,8 +36,8 @@ def fresh(unet):
     return hypernetwork.Hypernetwork(hypernetwork.widths_of(unet)).train()
 
 
-def peer_loop(unet, known, scheduler, batch_size):
-    """The web UI's loop, a generator of losses: float32, always checkpointed, the U-Net's own weights not frozen.
+def peer_loop(unet, known, scheduler, batch_size, block):
+    """The web UI's loop, a generator of `block` losses with a None before and after, where the net goes on and off: float32, always checkpointed, the U-Net's own weights not frozen.
 
     Nothing there freezes them, so their gradients are computed, added up and kept. The prompt of a photo is
     encoded when it changes, which with its defaults is once.
@@ -45,8 +45,10 @@ def peer_loop(unet, known, scheduler, batch_size):
     net, draw = fresh(unet), training.shuffled(len(known.latents), batch_size, 1)
     optimizer = torch.optim.AdamW(net.parameters(), lr=2e-3)
     for step in range(sys.maxsize):
-        hypernetwork.attach(unet, net)
-        unet.requires_grad_(True).train().enable_gradient_checkpointing()
+        if step % block == 0:
+            hypernetwork.attach(unet, net)
+            unet.requires_grad_(True).train().enable_gradient_checkpointing()
+            yield None
         latents, heard = known.draw(draw(step))
         noise, timesteps = torch.randn_like(latents), torch.randint(0, 1000, (len(latents),), device=latents.device)
         prediction = unet(diffusion.add_noise(scheduler, latents, noise, timesteps), timesteps, heard).sample
@@ -54,11 +56,13 @@ def peer_loop(unet, known, scheduler, batch_size):
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
-        hypernetwork.detach(unet)
         yield loss.item()
+        if step % block == block - 1:
+            hypernetwork.detach(unet)
+            yield None
 
 
-def our_loop(unet, known, scheduler, batch_size, folder, precision):
+def our_loop(unet, known, scheduler, batch_size, block, folder, precision):
     """`training.train` as notebook 03 uses it, files and all; precision: "float32" or "default"."""
     net = fresh(unet)
     loss, draw = examples.denoising_loss(unet, scheduler, known), training.shuffled(len(known.latents), batch_size, 1)
@@ -67,10 +71,13 @@ def our_loop(unet, known, scheduler, batch_size, folder, precision):
     while True:
         hypernetwork.attach(unet, net)
         unet.requires_grad_(False).disable_gradient_checkpointing()
-        with same if precision == "float32" else contextlib.nullcontext():
-            step = next(run)
+        yield None
+        for _ in range(block):
+            with same if precision == "float32" else contextlib.nullcontext():
+                step = next(run)
+            yield step.loss
         hypernetwork.detach(unet)
-        yield step.loss
+        yield None
 
 
 class Clock:
@@ -107,15 +114,15 @@ def compare(model, rounds, block, batch_size):
     pipe = models.load_pipeline(row)
     unet, (known, scheduler) = pipe.unet, material(pipe, row)
     with tempfile.TemporaryDirectory() as folder:
-        ours = lambda precision: our_loop(unet, known, scheduler, batch_size, Path(folder, precision), precision)
+        ours = lambda precision: our_loop(unet, known, scheduler, batch_size, block, Path(folder, precision), precision)
         loops = {
-            "the web UI's loop, float32": peer_loop(unet, known, scheduler, batch_size),
+            "the web UI's loop, float32": peer_loop(unet, known, scheduler, batch_size, block),
             "ours, float32": ours("float32"),
             "ours, as it is by default": ours("default"),
         }
         clocks = {name: Clock() for name in loops}
         for loop in loops.values():
-            next(loop), next(loop)  # ours begins with a step 0 that learns nothing; both warm up
+            _turn(unet, loop, Clock(), block)  # ours begins with a step 0 that learns nothing; all warm up
         for _ in range(rounds):
             for name, loop in loops.items():
                 _turn(unet, loop, clocks[name], block)
@@ -137,9 +144,11 @@ def _turn(unet, loop, clock, block):
         mock.patch.object(torch.Tensor, "backward", lambda *a, **k: clock.around(backward)(*a, **k)),
         mock.patch.object(torch.optim.AdamW, "step", lambda *a, **k: clock.around(step)(*a, **k)),
     ):
+        next(loop)  # puts its net on, as a training does once
         for _ in range(block):
             with clock.step():
                 next(loop)
+        next(loop)  # and off, for the next loop
 
 
 def one_loop(model, which, steps, batch_size):
@@ -149,11 +158,11 @@ def one_loop(model, which, steps, batch_size):
     known, scheduler = material(pipe, row)
     with tempfile.TemporaryDirectory() as folder:
         if which == "peer":
-            loop = peer_loop(pipe.unet, known, scheduler, batch_size)
+            loop = peer_loop(pipe.unet, known, scheduler, batch_size, steps)
         else:
-            loop = our_loop(pipe.unet, known, scheduler, batch_size, Path(folder, "run"), which)
+            loop = our_loop(pipe.unet, known, scheduler, batch_size, steps, Path(folder, "run"), which)
         before = _mebibytes()
-        for _ in range(steps):
+        for _ in range(steps + 1):
             next(loop)
         loop.close()
     print(f"{which:10} peak {_mebibytes():6.0f} MiB, of which {_mebibytes() - before:.0f} MiB came with the training")
