@@ -7,8 +7,9 @@ import statistics
 import jupytext
 import nbformat
 import pytest
+import torch
 
-from helpers import exercises, notebooks
+from helpers import exercises, models, notebooks
 from helpers.notebooks import read
 from helpers.opening_pictures import SHOWN, tagged
 
@@ -193,3 +194,12 @@ def test_notebook_runs_and_its_exercises_know_right_from_wrong(path, runs):
 def test_the_road_ends_in_a_grid_and_a_table(runs):
     for name in ("grid.png", "shares.csv", "finding.txt"):
         assert (runs / "compare" / name).stat().st_size > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("run", ["dreambooth_nesrelah", "dreambooth_nesrelah_without_class"])
+def test_a_short_dreambooth_keeps_its_last_weights(runs, run):
+    last = torch.load(runs / run / "checkpoints" / "000004.pt", weights_only=True)["weights"]
+    pipe = models.load_pipeline(str(runs / run / "model"))
+    for weight, saved in zip(last, [*pipe.unet.parameters(), *pipe.text_encoder.parameters()], strict=True):
+        assert torch.equal(weight.half(), saved.half())
