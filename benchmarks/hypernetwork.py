@@ -37,7 +37,9 @@ def fresh(unet):
 
 
 def peer_loop(unet, known, scheduler, batch_size, block):
-    """The web UI's loop, a generator of `block` losses with a None before and after, where the net goes on and off: float32, always checkpointed, the U-Net's own weights not frozen.
+    """The web UI's loop, a generator of losses: float32, always checkpointed, the U-Net's own weights not frozen.
+
+    Before every `block` of losses it yields None once the net is on the U-Net, and after them once it is off.
 
     Nothing there freezes them, so their gradients are computed, added up and kept. The prompt of a photo is
     encoded when it changes, which with its defaults is once.
@@ -63,7 +65,10 @@ def peer_loop(unet, known, scheduler, batch_size, block):
 
 
 def our_loop(unet, known, scheduler, batch_size, block, folder, precision):
-    """`training.train` as notebook 03 uses it, files and all; precision: "float32" or "default"."""
+    """`training.train` as notebook 03 uses it, files and all; precision: "float32" or "default".
+
+    It yields as `peer_loop` does.
+    """
     net = fresh(unet)
     loss, draw = examples.denoising_loss(unet, scheduler, known), training.shuffled(len(known.latents), batch_size, 1)
     run = training.train(folder, net.parameters(), loss, draw, steps=100_000, learning_rate="2e-3")

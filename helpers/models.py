@@ -51,7 +51,7 @@ MODELS = {
             "paper_steps": 10_000,
             "learning_rate": 2e-3,
             "batch_size": 4,
-            "activation": "relu",  # with "linear", the web UI's own, 10 of 24 horses were lost
+            "activation": "relu",  # with "linear", the web UI's own, more horses were lost
         },
         dreambooth={
             "steps": 300,
