@@ -39,10 +39,9 @@ def fresh(unet):
 def peer_loop(unet, known, scheduler, batch_size, block):
     """The web UI's loop, a generator of losses: float32, always checkpointed, the U-Net's own weights not frozen.
 
-    Before every `block` of losses it yields None once the net is on the U-Net, and after them once it is off.
-
     Nothing there freezes them, so their gradients are computed, added up and kept. The prompt of a photo is
     encoded when it changes, which with its defaults is once.
+    Before every `block` of losses it yields None once the net is on the U-Net, and after them once it is off.
     """
     net, draw = fresh(unet), training.shuffled(len(known.latents), batch_size, 1)
     optimizer = torch.optim.AdamW(net.parameters(), lr=2e-3)
