@@ -98,13 +98,18 @@ def caption_editor(folder, check=None, plain=False):
 
 
 class CaptionFields(widgets.VBox):
-    """The editor put together from ipywidgets' own parts, for where nothing else runs."""
+    """The editor put together from ipywidgets' own parts, for where nothing else runs.
+
+    A caption is saved when its field is left: at every key, its last letters might come after "Next" was pressed.
+    """
 
     def __init__(self, desk):
         self.desk, self.view, self.loading = desk, None, False
         self.picture, self.told = widgets.Image(format="jpeg", width=256), widgets.Label()
-        self.caption = widgets.Textarea(layout=widgets.Layout(width="90%", height="6em"))
-        self.find, self.by = widgets.Text(placeholder="find"), widgets.Text(placeholder="replace by")
+        self.caption = widgets.Textarea(layout=widgets.Layout(width="90%", height="6em"), continuous_update=False)
+        self.find, self.by = (
+            widgets.Text(placeholder=name, continuous_update=False) for name in ("find", "replace by")
+        )
         names = ("Previous", "Next", "Replace in all", "Take back")
         previous, following, replace, undo = (widgets.Button(description=name) for name in names)
         previous.on_click(lambda _: self.load(self.view["index"] - 1))

@@ -62,8 +62,10 @@ def consent_form(folder):
     """A form that writes folder/consent.json, an ipywidgets box; for the person in the photos to fill in."""
     import ipywidgets as widgets
 
-    who = widgets.Text(description="who", placeholder="your name")
-    what_for = widgets.Textarea(description="what for", value="learning how Stable Diffusion is personalised")
+    who = widgets.Text(description="who", placeholder="your name", continuous_update=False)
+    what_for = widgets.Textarea(
+        description="what for", value="learning how Stable Diffusion is personalised", continuous_update=False
+    )  # both are sent when the field is left, so before the button's press
     until = widgets.DatePicker(description="until")
     agreed = widgets.Checkbox(description="I am in these photos, and I agree.")
     save, told = widgets.Button(description="Save"), widgets.Label(f"For the photos in {Path(folder).as_posix()}.")

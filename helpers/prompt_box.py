@@ -30,8 +30,10 @@ class PromptBox(widgets.VBox):
         field = lambda kind, label, **given: kind(
             description=label, style=LABEL, layout=widgets.Layout(**WIDE), **given
         )
-        self.prompt = field(widgets.Textarea, "Prompt", value=prompt, rows=2)
-        self.negative_prompt = field(widgets.Textarea, "Not wanted", rows=1, placeholder="negative prompt")
+        # sent when the field is left: sent at every key, the last letters may come after the button's press
+        words = lambda label, **given: field(widgets.Textarea, label, continuous_update=False, **given)
+        self.prompt = words("Prompt", value=prompt, rows=2)
+        self.negative_prompt = words("Not wanted", rows=1, placeholder="negative prompt")
         self.method = field(widgets.Dropdown, "Method", options=list(methods))
         self.strength = field(widgets.FloatSlider, "Strength", value=1.0, min=0.0, max=2.0, step=0.1)
         self.seed = field(widgets.BoundedIntText, "Seed", value=1, min=0, max=2**31 - 1)

@@ -65,7 +65,9 @@ class Rater(widgets.VBox):
         if kind == "rate" and not self._people(item):
             asked = tuple(name for name in asked if name != "likeness")
         self.questions = {name: self._question(name) for name in asked}
-        self.comment = widgets.Textarea(placeholder=self.words["comment"], layout=widgets.Layout(width="28em"))
+        self.comment = widgets.Textarea(
+            placeholder=self.words["comment"], layout=widgets.Layout(width="28em"), continuous_update=False
+        )  # sent when the field is left, so before the button's press
         self.next = widgets.Button(description=self.words["next"], button_style="primary")
         self.next.on_click(lambda _: self.keep())
         self.alert = widgets.HTML()
