@@ -36,6 +36,17 @@ def fresh(unet):
     return hypernetwork.Hypernetwork(hypernetwork.widths_of(unet)).train()
 
 
+def attach_plainly(unet, net):
+    """The net before every to_k and to_v, each on its own, as the web UI computes it; returns the hooks' handles."""
+    bend = lambda module: lambda layer, inputs: (module(inputs[0]),)
+    return [
+        layer.register_forward_pre_hook(bend(net.layers[str(layer.in_features)][which]))
+        for attention in unet.modules()
+        if hasattr(attention, "to_k")
+        for which, layer in enumerate((attention.to_k, attention.to_v))
+    ]
+
+
 def peer_loop(unet, known, scheduler, batch_size, block):
     """The web UI's loop, a generator of losses: float32, always checkpointed, the U-Net's own weights not frozen.
 
@@ -47,7 +58,7 @@ def peer_loop(unet, known, scheduler, batch_size, block):
     optimizer = torch.optim.AdamW(net.parameters(), lr=2e-3)
     for step in range(sys.maxsize):
         if step % block == 0:
-            hypernetwork.attach(unet, net)
+            handles = attach_plainly(unet, net)
             unet.requires_grad_(True).train().enable_gradient_checkpointing()
             yield None
         latents, heard = known.draw(draw(step))
@@ -59,7 +70,8 @@ def peer_loop(unet, known, scheduler, batch_size, block):
         optimizer.zero_grad()
         yield loss.item()
         if step % block == block - 1:
-            hypernetwork.detach(unet)
+            for handle in handles:
+                handle.remove()
             yield None
 
 

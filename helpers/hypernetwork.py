@@ -6,6 +6,8 @@ values. Each bends the context before the U-Net's own to_k and to_v read it: x +
 
 import weakref
 
+from torch import nn
+
 from helpers.hypernetwork_file import keep_copy, load, save  # noqa: F401  (a hypernetwork's files, offered here too)
 from helpers.hypernetwork_module import FACTS, Hypernetwork  # noqa: F401
 
@@ -39,11 +41,15 @@ def attach(unet, hypernetwork, strength=1.0):
     here = _ATTACHED.setdefault(unet, [])
     if any(other is hypernetwork for other, _ in here):
         return
+    heard = {}  # which of the pair: (the text, what it makes of it)
+    text = str(unet.config.cross_attention_dim)
     handles = [
-        layer.register_forward_pre_hook(_bend(hypernetwork.layers[str(layer.in_features)][which]))
+        layer.register_forward_pre_hook(_bend(hypernetwork.layers[str(layer.in_features)][which], which, heard))
         for layer, which in _projections(unet)
         if str(layer.in_features) in hypernetwork.layers
     ]
+    if text in hypernetwork.layers and not here:  # the first alone meets the text as it came
+        handles.append(unet.register_forward_pre_hook(_hear(hypernetwork.layers[text], heard), with_kwargs=True))
     here.append((hypernetwork, handles))
 
 
@@ -59,13 +65,36 @@ def _check_fit(unet, hypernetwork):
         raise ValueError("this U-Net's keys and values are fused into one layer: call unfuse_qkv_projections() first")
 
 
-def _bend(module):
-    def hook(layer, inputs):
-        context = inputs[0]
-        # Its weights are float32; autocast may multiply them in 16 bits, as it does the U-Net's.
-        return (module(context.float()).to(context.dtype),)
+def _hear(pair, heard):
+    """A hook before the U-Net: the text is bent once a pass, not again before each cross-attention.
+
+    Here, outside the blocks, since gradient checkpointing would compute what is inside of them a second time. Where
+    chance takes part (dropout), each attention still draws its own.
+    """
+    chance = any(isinstance(layer, nn.Dropout | nn.RReLU) for layer in pair.modules())
+
+    def hook(unet, inputs, named):
+        text = named["encoder_hidden_states"] if "encoder_hidden_states" in named else inputs[2]
+        heard.clear()
+        if not (chance and pair.training):
+            heard.update({which: (text, _bent(module, text)) for which, module in enumerate(pair)})
 
     return hook
+
+
+def _bend(module, which, heard):
+    """A hook before a to_k or to_v."""
+
+    def hook(layer, inputs):
+        text, bent = heard.get(which, (None, None))
+        return (bent if inputs[0] is text else _bent(module, inputs[0]),)
+
+    return hook
+
+
+def _bent(module, context):
+    # Its weights are float32; autocast may multiply them in 16 bits, as it does the U-Net's.
+    return module(context.float()).to(context.dtype)
 
 
 def attached(unet):

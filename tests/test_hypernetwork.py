@@ -340,6 +340,56 @@ def test_a_checkpointed_step_is_the_same_step_in_the_precision_of_this_machine(p
     torch.testing.assert_close(stepped(), plain, atol=1e-5, rtol=1e-3)
 
 
+def test_the_text_is_bent_once_a_pass_with_the_gradient_of_bending_it_before_each_attention(pipe):
+    """Against hooks that know nothing of one another; with dropout, each attention draws its own."""
+    unet, net = pipe.unet.requires_grad_(False).train(), grown().train()
+    embeds, calls = torch.randn(2, 77, 160, generator=torch.Generator().manual_seed(1)), []
+
+    def gradients(net):
+        calls.clear()
+        handle = net.layers["160"][0].register_forward_hook(lambda *_: calls.append(1))
+        unet(torch.ones(2, 4, 16, 16), torch.tensor([500]), embeds).sample.square().mean().backward()
+        handle.remove()
+        found = [parameter.grad.clone() for parameter in net.parameters()]
+        net.zero_grad()
+        return found
+
+    attach(unet, net)
+    ours, once = gradients(net), len(calls)
+    detach(unet)
+    bend = lambda module: lambda layer, inputs: (module(inputs[0]),)
+    handles = [
+        layer.register_forward_pre_hook(bend(net.layers[str(layer.in_features)][which]))
+        for attention in unet.modules()
+        if hasattr(attention, "to_k")
+        for which, layer in enumerate((attention.to_k, attention.to_v))
+    ]
+    plain, each = gradients(net), len(calls)
+    for handle in handles:
+        handle.remove()
+    torch.testing.assert_close(ours, plain, atol=1e-7, rtol=1e-3)
+    attach(unet, careless := grown(use_dropout=True, last_layer_dropout=True).train())
+    gradients(careless)
+    assert (once, each, len(calls)) == (1, 10, 10)
+
+
+def test_what_is_bent_once_follows_strength_and_text(pipe):
+    """The same text object at another strength, and another text: nothing of an earlier pass is left."""
+    unet, net, embeds = pipe.unet, grown(), torch.ones(1, 77, 160)
+    ask = lambda heard: unet(torch.ones(1, 4, 16, 16), torch.tensor([500]), encoder_hidden_states=heard).sample
+    attach(unet, net, strength=1)
+    with torch.no_grad():
+        first, other = ask(embeds), ask(embeds * 2)
+        attach(unet, net, strength=0.5)
+        half = ask(embeds)
+        embeds += 1  # in place: the object stays, its numbers do not
+        changed = ask(embeds)
+        attach(unet, net, strength=1)
+        torch.testing.assert_close(ask(torch.full((1, 77, 160), 2.0)), other)
+    assert not (torch.equal(first, other) or torch.equal(first, half) or torch.equal(half, changed))
+    detach(unet)
+
+
 def test_gradients_are_the_same_with_gradient_checkpointing(pipe):
     """A frozen U-Net, recomputed: the hooks act again, and the gradient still reaches the hypernetwork."""
     unet, net = pipe.unet.requires_grad_(False).train(), grown().train()
