@@ -68,15 +68,15 @@ def _check_fit(unet, hypernetwork):
 def _hear(pair, heard):
     """A hook before the U-Net: the text is bent once a pass, not again before each cross-attention.
 
-    Here, outside the blocks, since gradient checkpointing would compute what is inside of them a second time. Where
-    chance takes part (dropout), each attention still draws its own.
+    Not under gradient checkpointing, whose blocks must find the same work when they are computed a second time; nor
+    where chance takes part (dropout): there each attention draws its own.
     """
     chance = any(isinstance(layer, nn.Dropout | nn.RReLU) for layer in pair.modules())
 
     def hook(unet, inputs, named):
         text = named["encoder_hidden_states"] if "encoder_hidden_states" in named else inputs[2]
         heard.clear()
-        if not (chance and pair.training):
+        if not (unet.is_gradient_checkpointing or chance and pair.training):
             heard.update({which: (text, _bent(module, text)) for which, module in enumerate(pair)})
 
     return hook

@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional as F
 
+from benchmarks.hypernetwork import attach_plainly
 from helpers import diffusion, hypernetwork, hypernetwork_file, training, updates, webui
 from helpers.hypernetwork import Hypernetwork, attach, detach, widths_of
 from helpers.hypernetwork_module import ACTIVATIONS, INITS, REFUSED, HypernetworkModule
@@ -357,13 +358,7 @@ def test_the_text_is_bent_once_a_pass_with_the_gradient_of_bending_it_before_eac
     attach(unet, net)
     ours, once = gradients(net), len(calls)
     detach(unet)
-    bend = lambda module: lambda layer, inputs: (module(inputs[0]),)
-    handles = [
-        layer.register_forward_pre_hook(bend(net.layers[str(layer.in_features)][which]))
-        for attention in unet.modules()
-        if hasattr(attention, "to_k")
-        for which, layer in enumerate((attention.to_k, attention.to_v))
-    ]
+    handles = attach_plainly(unet, net)
     plain, each = gradients(net), len(calls)
     for handle in handles:
         handle.remove()
@@ -388,6 +383,24 @@ def test_what_is_bent_once_follows_strength_and_text(pipe):
         torch.testing.assert_close(ask(torch.full((1, 77, 160), 2.0)), other)
     assert not (torch.equal(first, other) or torch.equal(first, half) or torch.equal(half, changed))
     detach(unet)
+
+
+def test_two_checkpointed_passes_may_share_a_backward_pass(pipe):
+    """The first pass is computed again after the second: it must meet its own text."""
+    unet, net = pipe.unet.requires_grad_(False).train(), grown().train()
+    texts = torch.randn(2, 1, 77, 160, generator=torch.Generator().manual_seed(1))
+
+    def gradient():
+        ask = lambda text: unet(torch.ones(1, 4, 16, 16), torch.tensor([500]), text).sample.square().mean()
+        sum(map(ask, texts)).backward()
+        found = net.layers["160"][0].linear[0].weight.grad.clone()
+        net.zero_grad()
+        return found
+
+    attach(unet, net)
+    plain = gradient()
+    unet.enable_gradient_checkpointing()
+    torch.testing.assert_close(gradient(), plain, atol=1e-7, rtol=1e-3)
 
 
 def test_gradients_are_the_same_with_gradient_checkpointing(pipe):
