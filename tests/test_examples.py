@@ -108,13 +108,14 @@ def command(folder, *more):
 
 
 @pytest.mark.slow
-def test_one_process_and_two_make_the_same_hypernetwork(tmp_path):
+@pytest.mark.parametrize("more", [[], ["--gradient-checkpointing"]])
+def test_one_process_and_two_make_the_same_hypernetwork(tmp_path, more):
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as in the two processes: in bfloat16 another number of threads rounds otherwise
-    training_command.main(command(tmp_path / "one", "--gradient-checkpointing"))
+    training_command.main(command(tmp_path / "one", *more))
     torch.set_num_threads(threads)
     launched = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    launched += ["-m", "helpers.training", *command(tmp_path / "two")]
+    launched += ["-m", "helpers.training", *command(tmp_path / "two", *more)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(launched, cwd=runtime.REPO, env=environment, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
