@@ -1,7 +1,7 @@
 # make run    everything from photos to comparison, and a page to look at: build/index.html
 # make crossed   the two trainings the paper left for later, then notebook 05 on all four
 # make test   every check, all notebooks included
-# make colab-like   the notebooks and fast tests on Colab's versions
+# make colab-like   the notebooks and most tests on Colab's versions
 # make lab    JupyterLab to work through the notebooks
 # make page   the prompt box alone, as a page in your browser
 # make colab REPO=owner/name   point the Colab badges and set-up cells at your copy
@@ -31,7 +31,7 @@ test: $(READY)
 
 test-fast: $(READY)
 	$(PYTHON) -m ruff check .
-	$(PYTHON) -m pytest -m "not slow"
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -m "not slow" -n 2
 
 colab-like: $(READY)
 	$(PYTHON) tests/colab_like.py notebooks

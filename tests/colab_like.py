@@ -1,7 +1,7 @@
 """The notebooks as Colab would run them: its versions of the libraries, an empty folder, google.colab, the set-up cell.
 
 python tests/colab_like.py            all notebooks in order, QUICK
-python tests/colab_like.py tests      the fast tests in the same environment
+python tests/colab_like.py tests      the fast tests in the same environment, and slow ones that versions may break
 
 The environment is made once in build/colab-like (1 GB, some minutes) from tests/colab_versions.txt. What Colab lacks
 the set-up cell installs, as it does there: so those packages are removed again before each run.
@@ -21,6 +21,7 @@ REPO = Path(__file__).resolve().parents[1]
 VERSIONS = REPO / "tests" / "colab_versions.txt"
 FOLDER = Path(os.environ.get("COLAB_LIKE", REPO / "build" / "colab-like"))
 PYTHON = FOLDER / "bin" / "python"
+SLOW_TOO = "checkpoint dreambooth dreambooth_notebook lora memory traps training training_command training_mishaps"
 LACKING = ("pillow-heif", "jupyter-ui-poll")  # of what requirements.txt asks for
 STARTUP = "import google.colab\n"  # Colab's kernels begin so
 
@@ -109,9 +110,12 @@ def notebooks(names=()):
 
 
 def tests(paths=()):
-    """Run the fast tests with Colab's versions."""
+    """Run the fast tests with Colab's versions, or those of `paths`; of the slow ones those of SLOW_TOO."""
     run(PYTHON, "-m", "pip", "install", "-q", *LACKING)
-    run(PYTHON, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not slow", *paths, cwd=REPO)
+    pytest = [PYTHON, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    run(*pytest, "-m", "not slow", *paths, cwd=REPO)
+    if not paths:
+        run(*pytest, "-m", "slow", *(f"tests/test_{name}.py" for name in SLOW_TOO.split()), cwd=REPO)
 
 
 if __name__ == "__main__":

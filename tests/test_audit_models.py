@@ -59,6 +59,7 @@ def test_prompts_by_group():
         audit.prompts("traits")
 
 
+@pytest.mark.slow
 def test_a_short_training_changes_its_own_copy_alone(runs, pipe):
     before = {name: value.clone() for name, value in pipe.unet.state_dict().items()}
     photos = [Image.new("RGB", (32, 32), color) for color in ("red", "blue", "green", "white")]

@@ -3,6 +3,7 @@ from collections import Counter
 from types import SimpleNamespace
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 
@@ -153,6 +154,7 @@ def test_the_loss_weighs_the_class_against_the_subject():
     torch.testing.assert_close(dreambooth.dreambooth_loss(prediction, noise, 1.0), whole)
 
 
+@pytest.mark.slow
 def test_a_trained_pipeline_is_saved_and_loads_as_any_other(pipe, tmp_path):
     latents, embeds = torch.randn(2, 4, 16, 16), diffusion.encode_prompts(pipe, ["nesrelah_001 person", "a person"])
     scheduler, before = diffusion.training_scheduler(pipe), pipe.unet.conv_in.weight.clone()

@@ -17,6 +17,8 @@ from safetensors.torch import load_file
 
 from helpers import examples, lora, models, notebooks, runtime, towers, training
 
+pytestmark = pytest.mark.slow
+
 LEFT_OUT = {"04-03", "04-08", "04-10", "04-15", "04-18", "04-35", "04-40", "04-42", "04-44"}  # nothing rests on these
 LATER = {"04-62", "04-65", "04-70", "04-71"}  # all up to 04-52, then these
 SETTINGS = {  # what notebook 04 says: what it says here

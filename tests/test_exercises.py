@@ -69,6 +69,7 @@ def test_an_unknown_exercise_is_named():
             exercises.find(name)
 
 
+@pytest.mark.slow
 def test_teachers_can_print_all_solutions():
     command = [sys.executable, "-m", "helpers.exercises"]
     told = subprocess.run(command, cwd=runtime.REPO, capture_output=True, text=True, check=True).stdout

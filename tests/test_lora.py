@@ -55,6 +55,7 @@ def test_it_begins_as_the_model_was_and_only_it_learns():
         lora.add(pipe.unet)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("write", [lora.save, lora.export])
 def test_both_files_make_the_same_picture(learnt, picture, tmp_path, write):
     path = tmp_path / "subject.safetensors"

@@ -95,6 +95,7 @@ def test_a_real_step_takes_what_was_foretold(checkpointing):
     assert forecast.peak - memory.CUDA == pytest.approx(found, rel=0.1)
 
 
+@pytest.mark.slow
 def test_the_parts_are_what_arithmetic_says():
     count = weights_of(TINY)
     forecast = tell(**memory.SETTINGS["checkpointing"])
@@ -108,6 +109,7 @@ def test_the_parts_are_what_arithmetic_says():
     assert tell(**memory.SETTINGS["on host"]).optimizer == 0
 
 
+@pytest.mark.slow
 def test_every_saving_saves():
     found, order = peaks(), ["plain", "checkpointing", "8 bit", "in backward", "on host"]
     assert list(found) == order and sorted(found, key=found.get, reverse=True) == order
@@ -115,6 +117,7 @@ def test_every_saving_saves():
     assert found["plain"] < tell(checkpointing=False, precision=torch.float32).peak
 
 
+@pytest.mark.slow
 def test_light_methods_keep_the_model_frozen():
     count = weights_of(TINY)
     for method in ("lora", "hypernetwork"):
@@ -125,6 +128,7 @@ def test_light_methods_keep_the_model_frozen():
         tell(method="textual inversion")
 
 
+@pytest.mark.slow
 def test_a_text_encoder_that_learns_costs_its_weights_four_times():
     with torch.device("meta"):
         size = sum(p.nbytes for p in memory.CLIPTextModel(memory.CLIPTextConfig(**TEXT)).parameters())
@@ -133,6 +137,7 @@ def test_a_text_encoder_that_learns_costs_its_weights_four_times():
         assert getattr(more, part) - getattr(alone, part) == pytest.approx(times * size, rel=0.1), part
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("checkpointing", [False, True])
 def test_a_text_encoder_that_learns_takes_what_was_foretold(checkpointing):
     """Against the allocator again, with the networks as dreambooth.learn makes them ready; long texts, many layers."""
@@ -174,6 +179,7 @@ def test_the_outline_of_an_optimizer_takes_its_memory():
     assert peaks[1] == pytest.approx(peaks[0], rel=0.02)
 
 
+@pytest.mark.slow
 def test_the_first_setting_that_fits_is_chosen(monkeypatch):
     found = peaks()
     monkeypatch.setattr(memory, "foretell", lambda **settings: tell(**settings))
@@ -200,6 +206,7 @@ def test_too_small_a_gpu_or_disk_is_told_in_a_sentence(tmp_path, monkeypatch):
         preflight.check_disk(tmp_path, 10**15)
 
 
+@pytest.mark.slow
 def test_what_is_advised_fits_this_training_not_another():
     """A larger batch and a text encoder that learns need a leaner setting than memory.choose finds without them."""
     this = {"unet_config": TINY, "batch_size": 16, "text_encoder": TEXT}

@@ -68,6 +68,7 @@ def test_every_string_encodes_and_the_identifier_falls_into_rare_pieces():
         assert all(0 <= i < len(tokenizer) for i in ids)
 
 
+@pytest.mark.slow
 def test_the_vae_rebuilds_unseen_pictures(drawn):
     decibels = psnr(load_part("vae"), np.stack([np.asarray(image) for image in drawn]))
     assert decibels.mean() > 24

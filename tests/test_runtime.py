@@ -22,6 +22,7 @@ def runs_of(**environment):
     return json.loads(done.stdout)
 
 
+@pytest.mark.slow
 def test_quick_trials_never_meet_real_runs(tmp_path):
     real, quick = runs_of(), runs_of(QUICK="1")
     assert real == [False, str(runtime.REPO / "runs")]

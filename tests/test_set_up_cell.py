@@ -87,6 +87,7 @@ def test_it_takes_no_name_that_a_notebook_gives_to_something_else(path):
     assert "repo" in bound and not bound & imported
 
 
+@pytest.mark.slow
 def test_run_again_after_the_imports_it_leaves_them_alone(run):
     (path,) = [path for path in notebooks.paths() if path.name.startswith("06")]
     set_up, imports = (cell.source for cell in notebooks.read(path).cells[3:5])

@@ -36,6 +36,7 @@ KEY = survey_simulation.paper_key()
 PLAN = survey_design.make_plan(KEY, 20, seed=20)
 
 
+@pytest.mark.slow
 def test_no_part_of_the_survey_loads_torch():
     names = [path.stem for path in (places.REPO / "helpers").glob("survey_*.py")]
     imports = "; ".join(f"import helpers.{name}" for name in [*names, "questionnaire", "exercises_survey"])
@@ -44,6 +45,7 @@ def test_no_part_of_the_survey_loads_torch():
     assert subprocess.run([sys.executable, "-c", code], cwd=places.REPO, check=False).returncode == 0
 
 
+@pytest.mark.slow
 def test_what_the_notebook_imports_loads_no_torch():
     cells = json.loads((places.REPO / "notebooks" / "06_survey.ipynb").read_text(encoding="utf-8"))["cells"]
     nodes = [
@@ -241,6 +243,7 @@ def test_alpha_has_the_interval_of_redrawn_pictures():
         survey_agreement.alpha_interval(np.array([[1.0, np.nan], [np.nan, 2.0]]), "ordinal")
 
 
+@pytest.mark.slow
 def test_the_interval_of_alpha_holds_the_truth():
     def draw(items, rng):
         true, anything = rng.integers(1, 6, items), rng.integers(1, 6, (8, items))
@@ -376,6 +379,7 @@ def test_ties_alone_make_all_equal_and_their_share_is_the_models():
     assert np.exp(tie) / (2 + np.exp(tie)) == pytest.approx(0.4, abs=0.01)
 
 
+@pytest.mark.slow
 def test_the_simulator_has_the_papers_rates_and_says_that_it_is_one():
     plan = survey_design.make_plan(KEY, 3000, seed=1)
     table = survey_simulation.simulate(KEY, plan, prompt_sd=0)  # ten prompts are too few to average out

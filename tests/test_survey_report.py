@@ -98,6 +98,7 @@ def test_the_agreement_of_two_coders_is_near_cohens_kappa():
         survey_comments.agreement({"c1": "look"}, {"c2": "look"})
 
 
+@pytest.mark.slow
 def test_the_report_has_every_part_and_needs_nothing(answers, tmp_path):
     codes = survey_simulation.simulate_codes(survey_comments.sheet(answers.table), 1)
     page = survey_report.write(tmp_path / "report.html", answers, RULES, coders=[codes, codes])

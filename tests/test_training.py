@@ -97,6 +97,7 @@ def run_and_be_killed(folder, where, at):
     return subprocess.run(command, cwd=runtime.REPO, check=False, capture_output=True).returncode
 
 
+@pytest.mark.slow
 def test_killed_again_and_again_it_ends_bit_for_bit_as_if_it_had_never_been(tmp_path):
     whole, _ = toy_run(tmp_path / "whole")
     for where, at in [("step", 3), ("checkpoint", 12), ("row", 15), ("step", 22)]:

@@ -67,6 +67,7 @@ def test_its_result_is_that_of_notebook_03(prepared, tmp_path, monkeypatch, pock
     assert files("notebook") - files("command") == {"previews", "copies"}
 
 
+@pytest.mark.slow
 def test_accelerate_s_single_process_is_reported(tmp_path):
     """`accelerate launch --cpu --num_processes 2` quietly starts one; the command must not be quiet about it."""
     script = tmp_path / "follow.py"
@@ -98,6 +99,7 @@ def test_the_help_says_what_it_does_not_train(capsys):
     assert "Hypernetworks alone" in training_command.__doc__
 
 
+@pytest.mark.slow
 def test_the_full_size_benchmark_walks_every_path(pipe, capsys):
     """On pocket; at full size it takes minutes."""
     hypernetwork_full_size.full_size(pipe, size=128)

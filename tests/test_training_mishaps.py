@@ -121,6 +121,7 @@ FULL = """
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(resource, "RLIMIT_FSIZE"), reason="no such limit on this system")
 def test_a_full_disk_gives_one_sentence_and_keeps_the_last_checkpoint(tmp_path):
     whole, _ = toy_run(tmp_path / "whole", watch_every=100)
@@ -368,6 +369,7 @@ TWO = """
 """
 
 
+@pytest.mark.slow
 def test_two_processes_do_what_one_does_up_to_the_order_of_sums(tmp_path):
     """Real processes over gloo; three parts a step, so that one process has twice as many as the other."""
     (tmp_path / "two.py").write_text(textwrap.dedent(TWO.format(repo=str(runtime.REPO))))

@@ -161,6 +161,7 @@ def test_a_pipeline_in_the_wrong_precision_is_noticed(monkeypatch):
         models.load_pipeline("pocket")
 
 
+@pytest.mark.slow
 def test_torchvision_is_never_needed():
     """The torchvision of PyPI beside a CPU torch breaks transformers' own imports: nothing here may pull it in."""
     code = f"""
