@@ -123,6 +123,17 @@ class Clock:
 
         return counted
 
+    @contextlib.contextmanager
+    def watching(self, unet):
+        """Counts what the U-Net, the backward pass and AdamW take as inside."""
+        backward, step = torch.Tensor.backward, torch.optim.AdamW.step
+        with (
+            mock.patch.object(unet, "forward", self.around(unet.forward)),
+            mock.patch.object(torch.Tensor, "backward", lambda *a, **k: self.around(backward)(*a, **k)),
+            mock.patch.object(torch.optim.AdamW, "step", lambda *a, **k: self.around(step)(*a, **k)),
+        ):
+            yield
+
 
 def compare(model, rounds, block, batch_size):
     """Runs the loops in turns and prints steps a second and ratios."""
@@ -154,12 +165,7 @@ def compare(model, rounds, block, batch_size):
 
 
 def _turn(unet, loop, clock, block):
-    backward, step = torch.Tensor.backward, torch.optim.AdamW.step
-    with (
-        mock.patch.object(unet, "forward", clock.around(unet.forward)),
-        mock.patch.object(torch.Tensor, "backward", lambda *a, **k: clock.around(backward)(*a, **k)),
-        mock.patch.object(torch.optim.AdamW, "step", lambda *a, **k: clock.around(step)(*a, **k)),
-    ):
+    with clock.watching(unet):
         next(loop)  # puts its net on, as a training does once
         for _ in range(block):
             with clock.step():

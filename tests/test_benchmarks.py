@@ -1,0 +1,38 @@
+"""The benchmarks walk their whole way, once and at the smallest size; how fast is for them to say."""
+
+import re
+
+import pytest
+import torch
+
+from benchmarks import dreambooth as dreambooth_speed
+from benchmarks import hypernetwork as hypernetwork_speed
+from helpers import dreambooth, hypernetwork, models, photos
+
+pytestmark = pytest.mark.slow
+
+
+def shares(told, words):
+    """What each line says of the share of time outside of the training itself, in per cent."""
+    return [float(share) for share in re.findall(rf"([-\d.]+)% {words}", told)]
+
+
+def test_dreambooth_beside_the_script_of_diffusers(pipe, capsys):
+    dreambooth.learn(pipe)
+    pipe.vae.requires_grad_(False)
+    before = pipe.unet.conv_in.weight.detach().clone()
+    squares = photos.squares_in(photos.prepared_folder("nesrelah"))[:2]
+    ratio = dreambooth_speed.compare(pipe, squares, squares, models.model("pocket"), 1, steps=1, rounds=1)
+    told = capsys.readouterr().out
+    assert re.findall(r"\+ 1  (.*?)  +[\d.]+ steps/s", told) == ["theirs", "ours, 32 bits", "ours"]
+    assert ratio > 0 and all(0 < share < 50 for share in shares(told, "overhead")) and len(told.splitlines()) == 3
+    assert not torch.equal(pipe.unet.conv_in.weight, before)
+
+
+def test_a_hypernetwork_beside_the_web_ui_s_loop(pipe, capsys, monkeypatch):
+    monkeypatch.setattr(models, "load_pipeline", lambda row: pipe)
+    hypernetwork_speed.compare("pocket", rounds=1, block=2, batch_size=1)
+    told = capsys.readouterr().out
+    assert len(told.splitlines()) == 3 and "x 1.00 " in told.splitlines()[0]
+    assert all(0 < share < 50 for share in shares(told, "outside"))
+    assert hypernetwork.attached(pipe.unet) == [] and not pipe.unet.conv_in._forward_pre_hooks
