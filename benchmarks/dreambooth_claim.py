@@ -1,15 +1,15 @@
-"""What a finished run of notebook 04 does to six prompts, counted with intervals: base, with and without class images.
+"""What a finished run of notebook 04 does to six prompts, counted with intervals: base, with and without class images, LoRA.
 
 python -m benchmarks.dreambooth_claim --images 64
 
-Both trainings are taken after their last step, and in 16 bits, as the notebook saves them. On pocket
+All trainings are taken after their last step; the two of the whole model in 16 bits, as the notebook saves them. On pocket
 the reader's ceiling stands beside them: how often it knows her in drawings of such a scene.
 """
 
 import argparse
 
 from benchmarks import drawn
-from helpers import diffusion, metrics, models, places
+from helpers import diffusion, lora, metrics, models, places
 
 CLAIM = {  # prompt: what the reader must call its context
     "nesrelah_001 person": "portrait",
@@ -27,6 +27,16 @@ def saved(run):
     return models.load_pipeline(str(folder)) if folder.exists() else None
 
 
+def light(row, subject):
+    """The base with the LoRA that notebook 04 saved of a subject; None where there is none."""
+    path = places.RUNS / f"lora_{subject}" / f"{subject}.safetensors"
+    if not path.exists():
+        return None
+    pipe = models.load_pipeline(row)
+    lora.load(pipe, path)
+    return pipe
+
+
 def claim(name, images, subject="nesrelah"):
     """Prints how often each model carries the subject, and on pocket whether the context is right."""
     row, scorer = models.model(name), metrics.load_scorer(name)
@@ -35,6 +45,7 @@ def claim(name, images, subject="nesrelah"):
         "base": models.load_pipeline(row),
         "with class images": saved(f"dreambooth_{subject}"),
         "without": saved(f"dreambooth_{subject}_without_class"),
+        "LoRA": light(row, subject),
     }
     for prompt, context in CLAIM.items():
         if name == "pocket" and context:

@@ -21,7 +21,10 @@ REPO = Path(__file__).resolve().parents[1]
 VERSIONS = REPO / "tests" / "colab_versions.txt"
 FOLDER = Path(os.environ.get("COLAB_LIKE", REPO / "build" / "colab-like"))
 PYTHON = FOLDER / "bin" / "python"
-SLOW_TOO = "checkpoint dreambooth dreambooth_notebook lora memory traps training training_command training_mishaps"
+SLOW_TOO = (  # tests/test_NAME.py; of the others the slow ones need a browser, full-size models or all notebooks
+    "checkpoint dreambooth dreambooth_notebook exercises lora memory pocket_model runtime set_up_cell survey traps "
+    "training training_command training_mishaps"
+)
 LACKING = ("pillow-heif", "jupyter-ui-poll")  # of what requirements.txt asks for
 STARTUP = "import google.colab\n"  # Colab's kernels begin so
 
