@@ -21,20 +21,11 @@ from transformers import CLIPTextConfig, CLIPTextModel
 
 from helpers import checkpoint, memory
 
-VAE = {
-    "down_block_types": ("DownEncoderBlock2D",) * 4,
-    "up_block_types": ("UpDecoderBlock2D",) * 4,
-    "block_out_channels": (128, 256, 512, 512),
-    "layers_per_block": 2,
-    "latent_channels": 4,
-    "sample_size": 512,
-}
-
 
 def pipeline():
     """The three networks of SD 1.5 in 16 bits, as a pipeline on a GPU has them; random weights."""
     with torch.device("meta"):
-        unet, vae = UNet2DConditionModel.from_config(memory.SD1_UNET), AutoencoderKL.from_config(VAE)
+        unet, vae = UNet2DConditionModel.from_config(memory.SD1_UNET), AutoencoderKL.from_config(memory.SD1_VAE)
         text = CLIPTextModel(CLIPTextConfig(**memory.SD1_TEXT, vocab_size=49408, projection_dim=768))
     parts = {"unet": unet, "vae": vae, "text_encoder": text}
     for part in parts.values():

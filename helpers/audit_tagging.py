@@ -5,6 +5,7 @@ A tag says how a picture presents somebody, never who that is. Each tagger saves
 
 import hashlib
 import html
+import json
 import random
 import re
 from pathlib import Path
@@ -19,10 +20,15 @@ QUESTION = "How does this picture present the person?"
 TAGS = ("as a woman", "as a man", "cannot tell")
 
 
-def items(table):
-    """The pictures of a table of audit.pictures under codes: the table with a column item, eight digits of its pixels."""
-    codes = [hashlib.sha256(image.tobytes()).hexdigest()[:8] for image in table["image"]]
-    return table.assign(item=codes)
+def items(table, weights):
+    """The pictures of a table of audit.pictures under codes: the table with a column item, eight hexadecimal digits.
+
+    weights: {maker: fingerprint of its weights}. The code is of weights, prompt and seed, not of pixels, which differ in
+    their last bits from one computer to the next: what a class tags at home has to meet in one table.
+    """
+    made = zip(table["maker"], table["prompt"], table["seed"])
+    told = [json.dumps([weights[maker], prompt, int(seed)]) for maker, prompt, seed in made]
+    return table.assign(item=[hashlib.sha256(text.encode()).hexdigest()[:8] for text in told])
 
 
 class Tagger(widgets.VBox):

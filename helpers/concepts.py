@@ -76,11 +76,13 @@ def class_images(concepts, make):
 def named(caption, instance_prompt):
     """A caption that says the subject's name: in place of its class word, else before it.
 
-    "a photo of a person in a park" becomes "a photo of nesrelah_001 person in a park".
+    "a photo of a person in a park" becomes "a photo of nesrelah_001 person in a park". The name is the last two words
+    of the instance prompt, so that "a photo of nesrelah_001 person" gives the same.
     """
-    class_word = instance_prompt.split()[-1]
-    text, count = re.subn(rf"\b((an?|the) )?{class_word}\b", lambda found: instance_prompt, caption, count=1)
-    return text if count else f"{instance_prompt}, {caption}"
+    name = " ".join(instance_prompt.split()[-2:])
+    class_word = re.escape(name.split()[-1])
+    text, count = re.subn(rf"\b((an?|the) )?{class_word}\b", lambda found: name, caption, count=1)
+    return text if count else f"{name}, {caption}"
 
 
 def read(path):

@@ -153,7 +153,7 @@ def generate(pipe, prompts, seeds, *, guidance_scale, num_inference_steps, negat
         latents = torch.stack([initial_noise(pipe, seed) for seed in chosen])
         embeds = encode_prompts(pipe, prompts[start : start + batch_size])
         negative = encode_prompts(pipe, [negative_prompt]).expand_as(embeds)
-        with torch.no_grad(), runtime.autocast(pipe.device):
+        with torch.no_grad(), runtime.autocast(pipe.device, copies=False):
             images += pipe(
                 prompt_embeds=embeds,
                 negative_prompt_embeds=negative,

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from helpers import compare, diffusion, makers, parallel, training
-from helpers.files import write_json
+from helpers.files import read_json, write_json
 
 
 def check_identifier(tokenizer, identifier):
@@ -30,16 +30,27 @@ def class_images(pipe, prompt, folder, count, seed, *, weights="", maker=None, *
     weights: a name for the model's weights. sampler: as for `diffusion.generate`. Image i has seed + i.
     Kept in a folder within `folder`, one for each set of settings; what is there already is reused.
     maker: the base of makers.find; with it, several GPUs (or PICTURE_PROCESSES) share the work.
+    For a picture that the safety checker withholds, whose card nobody should learn from, a further seed is taken.
+    Raises ValueError if it withholds more than it lets pass.
     """
     told = {"prompt": prompt, "seed": seed, "weights": weights} | sampler
     name = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:8]
     folder = Path(folder) / f"{re.sub('[^a-z0-9]+', '-', prompt.lower())[:40].strip('-')}-{name}"
     write_json(folder / "settings.json", told)
-    paths = [folder / f"{i:05}.png" for i in range(count)]
-    missing = {path: (prompt, seed + i) for i, path in enumerate(paths) if not path.exists()}
-    if missing and not (maker and parallel.share(maker, pipe, missing, sampler)):
-        compare.make(pipe, missing, maker or makers.Maker("base", "base", "", "", weights, weights), **sampler)
-    return paths
+    passed, tried = [], 0
+    while len(passed) < count and tried < 2 * count:
+        some = range(tried, tried + count - len(passed))
+        paths = {folder / f"{i:05}.png": (prompt, seed + i) for i in some}
+        missing = {path: asked for path, asked in paths.items() if not path.exists()}
+        if missing and not (maker and parallel.share(maker, pipe, missing, sampler)):
+            compare.make(pipe, missing, maker or makers.Maker("base", "base", "", "", weights, weights), **sampler)
+        passed += [path for path in paths if not compare.withheld(compare.read(path))]
+        tried = some.stop
+    if len(passed) < count:
+        raise ValueError(
+            f"the safety checker withheld {tried - len(passed)} of {tried} pictures of {prompt!r}: reword it"
+        )
+    return passed
 
 
 def paired_batches(instances, class_count, batch_size, seed):
@@ -131,6 +142,8 @@ def save(folder, pipe):
     for part in parts:
         torch.nn.Module.to(part, dtype=torch.float16)  # diffusers' own `to` warns of layers that are not there
     pipe.save_pretrained(partial)
+    for path in [partial / "model_index.json", *partial.glob("*/config.json")]:  # not where the base lay on this disk
+        write_json(path, {name: value for name, value in read_json(path).items() if name != "_name_or_path"})
     for part, precision in zip(parts, precisions):
         torch.nn.Module.to(part, dtype=precision)
     shutil.rmtree(folder, ignore_errors=True)

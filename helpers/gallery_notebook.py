@@ -4,6 +4,7 @@ import base64
 import html
 import io
 import re
+import shutil
 from pathlib import Path
 from string import Template
 
@@ -13,8 +14,10 @@ from pygments.formatters import HtmlFormatter
 
 from helpers import files, gallery_figures, places
 
+ALL = '<a href="../index.html">all of it</a>'
 TEMPLATE = Path(__file__).with_suffix(".html")
 FOLDER = places.REPO / "notebooks"
+DOCUMENTS = ("glossary.md", "survey_teacher.md", "survey_coverage.png")  # of docs/, at which notebooks point
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
@@ -28,11 +31,23 @@ def render(notebook, path, others=()):
     place = others.index(path.stem) if path.stem in others else None
     before = others[place - 1] if place else None
     after = others[place + 1] if place is not None and place + 1 < len(others) else None
+    _write(path, _link(before, "&larr; ") + ALL + _link(after, "&rarr; "), body)
+
+
+def render_documents(folder):
+    """Write the documents that notebooks point at into a folder, which stands beside that of the notebooks' pages."""
+    for path in (places.REPO / "docs" / name for name in DOCUMENTS):
+        if path.suffix == ".md":
+            body = f'<div class="prose">{markdown(path.read_text(encoding="utf-8"))}</div>'
+            _write(Path(folder) / f"{path.stem}.html", ALL, body)
+        else:
+            with files.atomic_write(Path(folder) / path.name) as partial:
+                shutil.copy(path, partial)
+
+
+def _write(path, links, body):
     text = Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
-        title=html.escape(path.stem.replace("_", " ")),
-        style=styles(),
-        links=_link(before, "&larr; ") + '<a href="../index.html">all of it</a>' + _link(after, "&rarr; "),
-        body=body,
+        title=html.escape(path.stem.replace("_", " ")), style=styles(), links=links, body=body
     )
     with files.atomic_write(path) as partial:
         partial.write_text(text, encoding="utf-8")
@@ -64,8 +79,12 @@ def cell_html(cell):
 
 
 def markdown(text):
-    """Markdown as HTML, its pictures inside. Formulas stay as they were typed: there is no network to draw them."""
+    """Markdown as HTML, its pictures inside; links to notebooks and documents lead to their pages.
+
+    Formulas stay as they were typed: there is no network to draw them.
+    """
     body = re.sub(r'<a class="anchor-link"[^>]*>.*?</a>', "", markdown2html(text))
+    body = re.sub(r'(<a href="(?!\w+:)[^"]+)\.(?:md|ipynb)"', r'\1.html"', body)
     body = re.sub(r'(<img[^>]*?src=")https://raw[^"]*(?=/docs/pictures/)', r"\1..", body)  # stamped for Colab
     return re.sub(r'(<img[^>]*?src=")(?!data:|https?:)([^"]+)"', _inside, body)
 

@@ -1,4 +1,7 @@
-"""Who makes the pictures: the base model, and each method on each subject where a training is finished."""
+"""Who makes the pictures: the base model, and each method on each subject where a training is finished.
+
+Trainings of one's own lie in runs/; the paper's two on pocket come with the repository, for whoever has none yet.
+"""
 
 import contextlib
 import re
@@ -11,6 +14,7 @@ METHODS = {"hypernetwork": "03_train_hypernetwork", "dreambooth": "04_train_drea
 TITLES = {"base": "base", "hypernetwork": "hypernetwork", "dreambooth": "DreamBooth"}
 SUBJECTS = ("amir", "nesrelah")  # the paper trained the first by a hypernetwork, the second by DreamBooth
 PAPER = {"hypernetwork": "amir", "dreambooth": "nesrelah"}
+FINISHED = runtime.REPO / "data" / "finished"  # by helpers.finished_runs
 _SLOT = re.compile(r"(?P<before>\bof )?(?P<article>\b[Aa]n? )?\b(?P<word>[Mm]an|nesrelah_001)\b")
 
 
@@ -33,6 +37,12 @@ class Maker:
         return f"{self.method}, {self.subject.capitalize()}" if self.subject else self.method
 
     @property
+    def state(self):
+        """For tables: "ready", whether it came with the repository, or what is missing."""
+        came = self.run is not None and FINISHED in self.run.parents
+        return self.missing or ("ready, as it came in data/finished" if came else "ready")
+
+    @property
     def call(self):
         """The plainest prompt that calls the subject: the name by itself, or a photo of the class."""
         return self.word if self.method == "DreamBooth" else f"a photo of a {self.word}"
@@ -47,18 +57,27 @@ def find(model, subjects=SUBJECTS):
 
 
 def _maker(method, subject, row):
-    run = runtime.RUNS / f"{method}_{subject}"
-    weights = run / ("hypernetwork.pt" if method == "hypernetwork" else "model")
-    missing, settings, mend = "", {}, _mend(method, subject)
-    if not (run / "card.md").exists() or not weights.exists():
-        missing = f"No finished run {run.name}: {mend}."
-    else:
-        settings = files.read_json(run / "settings.json")
-        if settings["model"] != row.name:
-            trained = f"{run.name} is a training of {settings['model']}, not of {row.name}"
-            missing = f"{trained}: {mend}."
-    word = _word(method, subject, settings)
+    """One's own finished training; where there is none the one that came with the repository, if that is of this model."""
+    runs = [place / f"{method}_{subject}" for place in (runtime.RUNS, FINISHED)]
+    lacks = [_missing(run, method, subject, row) for run in runs]
+    run, missing = next(((run, "") for run, lack in zip(runs, lacks) if not lack), (runs[0], lacks[0]))
+    settings = {} if missing else files.read_json(run / "settings.json")
+    word, weights = _word(method, subject, settings), run / _weights(method)
     return Maker(run.name, TITLES[method], subject, word, str(weights), row.weights, run, missing)
+
+
+def _missing(run, method, subject, row):
+    """Why a run cannot be used, with the mend; "" if it can."""
+    if not (run / "card.md").exists() or not (run / _weights(method)).exists():
+        return f"No finished run {run.name}: {_mend(method, subject)}."
+    trained = files.read_json(run / "settings.json")["model"]
+    if trained != row.name:
+        return f"{run.name} is a training of {trained}, not of {row.name}: {_mend(method, subject)}."
+    return ""
+
+
+def _weights(method):
+    return "hypernetwork.pt" if method == "hypernetwork" else "model"
 
 
 def _mend(method, subject):

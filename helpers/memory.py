@@ -5,11 +5,11 @@ the optimizer has made room for what it keeps. What that cannot show, CUDA itsel
 """
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 import torch
-from diffusers import DDPMScheduler, UNet2DConditionModel
+from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from helpers import diffusion, dreambooth, hypernetwork, lora, low_memory, memory_ledger, updates
@@ -23,6 +23,13 @@ SD1_UNET = {
     "block_out_channels": (320, 640, 1280, 1280),
     "cross_attention_dim": 768,
     "attention_head_dim": 8,
+}
+SD1_VAE = {
+    "sample_size": 512,
+    "block_out_channels": (128, 256, 512, 512),
+    "layers_per_block": 2,
+    "down_block_types": ("DownEncoderBlock2D",) * 4,
+    "up_block_types": ("UpDecoderBlock2D",) * 4,
 }
 
 
@@ -87,6 +94,7 @@ def foretell(
     text_encoder=False,
     rank=4,
     beside=0,
+    preview=0,
     cache=True,
 ):
     """The Forecast of a training. method: "dreambooth", "lora" or "hypernetwork".
@@ -94,7 +102,8 @@ def foretell(
     unet_config: a U-Net's; None is SD 1.x at 512 pixels. batch_size: photos a step, each with a class image if
     `prior`. precision: what autocast computes in. optimizer: as for training.train. accumulate: batches a step.
     text_encoder: True, or its config as a dict, if it learns too. beside: bytes of networks that stay on the GPU
-    and do not learn. cache: whether autocast keeps its 16-bit copies of weights through the forward pass.
+    and do not learn. preview: bytes that pictures made between steps take, as told by `preview`. cache: whether
+    autocast keeps its 16-bit copies of weights through the forward pass.
     """
     networks = _blueprints(unet_config or SD1_UNET, method, precision, text_encoder, rank, checkpointing)
     photos = batch_size * (2 if prior and method != "hypernetwork" else 1)
@@ -104,14 +113,31 @@ def foretell(
         weights, text = ledger.now, networks[1] if text_encoder else None
         parameters = updates.learnable(p for network in networks for p in network.parameters())
         loss = functools.partial(_loss, networks[0], text, precision, cache)
-        return _account(ledger, parameters, optimizer(parameters), loss, [photos] * accumulate, weights + beside)
+        told = _account(ledger, parameters, optimizer(parameters), loss, [photos] * accumulate, weights + beside)
+    return replace(told, activations=max(told.activations, preview - told.gradients))  # between steps there are none
+
+
+def preview(vae_config=None, *fetched):
+    """The bytes that a picture made between two steps takes beside what learns: see `foretell`.
+
+    vae_config: a VAE's; None is SD 1.x at 512 pixels. fetched: networks that come back to the GPU for it. The most is
+    taken while a picture is decoded, one at a time as models.load_pipeline has it on a GPU.
+    """
+    with torch.device("meta"):
+        vae = AutoencoderKL.from_config(vae_config or SD1_VAE)
+    memory_ledger.norms_as_on_gpu(vae)
+    with memory_ledger.shapes_only() as ledger, torch.no_grad(), memory_ledger.as_on_gpu(torch.float16, cache=False):
+        vae.to_empty(device="cpu")
+        before, side = ledger.now, vae.config.sample_size // 2 ** (len(vae.config.block_out_channels) - 1)
+        vae.decode(torch.empty(1, vae.config.latent_channels, side, side))
+    return ledger.peak - before + sum(p.nbytes for network in fetched for p in network.parameters())
 
 
 def _account(ledger, parameters, optimizer, loss, batches, weights):
     """The Forecast of one step, after the optimizer has made room for what it keeps."""
     if isinstance(optimizer, low_memory.LeanAdamW):
         optimizer._update = _outline
-    _fill(optimizer, parameters)
+    fill(optimizer, parameters)
     alive, ledger.peak = ledger.now, ledger.now
     scaler = torch.amp.GradScaler(enabled=False)
     updates.update(parameters, loss, batches, optimizer, scaler, 1e-6, len(batches))
@@ -126,8 +152,8 @@ def gpu_bytes():
     return torch.cuda.mem_get_info()[0] + torch.cuda.memory_reserved() if torch.cuda.is_available() else None
 
 
-def _fill(optimizer, parameters):
-    """Lets an optimizer keep what it keeps from its first step on."""
+def fill(optimizer, parameters):
+    """Lets an optimizer keep what it keeps from its first step on; `parameters` are a list."""
     if hasattr(optimizer, "prepare"):
         return optimizer.prepare()
     for parameter in parameters:

@@ -65,6 +65,7 @@ def run_all(folder, numbers=()):
         gallery_notebook.render(notebook, done[-1][0], [each.stem for each in paths()])
         opening_pictures.keep(notebook, path.stem, folder.parent / "pictures")
         print(f"{done[-1][1]:.1f} minutes", flush=True)
+    gallery_notebook.render_documents(folder.parent / "docs")
     return done
 
 

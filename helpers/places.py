@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+from helpers import colab
+
 REPO = Path(__file__).resolve().parents[1]
 QUICK = os.environ.get("QUICK", "") not in ("", "0")  # a trial of every cell in seconds, nothing learnt
 
@@ -14,7 +16,7 @@ def find_runs():
     """
     if os.environ.get("RUNS_DIR"):
         return Path(os.environ["RUNS_DIR"]).expanduser().resolve()
-    drive = Path("/content/drive/MyDrive")
+    drive = colab.DRIVE / "MyDrive"
     runs = drive / "personalize" / "runs" if drive.is_dir() else REPO / "runs"
     return runs / "quick" if QUICK else runs
 

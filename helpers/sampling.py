@@ -48,7 +48,7 @@ def generate(
         begin = _noise(pipe, [seeds[i] for i in numbers]) if noise is None else noise[list(numbers)]
         generators = [torch.Generator().manual_seed(seeds[i] + 2**32) for i in numbers]
         sampler = copy.deepcopy(scheduler or pipe.scheduler)
-        with torch.no_grad(), runtime.autocast(pipe.device), _wearing(pipe.unet, networks, hypernetworks):
+        with torch.no_grad(), runtime.autocast(pipe.device, copies=False), _wearing(pipe.unet, networks, hypernetworks):
             settings = (guidance_scale, num_inference_steps, generators, tick)
             made = _decode(pipe, _sample(pipe, sampler, begin, wanted, negative_prompt, *settings))
         for i, image in zip(numbers, made):

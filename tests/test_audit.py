@@ -3,11 +3,12 @@
 import numpy as np
 import pandas as pd
 import pytest
+from cells import execute
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from helpers import audit_counts, audit_features, audit_tagging, audit_words, audit_world, places
+from helpers import audit_counts, audit_features, audit_tagging, audit_words, audit_world, notebooks, places
 from pocket import world
 
 
@@ -191,7 +192,18 @@ def test_languages_say_one_thing_each_and_english_comes_first():
 @pytest.fixture
 def pictures():
     images = [Image.new("RGB", (8, 8), color) for color in ("red", "green", "blue", "white")]
-    return audit_tagging.items(pd.DataFrame({"maker": "DreamBooth", "prompt": "p", "seed": range(4), "image": images}))
+    table = pd.DataFrame({"maker": "DreamBooth", "prompt": "p", "seed": range(4), "image": images})
+    return audit_tagging.items(table, {"DreamBooth": "1234"})
+
+
+def test_a_picture_has_one_code_on_every_computer_and_another_of_other_weights(pictures):
+    shifted = pictures.assign(image=[image.point(lambda value: value // 2) for image in pictures["image"]])
+    assert list(audit_tagging.items(shifted, {"DreamBooth": "1234"})["item"]) == list(pictures["item"])
+    others = [
+        audit_tagging.items(pictures, {"DreamBooth": "99"}),
+        audit_tagging.items(pictures.assign(prompt="q"), {"DreamBooth": "1234"}),
+    ]
+    assert len({*pictures["item"], *others[0]["item"], *others[1]["item"]}) == 12
 
 
 def test_a_tagger_saves_each_answer_and_goes_on_where_it_was(pictures, tmp_path):
@@ -218,6 +230,31 @@ def test_taggers_do_not_see_where_a_picture_comes_from_nor_the_same_order(pictur
 
 def tags(rows):
     return pd.DataFrame([(*row[:2], "q", row[2]) for row in rows], columns=audit_tagging.COLUMNS)
+
+
+@pytest.mark.parametrize(
+    ("items", "told"),
+    [
+        ([("1", "a"), ("2", "b")], "2 taggers so far and no picture that two of them tagged"),
+        ([("1", "a"), ("1", "b"), ("2", "a")], "2 taggers, 3 tags, alpha nan on 1 pictures"),
+        ([("1", "a"), ("1", "b"), ("2", "a"), ("2", "b")], "2 taggers, 4 tags, alpha 0.00 on 2 pictures"),
+        ([], "0 taggers so far"),
+    ],
+)
+def test_the_notebook_tells_agreement_only_where_two_tagged_one_picture(tmp_path, capsys, items, told):
+    """The cell itself, on files as the widget writes them. Tagger 1 says "man" of a, "woman" of b; tagger 2 "man"."""
+    (tmp_path / "tags").mkdir()
+    for tagger in {name for name, _ in items}:
+        rows = [(tagger, item, audit_tagging.QUESTION, tag(tagger, item)) for name, item in items if name == tagger]
+        pd.DataFrame(rows, columns=audit_tagging.COLUMNS).to_csv(tmp_path / "tags" / f"tags_{tagger}.csv", index=False)
+    (path,) = [path for path in notebooks.paths() if path.name.startswith("07")]
+    (source,) = [cell.source for cell in notebooks.read(path).cells if "audit_tagging.read_tags(" in cell.source]
+    execute(source, {"audit_tagging": audit_tagging, "RUN": tmp_path})
+    assert told in capsys.readouterr().out
+
+
+def tag(tagger, item):
+    return "as a woman" if (tagger, item) == ("1", "b") else "as a man"
 
 
 def test_agreement_is_krippendorffs_own_example():

@@ -81,7 +81,7 @@ import pandas as pd
 from PIL import Image
 from helpers import audit_tagging, places
 images = [Image.new("RGB", (64, 64), color) for color in ("red", "green", "blue")]
-table = audit_tagging.items(pd.DataFrame({"maker": "base", "prompt": "p", "seed": range(3), "image": images}))
+table = audit_tagging.items(pd.DataFrame({"maker": "base", "prompt": "p", "seed": range(3), "image": images}), {"base": "1"})
 tagger = audit_tagging.Tagger(table, "9", places.RUNS / "tags")
 tagger
 """

@@ -1,4 +1,5 @@
 import json
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -6,7 +7,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from helpers import compare, files, makers, parallel, png_info, runtime, sampling
+from helpers import compare, files, finished_runs, makers, models, parallel, png_info, runtime, sampling
 
 SAMPLER = {"guidance_scale": 5.0, "num_inference_steps": 20}
 WISHES = {"horse": "Man riding a horse", "portrait": "Portrait of a man", "chibi": "Chibi man figurine"}
@@ -16,6 +17,7 @@ WISHES = {"horse": "Man riding a horse", "portrait": "Portrait of a man", "chibi
 def runs(tmp_path, monkeypatch):
     """Finished runs: a hypernetwork of Amir and a DreamBooth of Nesrelah; the crossed ones are missing."""
     monkeypatch.setattr(runtime, "RUNS", tmp_path)
+    monkeypatch.setattr(makers, "FINISHED", tmp_path / "came")
     for name, weights in (
         ("hypernetwork_amir", "hypernetwork.pt"),
         ("dreambooth_nesrelah", "model/unet/u.safetensors"),
@@ -201,6 +203,49 @@ def test_makers_know_what_is_there(runs):
     settings = runs / "hypernetwork_amir" / "settings.json"
     settings.write_text(json.dumps({"model": "sd15"}))
     assert "a training of sd15, not of pocket" in makers.find("pocket")["hypernetwork_amir"].missing
+
+
+def test_where_nothing_was_trained_the_repository_has_the_papers_two(tmp_path, monkeypatch):
+    monkeypatch.setattr(runtime, "RUNS", tmp_path)
+    found = makers.find("pocket")
+    came = [name for name, maker in found.items() if maker.state == "ready, as it came in data/finished"]
+    assert came == ["hypernetwork_amir", "dreambooth_nesrelah"] and found["base"].state == "ready"
+    for name in came:  # of the very base that lies beside them
+        settings = files.read_json(found[name].run / "settings.json")
+        assert settings["weights"] == compare.fingerprint(found["base"].weights)
+        assert settings["steps"] == getattr(models.MODELS["pocket"], name.split("_")[0])["steps"]
+    assert found["dreambooth_nesrelah"].word == "nesrelah_001 person"
+    assert all("No finished run" in makers.find("sd15")[name].state for name in came)
+
+
+def test_ones_own_training_comes_before_the_one_that_came(runs):
+    place = makers.FINISHED / "hypernetwork_amir"
+    shutil.copytree(runs / "hypernetwork_amir", place)
+    own = makers.find("pocket")["hypernetwork_amir"]
+    assert (own.run, own.state) == (runs / "hypernetwork_amir", "ready")
+    for trained in ("sd15", None):  # one's own is of another model, then unfinished
+        if trained:
+            files.write_json(own.run / "settings.json", {"model": trained})
+        else:
+            (own.run / "card.md").unlink()
+        came = makers.find("pocket")["hypernetwork_amir"]
+        assert came.run == place and came.state.startswith("ready, as it came") and came.weights.startswith(str(place))
+
+
+def test_a_run_is_kept_without_its_checkpoints_and_a_trial_not_at_all(runs, tmp_path):
+    run, kept = runs / "dreambooth_nesrelah", tmp_path / "kept" / "dreambooth_nesrelah"
+    row = models.MODELS["pocket"]
+    (run / "checkpoints").mkdir()
+    (run / "checkpoints" / "000300.pt").write_bytes(b"large")
+    (run / "model.ckpt").write_bytes(b"large")
+    with pytest.raises(ValueError, match="no finished training of pocket of 300 steps: run its notebook first"):
+        files.write_json(run / "settings.json", {"model": "pocket", "steps": 4})
+        finished_runs.keep(run, kept, row, 300)
+    files.write_json(run / "settings.json", {"model": "pocket", "steps": 300})
+    (kept / "old").mkdir(parents=True)
+    finished_runs.keep(run, kept, row, 300)
+    assert sorted(path.name for path in kept.iterdir()) == ["card.md", "model", "settings.json"]
+    assert (kept / "model" / "unet" / "u.safetensors").read_bytes() == b"first training"
 
 
 def test_the_papers_own_prompts_stay_as_they_are(runs):

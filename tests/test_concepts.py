@@ -68,6 +68,7 @@ def test_a_folder_that_is_not_there_has_no_photos(tmp_path):
 )
 def test_captions_say_her_name(caption, prompt):
     assert concepts.named(caption, "nesrelah_001 person") == prompt
+    assert concepts.named(caption, "a photo of nesrelah_001 person") == prompt  # as the fork's lists have it
 
 
 def test_each_photo_may_have_its_caption(tmp_path):

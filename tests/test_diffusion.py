@@ -136,7 +136,7 @@ def test_one_prompt_goes_with_every_seed_and_counts_must_match(pocket_pipeline):
 
 def test_guided_sampling_equals_a_sampler_written_by_hand(pocket_pipeline, monkeypatch):
     """DDIM with classifier-free guidance from the equations (Song et al. 2021, Ho & Salimans 2022), in float32."""
-    monkeypatch.setattr(diffusion.runtime, "autocast", lambda device: torch.no_grad())
+    monkeypatch.setattr(diffusion.runtime, "autocast", lambda device, copies: torch.no_grad())
     settings = {"clip_sample": False, "set_alpha_to_one": False, "timestep_spacing": "leading"}
     scheduler = DDIMScheduler.from_config(pocket_pipeline.scheduler.config, **settings)
     monkeypatch.setattr(pocket_pipeline, "scheduler", scheduler)

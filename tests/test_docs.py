@@ -7,7 +7,7 @@ from fnmatch import fnmatch
 
 import yaml
 
-from helpers import places
+from helpers import notebooks, places
 
 
 def read(name):
@@ -62,7 +62,7 @@ def test_the_weekly_workflow_tries_colab_and_asks_whether_addresses_answer():
 
 
 def test_notebooks_end_with_the_way_to_the_glossary():
-    for path in sorted((places.REPO / "notebooks").glob("0[034567]_*.ipynb")):
+    for path in notebooks.paths():
         last = "".join(json.loads(path.read_text(encoding="utf-8"))["cells"][-1]["source"])
         assert last.splitlines()[-1].endswith("[glossary](../docs/glossary.md)."), path.name
 

@@ -40,6 +40,28 @@ def test_class_images_are_kept_counted_and_reused(pocket_pipeline, tmp_path, mon
     assert made == [10, 10]
 
 
+def test_what_is_withheld_is_no_class_image(tmp_path, monkeypatch):
+    """The first two seeds come back as cards; a card says so in its text, on disk too."""
+
+    def make(pipe, wanted, maker, **sampler):
+        for path, (prompt, seed) in wanted.items():
+            told = {"Withheld": "by the safety checker"} if seed in withheld else {}
+            png_info.save(
+                path,
+                Image.new("RGB", (8, 8)),
+                png_info.write_text(prompt, "", {"Steps": 2, "Size": "8x8", "Seed": seed} | told),
+            )
+
+    monkeypatch.setattr(dreambooth.compare, "make", make)
+    withheld = {10, 11}
+    paths = dreambooth.class_images(None, "a person", tmp_path, 3, 10)
+    assert [png_info.read(path)[2]["Seed"] for path in paths] == [12, 13, 14]
+    assert dreambooth.class_images(None, "a person", tmp_path, 3, 10) == paths
+    withheld = set(range(100))
+    with pytest.raises(ValueError, match="withheld 6 of 6 pictures of 'a person': reword it"):
+        dreambooth.class_images(None, "a person", tmp_path, 3, 20)
+
+
 def test_class_images_are_pictures_of_the_model(pocket_pipeline, tmp_path):
     settings = {"guidance_scale": 2, "num_inference_steps": 2}
     (path,) = dreambooth.class_images(pocket_pipeline, "a person", tmp_path, 1, 7, **settings)
@@ -54,11 +76,18 @@ def test_class_images_are_pictures_of_the_model(pocket_pipeline, tmp_path):
 
 def test_several_devices_share_the_class_images(tmp_path, monkeypatch):
     asked = []
-    monkeypatch.setattr(dreambooth.parallel, "share", lambda maker, base, wanted, sampler: asked.append(wanted) or True)
-    monkeypatch.setattr(dreambooth.compare, "make", lambda *others, **settings: asked.append("alone"))
+
+    def make(who, wanted):
+        asked.append(wanted if who == "together" else who)
+        for path in wanted:
+            Image.new("RGB", (8, 8)).save(path)
+        return True
+
+    monkeypatch.setattr(dreambooth.parallel, "share", lambda maker, base, wanted, sampler: make("together", wanted))
+    monkeypatch.setattr(dreambooth.compare, "make", lambda pipe, wanted, *others, **settings: make("alone", wanted))
     paths = dreambooth.class_images("pipe", "a person", tmp_path, 3, 5, maker="base", num_inference_steps=2)
     assert asked == [{path: ("a person", 5 + i) for i, path in enumerate(paths)}]
-    dreambooth.class_images("pipe", "a person", tmp_path, 3, 5, num_inference_steps=2)
+    dreambooth.class_images("pipe", "a person", tmp_path, 3, 6, num_inference_steps=2)
     assert asked[1:] == ["alone"]  # nobody said who makes them
 
 
@@ -170,6 +199,8 @@ def test_a_trained_pipeline_is_saved_and_loads_as_any_other(pipe, tmp_path):
     dreambooth.save(tmp_path / "model", pipe)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model", "run"] and pipe.unet.dtype == torch.float32
     assert not (tmp_path / "model" / "old").exists()
+    for path in (tmp_path / "model").rglob("*.json"):
+        assert str(models.POCKET) not in path.read_text(), f"{path.name} says where the base lay"
     loaded = models.load_pipeline(str(tmp_path / "model"))
     for name, tensor in pipe.unet.state_dict().items():
         assert torch.equal(tensor, loaded.unet.state_dict()[name]), name

@@ -15,14 +15,14 @@ import torch
 from cells import execute
 from safetensors.torch import load_file
 
-from helpers import examples, lora, models, notebooks, runtime, towers, training
+from helpers import examples, files, lora, models, notebooks, runtime, towers, training
 
 pytestmark = pytest.mark.slow
 
 LEFT_OUT = {"04-03", "04-08", "04-10", "04-15", "04-18", "04-35", "04-40", "04-42", "04-44"}  # nothing rests on these
 LATER = {"04-62", "04-65", "04-70", "04-71"}  # all up to 04-52, then these
 SETTINGS = {  # what notebook 04 says: what it says here
-    'LENGTH = "short"': 'LENGTH = "paper"',
+    'os.environ.get("LENGTH", "short")': '"paper"',
     "USE_CAPTIONS = False": "USE_CAPTIONS = True",
     'TEXT_ENCODER = plan["text_encoder"]': "TEXT_ENCODER = True",
     "RANK = 8": "RANK = 3",
@@ -120,9 +120,10 @@ def test_captions_and_the_paper_s_length_are_as_set(done):
 
 
 def test_the_run_says_all_that_made_it(done):
-    _, noted = done
+    names, noted = done
     told = json.loads((noted.runs / "dreambooth_nesrelah" / "settings.json").read_text())
-    assert told["batch_size"] == 2 and told["captions"] and told["text_encoder"]
+    assert told["batch_size"] == 2 and told["captions"] == names["photo_prompts"] and told["text_encoder"]
+    assert told["class_images"] == [4, files.fingerprint(names["class_paths"])]
     assert told["prompts"] == ["nesrelah_001 person", "a photo of a person"]  # makers.find reads the first
     assert told["subjects"] == [["amir_001 man", "a photo of a man"], told["prompts"]]
 
@@ -159,7 +160,7 @@ def test_copies_are_looked_for_in_the_best_and_in_the_last_weights(done):
 
 
 def test_the_lora_has_the_rank_and_the_text_encoder_that_were_asked_for(done):
-    _, noted = done
+    names, noted = done
     place = noted.runs / "lora_nesrelah"
     for path, text in {"nesrelah": "text_encoder.text_model.", "nesrelah_webui": "lora_te_text_model_"}.items():
         tensors = load_file(place / f"{path}.safetensors")
@@ -168,4 +169,5 @@ def test_the_lora_has_the_rank_and_the_text_encoder_that_were_asked_for(done):
         assert downs and {tensor.shape[0] for tensor in downs} == {3}
         assert any(tensor.any() for name, tensor in tensors.items() if "lora_B" in name or "lora_up" in name)
     told = json.loads((place / "settings.json").read_text())
+    assert told["prior_weight"] == names["PRIOR_WEIGHT"]
     assert told["rank"] == 3 == lora.rank_of(load_file(place / "nesrelah.safetensors"))

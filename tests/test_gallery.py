@@ -10,7 +10,16 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from PIL import Image
 
-from helpers import compare, gallery, gallery_figures, gallery_notebook, gallery_story, opening_pictures, places
+from helpers import (
+    compare,
+    gallery,
+    gallery_figures,
+    gallery_notebook,
+    gallery_story,
+    notebooks,
+    opening_pictures,
+    places,
+)
 
 pytest_plugins = ["lab"]
 SOURCES = r'<(?:img|script|link|iframe|source)[^>]*\s(?:src|href)="(?!data:)'
@@ -179,6 +188,20 @@ def test_a_notebook_becomes_a_page_of_its_own(notebook, tmp_path):
     assert "Here stands a widget" in text and "VBox()" not in text
     assert "<td>cell</td>" in text and "True &amp; &lt;so&gt;" in text
     assert text.count("data:image/") == 2 and "prefers-color-scheme: dark" in text
+
+
+def test_no_link_of_a_page_leads_nowhere(tmp_path):
+    """All notebooks, unrun, and what they point at: every link is on the web, or leads to a file of the build."""
+    stems = [path.stem for path in notebooks.paths()]
+    for path in notebooks.paths():
+        gallery_notebook.render(notebooks.read(path), tmp_path / "notebooks" / f"{path.stem}.html", stems)
+    gallery_notebook.render_documents(tmp_path / "docs")
+    (tmp_path / "index.html").touch()
+    pages = [*tmp_path.glob("*/*.html")]
+    links = [(page, link) for page in pages for link in re.findall(r'<a [^>]*href="([^"#]+)', page.read_text())]
+    inside = [(page, link) for page, link in links if not link.startswith("https://")]
+    assert [(page.name, link) for page, link in inside if not (page.parent / link).exists()] == []
+    assert len(pages) == 10 and {"../docs/glossary.html", "../notebooks/06_survey.html"} <= {link for _, link in inside}
 
 
 def test_a_figure_without_a_ground_gets_a_white_one():

@@ -71,6 +71,18 @@ def test_both_files_make_the_same_picture(learnt, picture, tmp_path, write):
     assert np.array_equal(draw(fresh), before)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("text", [False, True])
+def test_diffusers_itself_reads_what_is_saved(learnt, tmp_path, text):
+    """pipe.load_lora_weights, without anything of ours."""
+    path = tmp_path / "subject.safetensors"
+    lora.save(path, learnt.unet, learnt.text_encoder if text else None)
+    fresh, ours = models.load_pipeline("pocket"), models.load_pipeline("pocket")
+    fresh.load_lora_weights(path)
+    lora.load(ours, path)
+    assert np.abs(draw(fresh) - draw(ours)).mean() <= 0.1
+
+
 def test_the_web_ui_finds_kohya_s_names(learnt, tmp_path):
     """The patterns of the web UI's networks.py: it takes a layer apart by its name, with text_model in the text's."""
     path = tmp_path / "subject.safetensors"

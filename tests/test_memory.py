@@ -1,4 +1,5 @@
 import functools
+import os
 from types import SimpleNamespace
 
 import pytest
@@ -6,7 +7,7 @@ import torch
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
-from helpers import dreambooth, low_memory, memory, memory_ledger, preflight, updates
+from helpers import dreambooth, low_memory, memory, memory_ledger, preflight, training, updates
 from helpers.diffusion import diffusion_loss
 
 TINY = {
@@ -82,7 +83,7 @@ def test_a_real_step_takes_what_was_foretold(checkpointing):
     if checkpointing:
         unet.enable_gradient_checkpointing()
     optimizer = memory.SETTINGS["plain"]["optimizer"](unet.parameters())
-    memory._fill(optimizer, [*unet.parameters()])
+    memory.fill(optimizer, [*unet.parameters()])
     latents, noise, heard = torch.randn(2, 4, 16, 16), torch.randn(2, 4, 16, 16), torch.randn(2, 77, 48)
     timesteps, scheduler = torch.tensor([5, 500]), memory.DDPMScheduler()
 
@@ -148,7 +149,7 @@ def test_a_text_encoder_that_learns_takes_what_was_foretold(checkpointing):
     pipe = SimpleNamespace(unet=unet, text_encoder=memory.CLIPTextModel(memory.CLIPTextConfig(**text)))
     parameters = dreambooth.learn(pipe, True, checkpointing)
     optimizer = memory.SETTINGS["plain"]["optimizer"](parameters)
-    memory._fill(optimizer, parameters)
+    memory.fill(optimizer, parameters)
     latents, noise, scheduler = torch.randn(8, 4, 16, 16), torch.randn(8, 4, 16, 16), memory.DDPMScheduler()
 
     def step():
@@ -201,9 +202,62 @@ def test_too_small_a_gpu_or_disk_is_told_in_a_sentence(tmp_path, monkeypatch):
         preflight.check_gpu(forecast, int(7.6e9))
     with pytest.raises(MemoryError, match="train a LoRA"):
         preflight.check_gpu(forecast, 4 * 10**9)
-    assert preflight.check_disk(tmp_path / "not" / "yet", 1000) == 38_000
-    with pytest.raises(OSError, match="has room for .* GB, this training may need .* GB: make room"):
+    with pytest.raises(OSError, match="has room for .* GB, this training may need .* GB more: make room"):
         preflight.check_disk(tmp_path, 10**15)
+
+
+@pytest.mark.parametrize("name", ["plain", "8 bit", "on host"])
+def test_the_disk_is_asked_for_what_a_run_takes_at_its_fullest(tmp_path, name):
+    """Against a run that is made: what lies there after each file is written, and the file before it replaces one."""
+    layer, fullest = nn.Linear(512, 512, bias=False), 0
+    optimizer = memory.SETTINGS[name]["optimizer"]
+    asked = preflight.check_disk(tmp_path / "run", layer.weight.numel(), optimizer)
+
+    def measure(*_):
+        nonlocal fullest
+        fullest = max(fullest, sum(p.stat().st_size for p in (tmp_path / "run").rglob("*") if p.is_file()))
+
+    with pytest.MonkeyPatch.context() as patch:
+        replace = os.replace
+        patch.setattr(os, "replace", lambda *paths: (measure(), replace(*paths)))
+        losses = iter([9.0, 5.0, 4.0, 3.0, 2.0])  # each better than the last: the best is replaced every time
+        run = training.train(
+            tmp_path / "run", layer.parameters(), lambda batch: layer(batch).square().mean(), lambda i: torch.ones(1, 512),
+            steps=4, learning_rate=1e-3, optimizer=optimizer, checkpoint_every=1, watch_every=1,
+            held_out_loss=lambda: next(losses),
+        )  # fmt: skip
+        next(run), next(run)
+        held = sum(p.stat().st_size for p in (tmp_path / "run").rglob("*") if p.is_file())
+        more = preflight.check_disk(tmp_path / "run", layer.weight.numel(), optimizer)
+        assert more == pytest.approx(asked - held)  # a run that goes on needs less
+        for _ in run:
+            pass
+    assert asked == pytest.approx(fullest, rel=0.05)
+
+
+def test_a_preview_takes_what_it_takes_and_no_more_than_a_step():
+    config = memory.SD1_VAE | {"sample_size": 64, "block_out_channels": (32, 32, 32, 32)}
+    vae = memory.AutoencoderKL.from_config(config).requires_grad_(False)
+    with torch.no_grad():
+        found = allocated(lambda: vae.decode(torch.randn(1, 4, 8, 8)))
+    weights = sum(p.nbytes for p in vae.parameters())
+    assert memory.preview(config, vae) - weights == pytest.approx(found, rel=0.35)  # 16 bits but for the norms
+    least = memory.SETTINGS["on host"]
+    alone, more = tell(**least), tell(**least, preview=10**9)
+    assert more.activations == 10**9 and tell(**least, preview=1) == alone
+    plain = memory.SETTINGS["plain"]
+    assert tell(**plain, preview=tell(**plain).gradients) == tell(**plain)  # gradients are gone by then
+
+
+@pytest.mark.slow
+def test_on_sd1_previews_fit_beside_the_leanest_training():
+    """With the text encoder, the VAE and the safety checker (608 MB in 16 bits) fetched for them."""
+    with torch.device("meta"):
+        text = memory.CLIPTextModel(memory.CLIPTextConfig(**memory.SD1_TEXT)).half()
+        vae = memory.AutoencoderKL.from_config(memory.SD1_VAE).half()
+    least = memory.SETTINGS["on host"]
+    shown = memory.preview(None, text, vae) + 608 * 10**6
+    assert memory.foretell(**least, preview=shown) == memory.foretell(**least)
 
 
 @pytest.mark.slow

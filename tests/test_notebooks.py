@@ -67,6 +67,8 @@ def test_opening_is_the_same_five_cells(path):
     assert len(tagged(notebook)) == 1, "the cell that the picture comes from"
     assert re.search(r"\byou will\b", you_will.source, re.IGNORECASE)
     assert re.search(r"\bminutes?\b", you_will.source) and "sd15" in you_will.source
+    for told in you_will.source.split("`sd15`:"):
+        assert re.search(r"\d GB", told), "how much memory either model wants"
     assert 'os.environ.get("MODEL", "pocket")' in settings.source
 
 
@@ -178,16 +180,39 @@ def with_answers(notebook):
     return longer
 
 
+SAID = {  # what a notebook must print, even where nothing is learnt
+    "04_train_dreambooth": [
+        "This training multiplies in torch.",
+        "\nThe same picture\n",
+        "Largest difference of a pixel: 0\n",
+    ],
+}
+
+
 @pytest.mark.slow
 @each
 def test_notebook_runs_and_its_exercises_know_right_from_wrong(path, runs):
     notebook = with_answers(read(path))
     executed = notebooks.execute(path, notebook, QUICK="1", RUNS_DIR=str(runs), MODEL="pocket")
     assert all(cell.execution_count for cell in executed.cells if cell.cell_type == "code")
+    printed = "\n".join(o.get("text", "") for c in executed.cells if c.cell_type == "code" for o in c.outputs)
+    assert [words for words in SAID.get(path.stem, ()) if words not in printed] == []
     for cell in executed.cells:
         if "expected" in cell.metadata:
             told = "".join(output.get("text", "") for output in cell.outputs)
             assert told.startswith(cell.metadata["expected"]), f"{cell.source}\n{told}"
+
+
+@pytest.mark.slow
+def test_a_course_may_begin_with_the_comparison(tmp_path):
+    """Nothing was trained, captioned or prepared before: what lies in data/ will do."""
+    (path,) = [path for path in PATHS if path.stem == "05_compare"]
+    notebooks.execute(path, QUICK="1", RUNS_DIR=str(tmp_path), MODEL="pocket")
+    assert sorted(p.name for p in (tmp_path / "compare" / "images").iterdir()) == [
+        "base",
+        "dreambooth_nesrelah",
+        "hypernetwork_amir",
+    ]
 
 
 @pytest.mark.slow

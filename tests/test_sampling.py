@@ -23,7 +23,7 @@ SETTINGS = {"guidance_scale": 4.0, "num_inference_steps": 2}
 @pytest.fixture
 def tiny(monkeypatch):
     """A whole pipeline of random weights that takes milliseconds, in float32; it reads with pocket's tokenizer."""
-    monkeypatch.setattr(runtime, "autocast", lambda device: contextlib.nullcontext())
+    monkeypatch.setattr(runtime, "autocast", lambda device, copies: contextlib.nullcontext())
     torch.manual_seed(0)
     blocks = {"block_out_channels": (16, 16), "layers_per_block": 1, "norm_num_groups": 4}
     unet = UNet2DConditionModel(

@@ -110,7 +110,12 @@ def test_a_learner_may_keep_runs_on_drive(run, tmp_path):
     cell = CELL.replace("drive=False", "drive=True")
     assert cell != CELL
     cell = cell.replace("setup.ready", f"setup.colab.DRIVE = Path({str(drive)!r}); setup.ready")
-    told = run(f"exec({cell!r})")
+    where = "from helpers import places\nprint(places.RUNS)"
+    told = run(f"exec({cell!r})\n{where}")
     assert "Mounted" in told and (drive / "MyDrive").is_dir()
+    assert told.splitlines()[-1] == str(drive / "MyDrive" / "personalize" / "runs")
+    told = run(f"exec({CELL!r})\n{where}\nexec({cell!r})\nprint(places.RUNS)")  # Drive thought of later
+    before, *_, advice, after = told.splitlines()
+    assert before == after == str(run.content / "personalize" / "runs") and "Restart session" in advice
     told = run(f"exec({cell!r})\nprint('the notebook goes on')", COLAB_DRIVE="policy")
     assert "domain policy" in told and "take it home" in told and told.endswith("goes on\n")

@@ -10,6 +10,7 @@ LOSS = "step,loss,held_out_loss,learning_rate,seconds\n0,,0.9,,0\n300,0.1,0.2,0,
 def found(tmp_path, monkeypatch):
     """A hypernetwork that tells its peak, a DreamBooth that does not; the crossed runs are missing."""
     monkeypatch.setattr(runtime, "RUNS", tmp_path)
+    monkeypatch.setattr(makers, "FINISHED", tmp_path / "came")
     for name, weights, size in (
         ("hypernetwork_amir", "hypernetwork.pt", 4_400_000),
         ("dreambooth_nesrelah", "model/unet.safetensors", 1_500_000),
