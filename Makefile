@@ -38,7 +38,7 @@ colab-like: $(READY)
 	$(PYTHON) tests/colab_like.py tests
 
 lab: $(READY)
-	$(PYTHON) -m jupyter lab notebooks
+	$(PYTHON) -m jupyter lab --FileContentsManager.preferred_dir=notebooks
 
 page: $(READY)
 	PYTHONPATH="$(CURDIR)" $(PYTHON) -m voila docs/prompt_page.ipynb

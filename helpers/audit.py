@@ -6,10 +6,8 @@ audit_tagging, and what the pocket world is really like in audit_world.
 
 import hashlib
 import json
-from pathlib import Path
 
 import pandas as pd
-from PIL import Image
 
 from helpers import compare, files, makers, places
 
@@ -38,7 +36,7 @@ def pictures(maker, pipe, weights, prompts, seeds, **sampler):
 
     maker: a name for the model as `pipe` is now; weights: whatever tells its weights from others (a fingerprint).
     sampler: guidance_scale and num_inference_steps. Pictures are kept in runs/audit/images, a folder for each maker,
-    weights and sampler, and made only once; a kill costs one batch.
+    weights and sampler, and made only once; a kill costs one batch. What a safety checker withheld is told and left out.
     """
     told = {"weights": str(weights)} | sampler
     name = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:8]
@@ -50,13 +48,11 @@ def pictures(maker, pipe, weights, prompts, seeds, **sampler):
     if missing:
         method = "hypernetwork" if maker.startswith("hypernetwork") else maker
         compare.make(pipe, missing, makers.Maker(maker, method, "", "", str(weights), ""), **sampler)
-    rows = [(maker, prompt, seed, _open(path)) for path, (prompt, seed) in zip(paths, pairs)]
-    return pd.DataFrame(rows, columns=["maker", "prompt", "seed", "image"])
-
-
-def _open(path):
-    with Image.open(Path(path)) as image:
-        return image.convert("RGB")
+    rows = [(maker, prompt, seed, compare.read(path)) for path, (prompt, seed) in zip(paths, pairs)]
+    passed = [row for row in rows if not compare.withheld(row[-1])]
+    if len(passed) < len(rows):
+        print(f"{len(rows) - len(passed)} of {len(rows)} pictures by {maker} were withheld: they are left out.")
+    return pd.DataFrame(passed, columns=["maker", "prompt", "seed", "image"])
 
 
 def read(reader, table):
@@ -72,3 +68,13 @@ def of(table, prompt, maker=None):
     """The images of one prompt in the order of their seeds; maker: of this one only."""
     rows = table[(table["prompt"] == prompt) & ((table["maker"] == maker) | (maker is None))]
     return list(rows.sort_values("seed", kind="stable")["image"])
+
+
+def paired(before, after, prompt, other=None):
+    """Two lists of images, seed by seed: of `prompt` in one table and of `other`, else the same prompt, in another.
+
+    Only seeds that both have: a safety checker may have withheld one.
+    """
+    one, two = before[before["prompt"] == prompt], after[after["prompt"] == (other or prompt)]
+    both = one.merge(two, on="seed", suffixes=("", " after")).sort_values("seed", kind="stable")
+    return list(both["image"]), list(both["image after"])

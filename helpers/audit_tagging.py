@@ -5,9 +5,11 @@ A tag says how a picture presents somebody, never who that is. Each tagger saves
 
 import hashlib
 import html
+import io
 import json
 import random
 import re
+import zipfile
 from pathlib import Path
 
 import ipywidgets as widgets
@@ -109,20 +111,35 @@ def _img(image, words):
 def read_tags(paths):
     """The tags of several taggers: DataFrame tagger, item, question, tag; the last answer to a picture counts.
 
-    paths: CSV files, or a folder of them. Raises ValueError that names the file if columns are missing or a tag is.
+    paths: CSV files, or a folder of them and of zips (colab.take_home). Raises ValueError that names the file if
+    columns are missing or a tag is, and if two files are of one tagger.
     """
-    paths = sorted(Path(paths).glob("*.csv")) if isinstance(paths, (str, Path)) else paths
-    tables = []
-    for path in paths:
-        table = pd.read_csv(path, dtype=str, encoding="utf-8-sig")
+    tables, owners = [], {}
+    for path, file in _files(paths):
+        table = pd.read_csv(file, dtype=str, encoding="utf-8-sig")
         missing = [name for name in COLUMNS if name not in table]
         if missing:
             raise ValueError(f"{path} lacks the column {missing[0]}: use the file as the tagger saved it.")
         if table[COLUMNS].isna().any(axis=None):
             raise ValueError(f"{path} has an empty cell: delete that row.")
+        for tagger in table["tagger"].unique():
+            if owners.setdefault(tagger, path) != path:
+                raise ValueError(f"{owners[tagger]} and {path} are both of tagger {tagger}: give one another number.")
         tables.append(table[COLUMNS])
     found = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=COLUMNS)
     return found.drop_duplicates(["tagger", "item", "question"], keep="last", ignore_index=True)
+
+
+def _files(paths):
+    """[(name for people, a path or an open file)] of CSV files, those within zips too."""
+    if not isinstance(paths, (str, Path)):
+        return [(path, path) for path in paths]
+    found = [(path, path) for path in sorted(Path(paths).glob("*.csv"))]
+    for path in sorted(Path(paths).glob("*.zip")):
+        with zipfile.ZipFile(path) as opened:
+            names = [name for name in opened.namelist() if name.endswith(".csv")]
+            found += [(f"{path}, {name}", io.BytesIO(opened.read(name))) for name in names]
+    return found
 
 
 def agreement(tags):

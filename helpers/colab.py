@@ -88,6 +88,27 @@ def take_home(folder, archive=None):
     return archive
 
 
+def bring_back(folder):
+    """Let a person choose zips that `take_home` made and unpack them into `folder`; returns the runs that came.
+
+    Raises RuntimeError outside Colab, where a zip can simply be unpacked, and ValueError for another kind of zip.
+    """
+    folder, came = Path(folder).resolve(), set()
+    for path in upload(folder):
+        with zipfile.ZipFile(path) as opened:
+            targets = {name: (folder / name).resolve() for name in opened.namelist() if not name.endswith("/")}
+            if strange := [name for name, target in targets.items() if folder not in target.parent.parents]:
+                raise ValueError(
+                    f"{path.name} is no run that was taken home: {strange[0]!r} lies in no folder of its own"
+                )
+            for name, target in targets.items():
+                with files.atomic_write(target) as partial:
+                    partial.write_bytes(opened.read(name))
+                came.add(folder / target.relative_to(folder).parts[0])
+        path.unlink()
+    return sorted(came)
+
+
 def _wanted(path):
     """False for checkpoints, which are large and only of use to go on training, and for unfinished files."""
     return "checkpoints" not in path.parts and not any(part.startswith(".") for part in path.parts)

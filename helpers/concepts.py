@@ -26,7 +26,9 @@ class Concept:
         """
         said = self.instance_prompt.split()
         if len(said) < 2 and not (identifier and class_word):
-            raise ValueError(f"the instance prompt {self.instance_prompt!r} needs an identifier and a class word")
+            raise ValueError(
+                f"the instance prompt {self.instance_prompt!r} has to end in an identifier and a class word"
+            )
         identifier, class_word = identifier or said[-2], class_word or said[-1]
         squares = _images(self.photos)
         if not squares:
@@ -37,7 +39,10 @@ class Concept:
         if not _says(self.instance_prompt, identifier):
             raise ValueError(f"the instance prompt {self.instance_prompt!r} does not say {identifier}: add it")
         if not _says(self.class_prompt, class_word):
-            raise ValueError(f"the class prompt {self.class_prompt!r} does not say {class_word}: add the class word")
+            raise ValueError(
+                f"the class prompt {self.class_prompt!r} does not say {class_word}: add the class word, with which the "
+                "instance prompt has to end"
+            )
         if _says(self.class_prompt, identifier):
             raise ValueError(f"the class prompt {self.class_prompt!r} says {identifier}: name the class alone")
         if self.class_images is not None and not _images(self.class_images):
@@ -88,8 +93,10 @@ def named(caption, instance_prompt):
 def read(path):
     """The Concepts of a JSON file: a list of objects with instance_prompt, class_prompt, instance_data_dir and
     perhaps class_data_dir. Relative folders begin at the file. Raises ValueError if an object lacks something."""
-    concepts, place = [], Path(path).parent
-    for i, told in enumerate(files.read_json(path)):
+    concepts, place, listed = [], Path(path).parent, files.read_json(path)
+    if not isinstance(listed, list) or not all(isinstance(told, dict) for told in listed):
+        raise ValueError(f"{path} is no list of objects: put [ ] around its concepts")
+    for i, told in enumerate(listed):
         if missing := [key for key in ("instance_prompt", "class_prompt", "instance_data_dir") if not told.get(key)]:
             raise ValueError(f"concept {i + 1} of {path} has no {missing[0]}: add it")
         own = told.get("class_data_dir")

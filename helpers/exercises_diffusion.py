@@ -1,5 +1,7 @@
 """Checks and solutions of the exercises of notebook 00: the noise schedule, tokens and guidance."""
 
+import operator
+
 import torch
 
 from helpers.exercises import exercise
@@ -11,8 +13,12 @@ def even(t, snr):
 
     snr: tensor (1000,), falling.
     """
-    if not isinstance(t, int) or not 0 <= t < len(snr):
-        return f"A timestep is a whole number from 0 to {len(snr) - 1}."
+    try:
+        t = operator.index(t)  # a whole number of torch or NumPy is one, too
+    except TypeError:
+        t = -1
+    if not 0 < t < len(snr):
+        return f"Give a timestep, a whole number from 1 to {len(snr) - 1}."
     if snr[t] >= 1:
         return f"At t = {t} the ratio is still {snr[t]:.2f}: there is more photo than noise. Go further."
     if snr[t - 1] < 1:
@@ -34,11 +40,13 @@ def guide(function):
         return "From scale 1 to 3 the step must go on along the same line: try it with two numbers on paper."
 
 
-@exercise(solution='word = "nesrelah_001"', wrong='word = "a"')
+@exercise(solution='word = "kofi_2026"', wrong='word = "nesrelah_001"')
 def rare(word, tokenizer):
-    """Find a word, without spaces, that falls into five pieces or more."""
+    """Find another word, without spaces, that falls into five pieces or more."""
     if not isinstance(word, str) or not word or word.split() != [word]:
         return "Give one word in quotation marks, without spaces."
+    if word == "nesrelah_001":
+        return "That one you have seen above: find another."
     pieces = tokenizer.tokenize(word)
     if len(pieces) < 5:
         return (

@@ -28,6 +28,8 @@ def corrected(file, better, table, class_word, fixed):
         return f"Without {class_word!r} the class learns nothing from this photo."
     if named := [word for word in fixed if says(better, word)]:
         return f"She always has this, so {class_word!r} should learn it: leave out {named[0]!r}."
+    if len(better.split()) < 4:
+        return "Say in a short sentence what the photo shows besides her."
     if " ".join(better.split()) == before[file]:
         return "That is what stands there already. What does the photo show that these words do not?"
     return None

@@ -9,7 +9,7 @@ from helpers.exercises import exercise
 @exercise(solution="raters = 34", wrong="raters = 20")
 def enough(raters):
     """How many raters, with six pictures of each method, tell 80 % from 90 % in four of five studies?"""
-    if not isinstance(raters, int) or raters < 2:
+    if not isinstance(raters, int | np.integer) or raters < 2:
         return "A number of raters is a whole number of 2 or more."
     found = survey_planning.power(0.8, 0.9, raters, 6)
     if found < 0.78:

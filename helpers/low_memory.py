@@ -27,15 +27,26 @@ class LeanAdamW(torch.optim.Optimizer):
     ):  # fmt: skip
         if bits not in (8, 32):
             raise ValueError(f"bits can be 32 or 8, not {bits}")
-        super().__init__(parameters, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
+        told = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
+        super().__init__(parameters, told | {"loss_scale": 2.0**16 if in_backward else 1.0})
         self.bits, self.host, self.in_backward = bits, host, in_backward
-        # float16 loses small gradients: read by updates.update; a power of two, so nothing else is rounded
-        self.loss_scale = 1024.0 if in_backward else 1.0
         for number, group in enumerate(self.param_groups):
             for parameter in group["params"]:
                 let_go(parameter)  # of another optimizer, from a training that was stopped
                 if in_backward:
                     parameter._mover = parameter.register_post_accumulate_grad_hook(partial(self._move, number))
+
+    @property
+    def loss_scale(self):
+        """What the loss is multiplied by, for float16 loses small gradients; a power of two, so nothing else is rounded.
+
+        updates.update halves it where a gradient became too large. It stands in the groups, which a checkpoint keeps.
+        """
+        return self.param_groups[0]["loss_scale"]
+
+    @loss_scale.setter
+    def loss_scale(self, value):
+        self.param_groups[0]["loss_scale"] = value
 
     def step(self, closure=None):
         """Moves every weight that has a gradient: none is left if they moved in the backward pass."""

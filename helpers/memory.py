@@ -25,7 +25,6 @@ SD1_UNET = {
     "attention_head_dim": 8,
 }
 SD1_VAE = {
-    "sample_size": 512,
     "block_out_channels": (128, 256, 512, 512),
     "layers_per_block": 2,
     "down_block_types": ("DownEncoderBlock2D",) * 4,
@@ -117,18 +116,18 @@ def foretell(
     return replace(told, activations=max(told.activations, preview - told.gradients))  # between steps there are none
 
 
-def preview(vae_config=None, *fetched):
+def preview(vae_config=None, side=64, *fetched):
     """The bytes that a picture made between two steps takes beside what learns: see `foretell`.
 
-    vae_config: a VAE's; None is SD 1.x at 512 pixels. fetched: networks that come back to the GPU for it. The most is
-    taken while a picture is decoded, one at a time as models.load_pipeline has it on a GPU.
+    vae_config: a VAE's; None is SD 1.x's. side: of the latents. fetched: networks that come back to the GPU for it. The
+    most is taken while a picture is decoded, one at a time as models.load_pipeline has it on a GPU.
     """
     with torch.device("meta"):
         vae = AutoencoderKL.from_config(vae_config or SD1_VAE)
     memory_ledger.norms_as_on_gpu(vae)
     with memory_ledger.shapes_only() as ledger, torch.no_grad(), memory_ledger.as_on_gpu(torch.float16, cache=False):
         vae.to_empty(device="cpu")
-        before, side = ledger.now, vae.config.sample_size // 2 ** (len(vae.config.block_out_channels) - 1)
+        before = ledger.now
         vae.decode(torch.empty(1, vae.config.latent_channels, side, side))
     return ledger.peak - before + sum(p.nbytes for network in fetched for p in network.parameters())
 

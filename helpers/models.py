@@ -123,13 +123,15 @@ def model(name):
 
 
 def load_pipeline(name):
-    """A StableDiffusionPipeline ready to generate: float32 on a CPU, 16 bits on a GPU.
+    """A StableDiffusionPipeline ready to generate: float32 on a CPU, float16 on a GPU, as on disk.
+
+    (bfloat16 has three bits less, which a training would begin and end without; `runtime.autocast` multiplies in it.)
 
     name: as for `model`, or a row. A safety checker is kept where the folder has one. No progress bars.
     Raises OSError, in one sentence with the mend, if the weights are missing, cut short or something else.
     """
     row, device = model(name), runtime.device()
-    dtype = torch.float32 if device.type == "cpu" else runtime.half_precision(device)
+    dtype = torch.float32 if device.type == "cpu" else torch.float16
     try:
         pipe = _read(row, {_dtype_keyword(diffusers, "0.42"): dtype})
     except Exception as error:  # libraries four layers deep raise whatever they like

@@ -1,24 +1,31 @@
 """What would stop a training halfway, told before its first step: room on the disk, room on the GPU, the model."""
 
+import json
 import shutil
 from pathlib import Path
 
 import torch
 
-from helpers import dreambooth, low_memory, memory
+from helpers import dreambooth, files, low_memory, memory
 
 GB = 1e9
 LIGHT = 'train a LoRA, "The light variant" of notebook 04'
 
 
-def check_disk(folder, weights, optimizer=dreambooth.adamw):
-    """The bytes a DreamBooth run of so many weights may still need in `folder`. Raises OSError if there is less room.
+def check_disk(folder, pipe, learning, optimizer=dreambooth.adamw, told=None):
+    """The bytes a DreamBooth run may still need in `folder`. Raises OSError if there is less room.
 
-    optimizer: as for training.train. What the folder holds already is taken for this run's own, which goes on; one
-    with other settings is set aside, and stays.
+    learning: how many weights learn. optimizer, told: as training.train's, the latter as its settings: a run found
+    there goes on and has its bytes already, unless its settings say otherwise; then it is set aside, and stays.
     """
-    held = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
-    needed = max(0, weights * most_bytes(optimizer) - held)
+    networks = [part for part in pipe.components.values() if isinstance(part, torch.nn.Module)]
+    whole = 2 * sum(p.numel() for part in networks for p in part.parameters())  # the model in 16 bits
+    checkpoint = learning * (4 + state_bytes(optimizer))
+    # the next checkpoint, or the next best weights, before the old ones go
+    training = max(2 * checkpoint + 4 * learning, checkpoint + 2 * 4 * learning)
+    # last and best weights, the model, once more while it is replaced, two files for the web UI
+    done = 2 * 4 * learning + 4 * whole
+    needed = max(0, max(training, done) - held(folder, told or {}))
     place = next(p for p in [Path(folder), *Path(folder).parents] if p.exists())
     free = shutil.disk_usage(place).free
     if free < needed:
@@ -29,19 +36,21 @@ def check_disk(folder, weights, optimizer=dreambooth.adamw):
     return needed
 
 
-def most_bytes(optimizer):
-    """The bytes on disk for each weight of a DreamBooth run, at the moment when they are most.
+def held(folder, told):
+    """The bytes that a run with these settings finds in its folder; 0 if another's settings lie there."""
+    path = Path(folder) / "settings.json"
+    began = files.read_json(path) if path.exists() else {}
+    if any(began.get(name) != value for name, value in json.loads(json.dumps(told)).items()):
+        return 0
+    return sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
 
-    While it trains: a checkpoint, which holds each weight in 32 bits and what the optimizer keeps, and another before
-    the first is removed, beside the best weights; or one checkpoint beside two of the best. When it is done: the last
-    and the best weights, the model in 16 bits, once more while it is replaced, and two files for the web UI.
-    """
+
+def state_bytes(optimizer):
+    """The bytes that an optimizer keeps for each weight; optimizer: as training.train's."""
     count = 2**16
     tried = optimizer([torch.nn.Parameter(torch.zeros(count))])
     memory.fill(tried, tried.param_groups[0]["params"])
-    checkpoint = 4 + low_memory.state_bytes(tried) / count
-    training = max(2 * checkpoint + 4, checkpoint + 2 * 4)
-    return max(training, 4 + 4 + 4 * 2)
+    return low_memory.state_bytes(tried) / count
 
 
 def check_gpu(forecast, available=None, **others):

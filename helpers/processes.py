@@ -62,8 +62,14 @@ def add_up(tensors):
         dist.all_reduce(tensor)
 
 
+def measure_anew():
+    """Lets `peak_memory` forget what came before, on a GPU; main memory has one highest mark for all of a process."""
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+
+
 def peak_memory():
-    """{"peak_bytes", "how"}: the most memory this process has held so far, the GPU's where there is one."""
+    """{"peak_bytes", "how"}: the most memory this process has held since `measure_anew`, the GPU's where there is one."""
     if torch.cuda.is_available():
         return {"peak_bytes": torch.cuda.max_memory_allocated(), "how": f"measured on {torch.cuda.get_device_name()}"}
     try:

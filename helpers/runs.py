@@ -35,6 +35,12 @@ def read(checkpoint):
         raise ValueError(f"{checkpoint} is damaged: delete it, and the run goes on from the one before") from error
 
 
+def discard(path):
+    """Removes a file, emptied first: on Google Drive what is removed fills the bin, which counts like the rest."""
+    os.truncate(path, 0)
+    path.unlink()
+
+
 class Run:
     """The folder of one training, and where in it the training stands; the first process alone writes there.
 
@@ -144,7 +150,7 @@ class Run:
         facts = {"number": self.number, "seconds": self.seconds, "best": self.best}
         self._save(f"{self.number:06}.pt", facts | states)
         for path in self.checkpoints()[: -1 if finished else -self.keep]:
-            path.unlink()
+            discard(path)
         if finished:
             write_json(self.folder / "memory.json", processes.peak_memory())
             self._write_card()

@@ -67,9 +67,9 @@ def _installed(name):
 
 
 def stamp(repository, files):
-    """Write owner/name of a GitHub repository into the badges, clone lines and pictures' addresses of some files.
+    """Write owner/name of a GitHub repository into badges, clone lines and the addresses of pictures and documents.
 
-    Colab shows only pictures with a whole address; until then theirs are found beside the notebook.
+    Colab knows only whole addresses; until then these are found beside the notebook.
     Raises ValueError if repository does not look like owner/name.
     """
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository):
@@ -80,8 +80,11 @@ def stamp(repository, files):
         text = re.sub(r'(https://github\.com/)[\w.-]+/[\w.-]+(?=\\?", \\?"personalize)', rf"\g<1>{repository}", text)
         raw = rf"\g<1>https://raw.githubusercontent.com/{repository}/main/docs/pictures/"
         text = re.sub(r"(!\[[^]]*\]\()(?:\.\.|https://raw[^)]*?)/docs/pictures/", raw, text)
+        web = rf"\g<1>https://github.com/{repository}/blob/main/docs/\g<2>"
+        text = re.sub(r"(\]\()(?:\.\.|https://github\.com/[\w.-]+/[\w.-]+/blob/main)/docs/([\w.-]+\))", web, text)
         file.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":
     stamp(sys.argv[1], [REPO / "README.md", *sorted((REPO / "notebooks").glob("*.ipynb"))])
+    print("Now commit and push to the branch main of a public repository: Colab reads what is on GitHub.")

@@ -120,6 +120,7 @@ def _rates(learning_rate, schedule, steps):
 def _steps(run, last, learn, look, watch_every, checkpoint_every):
     """Takes the steps that are left and keeps the run's folder; a checkpoint also where it is interrupted."""
     run.resume()
+    processes.measure_anew()
     try:
         for number in range(run.number + 1, last + 1):
             loss, rate = learn(number) if number else (None, None)
@@ -137,6 +138,9 @@ def _steps(run, last, learn, look, watch_every, checkpoint_every):
     except FloatingPointError as error:
         good = run.good_until(run.number - (WINDOW if isinstance(error, Diverged) else 0))
         raise type(error)(f"after step {run.number} {error}. {good}") from error
+    finally:
+        for parameter in run.parameters:  # else the weights hold the optimizer, and it them: nothing would be freed
+            low_memory.let_go(parameter)
 
 
 def _learn(run, loss, batches, rate_of, accumulate, seed, number):

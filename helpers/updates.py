@@ -111,6 +111,8 @@ def _backward_alone(parameters, value, optimizer):
         for hook in hooks:
             hook.remove()
     whole = bool(torch.isfinite(total))
+    if not whole and hasattr(optimizer, "loss_scale"):
+        optimizer.loss_scale = max(1.0, optimizer.loss_scale / 2)  # as a GradScaler does
     optimizer.skipped = 0 if whole else getattr(optimizer, "skipped", 0) + 1
     if not whole and (optimizer.skipped >= SKIPS or not _needs_scaling(parameters[0].device)):
         raise FloatingPointError("the gradient has become infinite or not a number")

@@ -7,7 +7,14 @@ import shutil
 import pytest
 import torch
 from diffusers import AutoencoderKL, PNDMScheduler, StableDiffusionPipeline, UNet2DConditionModel
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from transformers import (
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPTokenizer,
+    ViTConfig,
+    ViTImageProcessor,
+    ViTModel,
+)
 
 from helpers import models
 
@@ -80,3 +87,14 @@ def sd1_folder(tmp_path_factory):
     (folder / "model_index.json").write_text(json.dumps(index))
     yield folder
     shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def tiny_dino(tmp_path_factory):
+    """A folder with a ViT of random weights that takes milliseconds, as SD15_DINO names one."""
+    folder = tmp_path_factory.mktemp("dino")
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 12, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24}
+    ViTModel(ViTConfig(**sizes, image_size=32, patch_size=16), add_pooling_layer=False).save_pretrained(folder)
+    ViTImageProcessor(size={"height": 32, "width": 32}).save_pretrained(folder)
+    return folder

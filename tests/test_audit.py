@@ -1,5 +1,7 @@
 """The audit's counting: against worlds whose skew is known, hand-computed numbers and invariants. No model is loaded."""
 
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,7 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from helpers import audit_counts, audit_features, audit_tagging, audit_words, audit_world, notebooks, places
+from helpers import (
+    audit_counts,
+    audit_features,
+    audit_tagging,
+    audit_words,
+    audit_world,
+    colab,
+    notebooks,
+    places,
+)
 from pocket import world
 
 
@@ -266,6 +277,19 @@ def test_agreement_is_krippendorffs_own_example():
     numbers = matrix.map(lambda tag: {"x": 0, "y": 1, "z": 2}.get(tag, np.nan)).to_numpy(float)
     expected = krippendorff.alpha(numbers, level_of_measurement="nominal")
     assert audit_tagging.agreement(table) == pytest.approx(expected)
+
+
+def test_the_files_of_a_class_are_one_table_zips_too_and_nobody_is_lost(pictures, tmp_path):
+    for tagger in ("7", "8"):
+        audit_tagging.Tagger(pictures, tagger, tmp_path / tagger / "tags").answer("as a man")
+    folder = tmp_path / "class"
+    folder.mkdir()
+    shutil.copy(tmp_path / "7" / "tags" / "tags_7.csv", folder)
+    colab.take_home(tmp_path / "8" / "tags", folder / "tags (1).zip")
+    assert sorted(audit_tagging.read_tags(folder)["tagger"]) == ["7", "8"]
+    shutil.copy(tmp_path / "7" / "tags" / "tags_7.csv", folder / "tags_7 (1).csv")  # two who took one number
+    with pytest.raises(ValueError, match=r"tags_7 \(1\).csv and .*tags_7.csv are both of tagger 7: give one another"):
+        audit_tagging.read_tags(folder)
 
 
 def test_a_majority_is_more_than_half(tmp_path):

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from helpers import audit, audit_mend, audit_tagging, compare, places
+from helpers import audit, audit_mend, audit_tagging, compare, places, png_info
 
 pytest_plugins = ["lab"]
 SAMPLER = {"guidance_scale": 5.0, "num_inference_steps": 2}
@@ -50,6 +50,23 @@ def test_a_maker_has_its_own_pictures(runs, painted):
     tables = [audit.pictures(maker, None, maker, ["a"], [1, 2], **SAMPLER) for maker in ("base", "own")]
     both = pd.concat(tables)
     assert len(painted) == 4 and len(audit.of(both, "a")) == 4 and len(audit.of(both, "a", "own")) == 2
+
+
+def test_what_was_withheld_is_nobody(runs, monkeypatch, capsys):
+    def make(pipe, wanted, maker, **sampler):
+        for path, (prompt, seed) in wanted.items():
+            told = {"Withheld": "by the safety checker"} if (prompt, seed) == ("a", 2) else {}
+            text = png_info.write_text(prompt, "", {"Steps": 1, "Size": "8x8", "Seed": seed} | told)
+            png_info.save(path, Image.new("RGB", (8, 8), (seed, len(prompt), 0)), text)
+
+    monkeypatch.setattr(compare, "make", make)
+    for _ in range(2):  # made, then found
+        table = audit.pictures("base", None, "one", ["a", "bb"], [1, 2, 3], **SAMPLER)
+        assert "1 of 6 pictures by base were withheld" in capsys.readouterr().out
+    assert list(zip(table["prompt"], table["seed"])) == [("a", 1), ("a", 3), ("bb", 1), ("bb", 2), ("bb", 3)]
+    pairs = audit.paired(table, table, "a", "bb")
+    assert [[image.getpixel((0, 0))[:2] for image in side] for side in pairs] == [[(1, 1), (3, 1)], [(1, 2), (3, 2)]]
+    assert [len(side) for side in audit.paired(table, table, "bb")] == [3, 3]
 
 
 def test_prompts_by_group():

@@ -127,3 +127,31 @@ def test_on_colab_the_browser_gets_it(on_colab, run, monkeypatch):
 def test_nothing_to_take_is_told(tmp_path):
     with pytest.raises(FileNotFoundError, match="nothing in"):
         colab.take_home(tmp_path)
+
+
+def test_what_was_taken_home_comes_back(on_colab, run, monkeypatch):
+    """Twice, as a browser names a second download; what is no run of ours is refused before anything is written."""
+    chosen, runs = on_colab / "downloads", on_colab / "fresh" / "runs"
+    chosen.mkdir()
+    monkeypatch.setenv("COLAB_UPLOADS", str(chosen))
+    monkeypatch.setenv("COLAB_DOWNLOADS", str(on_colab / "log.txt"))
+    for name in ("hypernetwork_amir.zip", "hypernetwork_amir (1).zip"):
+        colab.take_home(run, chosen / name)
+    assert colab.bring_back(runs) == [runs / "hypernetwork_amir"]
+    there = sorted(path.relative_to(runs).as_posix() for path in runs.rglob("*") if path.is_file())
+    assert there == ["hypernetwork_amir/card.md", "hypernetwork_amir/previews/1.png"]
+    assert (runs / "hypernetwork_amir" / "card.md").read_text() == "card.md"
+    for path in chosen.iterdir():
+        path.unlink()
+    for name in ("../../escaped/x.txt", "loose.txt"):
+        with zipfile.ZipFile(chosen / "other.zip", "w") as opened:
+            opened.writestr("good/a.txt", "a")
+            opened.writestr(name, "x")
+        with pytest.raises(ValueError, match="other.zip is no run that was taken home"):
+            colab.bring_back(runs)
+    assert not (runs / "good").exists() and not (on_colab / "escaped").exists()
+
+
+def test_on_a_computer_of_ones_own_a_zip_is_unpacked_by_hand(tmp_path):
+    with pytest.raises(RuntimeError, match="Uploading is for Colab"):
+        colab.bring_back(tmp_path)

@@ -110,7 +110,14 @@ def test_each_class_gets_its_images_once(tmp_path):
 def test_names_are_taken_from_the_instance_prompt_where_nobody_says_them(tmp_path):
     place = folder(tmp_path / "her", 9)
     Concept(*PROMPTS, place).check()
-    with pytest.raises(ValueError, match="needs an identifier and a class word"):
+    with pytest.raises(ValueError, match="has to end in an identifier and a class word"):
         Concept("nesrelah_001", PROMPTS[1], place).check()
     with pytest.raises(ValueError, match="does not say dog"):
         Concept("rex_001 dog", PROMPTS[1], place).check()
+
+
+def test_a_list_that_is_none_is_refused(tmp_path):
+    for content in ('{"instance_prompt": "a b"}', '["a"]', "3"):
+        (tmp_path / "list.json").write_text(content)
+        with pytest.raises(ValueError, match=r"list.json is no list of objects: put \[ \]"):
+            concepts.read(tmp_path / "list.json")

@@ -3,9 +3,11 @@
 import contextlib
 import dataclasses
 import functools
+import gc
 import json
 import os
 import re
+import weakref
 from types import SimpleNamespace
 
 import numpy as np
@@ -33,12 +35,18 @@ SETTINGS = {  # what notebook 04 says: what it says here
 }
 
 
-def cells():
-    """(id, source) of the code that is run; every one of SETTINGS is found in it once."""
+LEAN = {  # and as on the smallest GPU
+    'SETTING = "plain" if MODEL == "pocket" else "8 bit"': 'SETTING = "on host"',
+    "torch.cuda.is_available()": "True",
+}
+
+
+def cells(settings=SETTINGS, until="04-52", later=LATER):
+    """(id, source) of the code that is run; every one of `settings` is found in it once."""
     every = notebooks.read(notebooks.FOLDER / "04_train_dreambooth.ipynb").cells
-    wanted = [cell for cell in every if cell.cell_type == "code" and (cell.id <= "04-52" or cell.id in LATER)]
+    wanted = [cell for cell in every if cell.cell_type == "code" and (cell.id <= until or cell.id in later)]
     found = {cell.id: cell.source for cell in wanted if cell.id not in LEFT_OUT}
-    for old, new in SETTINGS.items():
+    for old, new in settings.items():
         (place,) = [name for name, source in found.items() if old in source]
         found[place] = found[place].replace(old, new, 1)
     return found
@@ -50,12 +58,25 @@ def features(images):
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
+@contextlib.contextmanager
+def small(runs, likeness):
+    """The notebook's surroundings, in small: six steps, two class images, no CLIP; a MonkeyPatch."""
+    row = models.MODELS["pocket"]
+    plan = row.dreambooth | {"steps": 50, "paper_steps": 6, "class_images": 2, "batch_size": 2}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(models.MODELS, "pocket", dataclasses.replace(row, dreambooth=plan, num_inference_steps=2))
+        patch.setattr(runtime, "RUNS", runs)
+        patch.setattr(runtime, "QUICK", False)
+        patch.setattr(towers, "load_towers", lambda name: SimpleNamespace(likeness_features=likeness))
+        for variable in ("MODEL", "SUBJECT", "LENGTH"):
+            patch.delenv(variable, raising=False)
+        yield patch
+
+
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
     """The notebook's names after two people were learnt, and what was noted on the way."""
     noted = SimpleNamespace(parked=[], trained=[], heard=[], compared=[], runs=tmp_path_factory.mktemp("runs"))
-    row = models.MODELS["pocket"]
-    plan = row.dreambooth | {"steps": 50, "paper_steps": 6, "class_images": 2, "batch_size": 2}
     parked, train = examples.parked, training.train
 
     def note_training(folder, *others, **settings):
@@ -73,18 +94,14 @@ def done(tmp_path_factory):
         noted.compared.append(len(images))
         return features(images)
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(models.MODELS, "pocket", dataclasses.replace(row, dreambooth=plan, num_inference_steps=2))
-        patch.setattr(runtime, "RUNS", noted.runs)
-        patch.setattr(runtime, "QUICK", False)
+    with small(noted.runs, likeness) as patch:
         patch.setattr(training, "train", note_training)
         patch.setattr(examples, "parked", note_parked)
-        patch.setattr(towers, "load_towers", lambda name: SimpleNamespace(likeness_features=likeness))
-        for variable in ("MODEL", "SUBJECT"):
-            patch.delenv(variable, raising=False)
         names = {"os": os}
         for name, source in cells().items():
             execute(source, names)
+            if name == "04-06":  # the first pipeline
+                noted.first = weakref.ref(names["pipe"].unet)
             if name == "04-33":  # the training comes next: what each batch hears
                 patch.setitem(names, "hear", functools.partial(note_heard, noted, names["hear"]))
     return names, noted
@@ -126,6 +143,31 @@ def test_the_run_says_all_that_made_it(done):
     assert told["class_images"] == [4, files.fingerprint(names["class_paths"])]
     assert told["prompts"] == ["nesrelah_001 person", "a photo of a person"]  # makers.find reads the first
     assert told["subjects"] == [["amir_001 man", "a photo of a man"], told["prompts"]]
+
+
+def test_what_was_trained_before_is_no_longer_in_memory(done):
+    """On a GPU the second training would not fit beside the first."""
+    _, noted = done
+    gc.collect()
+    assert noted.first() is None
+
+
+def test_the_leanest_setting_trains_both_ways_and_lets_go(tmp_path):
+    """Averages on the host, weights that move in the backward pass, checkpointing everywhere, as on 8 GB."""
+    names, runs = {"os": os}, tmp_path / "runs"
+    with small(runs, features):
+        for name, source in cells(SETTINGS | LEAN, "04-39", {"04-70", "04-71"}).items():
+            execute(source, names)
+            if name == "04-39":
+                trained = weakref.ref(names["pipe"].unet)
+                before = models.load_pipeline("pocket").unet.conv_in.weight
+                assert not torch.equal(names["pipe"].unet.conv_in.weight, before)
+    assert json.loads((runs / "dreambooth_nesrelah" / "settings.json").read_text())["optimizer"] == "on_host"
+    tensors = load_file(runs / "lora_nesrelah" / "nesrelah.safetensors")
+    silent = [name for name, tensor in tensors.items() if "lora_B" in name and not tensor.any()]
+    assert not silent, "no gradient came so far"
+    gc.collect()
+    assert trained() is None
 
 
 def test_every_training_has_what_it_does_not_need_out_of_the_way(done):

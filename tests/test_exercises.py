@@ -2,6 +2,7 @@ import subprocess
 import sys
 
 import nbformat
+import numpy as np
 import pytest
 import torch
 
@@ -43,7 +44,8 @@ def test_the_three_answers_to_an_answer(capsys):
     snr = 1 / torch.linspace(0.1, 10, 1000)
     first = int((snr > 1).sum())
     assert said(capsys, "diffusion.even", ..., snr) == exercises.UNANSWERED + "\n"
-    assert said(capsys, "diffusion.even", first, snr) == "Right.\n"
+    for right in (first, torch.tensor(first), (snr < 1).nonzero()[0], np.int64(first)):
+        assert said(capsys, "diffusion.even", right, snr) == "Right.\n"
     for wrong, hint in (
         (first - 1, "Go further"),
         (first + 1, "comes earlier"),

@@ -1,5 +1,14 @@
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import time
+
 import pytest
 from playwright.sync_api import expect
+
+from helpers import runtime
 
 pytest_plugins = ["lab"]
 pytestmark = pytest.mark.slow
@@ -53,3 +62,30 @@ def test_a_learner_with_a_keyboard_alone(lab):
     notebook.output(0).get_by_role("slider", name="page").focus()
     keyboard.press("ArrowRight")
     expect(caption).to_have_text("two")
+
+
+@pytest.mark.slow
+def test_what_make_lab_opens_shows_its_picture(browser, tmp_path):
+    """Its own command; pictures and documents lie beside the folder of the notebooks, not in it."""
+    listed = subprocess.run(["make", "-n", "lab"], cwd=runtime.REPO, capture_output=True, text=True, check=True).stdout
+    command = listed.strip().splitlines()[-1].split()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    options = ["--no-browser", "--allow-root", f"--ServerApp.port={port}", "--IdentityProvider.token="]
+    home = {"HOME": str(tmp_path), "JUPYTER_CONFIG_DIR": str(tmp_path), "JUPYTER_RUNTIME_DIR": str(tmp_path)}
+    server = subprocess.Popen([sys.executable, *command[1:], *options], cwd=runtime.REPO, env=os.environ | home)
+    try:
+        page = browser.new_page()
+        for _ in range(150):
+            with contextlib.suppress(Exception):  # not yet there
+                page.goto(f"http://127.0.0.1:{port}/lab/tree/notebooks/05_compare.ipynb")
+                break
+            time.sleep(0.2)
+        picture = page.get_by_role("img", name="Real photos, base model, hypernetwork")
+        picture.wait_for(timeout=60_000)
+        page.wait_for_function("image => image.naturalWidth > 0", arg=picture.element_handle(), timeout=30_000)
+        page.close()
+    finally:
+        server.terminate()
+        server.wait(30)

@@ -1,4 +1,7 @@
+import contextlib
 import copy
+import gc
+import weakref
 
 import pytest
 import torch
@@ -136,6 +139,36 @@ def test_the_training_loop_takes_it_and_resumes_bit_for_bit(tmp_path):
     again, rest = run(tmp_path / "cut")
     assert rest[-3:] == losses[-3:]
     assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), again.parameters()))
+
+
+def test_a_gradient_too_large_for_16_bits_halves_the_scale_and_a_checkpoint_keeps_it(monkeypatch):
+    monkeypatch.setattr(updates, "_needs_scaling", lambda device: True)
+    monkeypatch.setattr(runtime, "autocast", lambda device: contextlib.nullcontext())
+    weight = nn.Parameter(torch.ones(4))
+    optimizer = LeanAdamW([weight], bits=32)
+    loss = lambda part: (weight * part).sum()
+    scaler = torch.amp.GradScaler(enabled=False)
+    for part in (1e35, 1e35, 1.0):  # times 2 ** 16 they are beyond what 32 bits hold, too
+        updates.update([weight], loss, [part], optimizer, scaler, 0.1)
+    assert optimizer.loss_scale == 2.0**14
+    again = LeanAdamW([weight], bits=32)
+    again.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    assert again.loss_scale == 2.0**14
+
+
+def trained(folder):
+    """What is left of a weight that was trained, and of nothing else."""
+    net, data = network(), torch.randn(16, 8)
+    loss = lambda part: net(data).square().mean()
+    told = {"steps": 2, "learning_rate": 1e-3, "optimizer": low_memory.in_backward}
+    list(training.train(folder, net.parameters(), loss, lambda i: 0, **told))
+    return weakref.ref(net[0].weight)
+
+
+def test_a_finished_training_holds_no_weights(tmp_path):
+    left = trained(tmp_path)
+    gc.collect()
+    assert left() is None
 
 
 def test_only_8_and_32_bits_exist():

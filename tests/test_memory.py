@@ -203,45 +203,49 @@ def test_too_small_a_gpu_or_disk_is_told_in_a_sentence(tmp_path, monkeypatch):
     with pytest.raises(MemoryError, match="train a LoRA"):
         preflight.check_gpu(forecast, 4 * 10**9)
     with pytest.raises(OSError, match="has room for .* GB, this training may need .* GB more: make room"):
-        preflight.check_disk(tmp_path, 10**15)
+        preflight.check_disk(tmp_path, SimpleNamespace(components={}), 10**15)
 
 
 @pytest.mark.parametrize("name", ["plain", "8 bit", "on host"])
 def test_the_disk_is_asked_for_what_a_run_takes_at_its_fullest(tmp_path, name):
-    """Against a run that is made: what lies there after each file is written, and the file before it replaces one."""
+    """Against a run that is made: all that lies there whenever a file is about to take the place of another."""
     layer, fullest = nn.Linear(512, 512, bias=False), 0
+    pipe = SimpleNamespace(components={"unet": layer, "tokenizer": None})
     optimizer = memory.SETTINGS[name]["optimizer"]
-    asked = preflight.check_disk(tmp_path / "run", layer.weight.numel(), optimizer)
+    ask = functools.partial(preflight.check_disk, tmp_path / "run", pipe, layer.weight.numel(), optimizer)
+    taken = lambda: sum(path.stat().st_size for path in (tmp_path / "run").rglob("*") if path.is_file())
+    asked, replace = ask(), os.replace
 
-    def measure(*_):
+    def measure_and_replace(*paths):
         nonlocal fullest
-        fullest = max(fullest, sum(p.stat().st_size for p in (tmp_path / "run").rglob("*") if p.is_file()))
+        fullest = max(fullest, taken())
+        replace(*paths)
 
     with pytest.MonkeyPatch.context() as patch:
-        replace = os.replace
-        patch.setattr(os, "replace", lambda *paths: (measure(), replace(*paths)))
+        patch.setattr(os, "replace", measure_and_replace)
         losses = iter([9.0, 5.0, 4.0, 3.0, 2.0])  # each better than the last: the best is replaced every time
         run = training.train(
             tmp_path / "run", layer.parameters(), lambda batch: layer(batch).square().mean(), lambda i: torch.ones(1, 512),
             steps=4, learning_rate=1e-3, optimizer=optimizer, checkpoint_every=1, watch_every=1,
-            held_out_loss=lambda: next(losses),
+            held_out_loss=lambda: next(losses), settings={"captions": None},
         )  # fmt: skip
         next(run), next(run)
-        held = sum(p.stat().st_size for p in (tmp_path / "run").rglob("*") if p.is_file())
-        more = preflight.check_disk(tmp_path / "run", layer.weight.numel(), optimizer)
-        assert more == pytest.approx(asked - held)  # a run that goes on needs less
+        held = taken()
+        assert ask() == ask(told={"steps": 4, "captions": None}) == pytest.approx(asked - held)  # one that goes on
+        assert ask(told={"captions": ["another"]}) == asked  # one that will be set aside
         for _ in run:
             pass
-    assert asked == pytest.approx(fullest, rel=0.05)
+    done = layer.weight.numel() * (2 * 4 + 4 * 2)
+    assert max(fullest, done) == pytest.approx(asked, rel=0.05)
 
 
 def test_a_preview_takes_what_it_takes_and_no_more_than_a_step():
-    config = memory.SD1_VAE | {"sample_size": 64, "block_out_channels": (32, 32, 32, 32)}
+    config = memory.SD1_VAE | {"block_out_channels": (32, 32, 32, 32)}
     vae = memory.AutoencoderKL.from_config(config).requires_grad_(False)
     with torch.no_grad():
         found = allocated(lambda: vae.decode(torch.randn(1, 4, 8, 8)))
     weights = sum(p.nbytes for p in vae.parameters())
-    assert memory.preview(config, vae) - weights == pytest.approx(found, rel=0.35)  # 16 bits but for the norms
+    assert memory.preview(config, 8, vae) - weights == pytest.approx(found, rel=0.35)  # 16 bits but for the norms
     least = memory.SETTINGS["on host"]
     alone, more = tell(**least), tell(**least, preview=10**9)
     assert more.activations == 10**9 and tell(**least, preview=1) == alone
@@ -256,7 +260,7 @@ def test_on_sd1_previews_fit_beside_the_leanest_training():
         text = memory.CLIPTextModel(memory.CLIPTextConfig(**memory.SD1_TEXT)).half()
         vae = memory.AutoencoderKL.from_config(memory.SD1_VAE).half()
     least = memory.SETTINGS["on host"]
-    shown = memory.preview(None, text, vae) + 608 * 10**6
+    shown = memory.preview(None, 64, text, vae) + 608 * 10**6
     assert memory.foretell(**least, preview=shown) == memory.foretell(**least)
 
 

@@ -1,7 +1,9 @@
 """Training the pocket model's parts further: what may change, what must not, and that it resumes."""
 
 import csv
+import itertools
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,10 +15,14 @@ from pocket.assemble import load_part
 
 @pytest.fixture
 def few_pictures(monkeypatch, tmp_path):
-    """Eight pictures of noise in place of all scenes, and a cache of the test's own; what is saved comes back."""
+    """Eight pictures of noise in place of all scenes, and a cache of the test's own; what is saved comes back.
+
+    A step takes a quarter of a second by the clock that training goes by, however slow the machine is.
+    """
     kept = {}
     noise = np.random.default_rng(0).integers(0, 255, (8, 128, 128, 3), dtype=np.uint8)
     monkeypatch.setattr(fit, "CACHE", tmp_path)
+    monkeypatch.setattr(fit, "time", SimpleNamespace(monotonic=itertools.count(0, 0.25).__next__))
     monkeypatch.setattr(train_vae, "pictures", lambda split, count: noise)
     monkeypatch.setattr(train_vae, "psnr", lambda vae, images: torch.zeros(96))
     monkeypatch.setattr(train_vae, "save_pretrained", lambda name, model: kept.update({name: model}))

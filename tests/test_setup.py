@@ -74,15 +74,17 @@ def test_stamp_writes_the_repository_once_and_again(tmp_path):
     badge = "[x](https://colab.research.google.com/github/OWNER/REPO/blob/main/notebooks/05_compare.ipynb)"
     clone = 'subprocess.run(["git", "clone", "-q", "https://github.com/OWNER/REPO", "personalize"], check=True)'
     picture = "![the grid](../docs/pictures/05_compare.jpg)"
-    other = "see https://github.com/huggingface/diffusers and ![a map](../docs/map.png)"
+    glossary = "the [glossary](../docs/glossary.md), and [where it covers](../docs/survey_coverage.png)"
+    other = "see https://github.com/huggingface/diffusers and [a page](../pocket/README.md)"
     notebook = tmp_path / "05_compare.ipynb"
-    notebook.write_text(json.dumps([badge, clone, picture, other]))
+    notebook.write_text(json.dumps([badge, clone, picture, glossary, other]))
     for repository in ("someone/first-try", "school.org/personalize_2"):
         setup.stamp(repository, [notebook])
         assert json.loads(notebook.read_text()) == [
             badge.replace("OWNER/REPO", repository),
             clone.replace("OWNER/REPO", repository),
             f"![the grid](https://raw.githubusercontent.com/{repository}/main/docs/pictures/05_compare.jpg)",
+            glossary.replace("../docs", f"https://github.com/{repository}/blob/main/docs"),
             other,
         ]
     with pytest.raises(ValueError, match="owner/name"):

@@ -5,7 +5,6 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
-from transformers import ViTConfig, ViTImageProcessor, ViTModel
 
 from helpers import models, scores, towers
 
@@ -21,16 +20,11 @@ def pocket():
 
 
 @pytest.fixture(scope="module")
-def with_dino(tmp_path_factory):
+def with_dino(tiny_dino):
     """Pocket's CLIP and a tiny DINO, loaded as on sd15: from the folder named in the environment."""
-    folder = tmp_path_factory.mktemp("dino")
-    torch.manual_seed(0)
-    sizes = {"hidden_size": 12, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24}
-    ViTModel(ViTConfig(**sizes, image_size=32, patch_size=16), add_pooling_layer=False).save_pretrained(folder)
-    ViTImageProcessor(size={"height": 32, "width": 32}).save_pretrained(folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SD15_CLIP", models.model("pocket").clip)
-        patch.setenv("SD15_DINO", str(folder))
+        patch.setenv("SD15_DINO", str(tiny_dino))
         return towers.load_towers("sd15")
 
 

@@ -155,11 +155,11 @@ def test_upload_widgets_are_read_in_both_shapes():
 def test_a_pipeline_in_the_wrong_precision_is_noticed(monkeypatch):
     """diffusers 0.39 ignores dtype= and loads float32: twice the memory, with one line in a log."""
     keyword = models._dtype_keyword(models.diffusers, "0.42")
-    pipe = models.StableDiffusionPipeline.from_pretrained(models.POCKET, **{keyword: torch.bfloat16})
-    assert {part.dtype for part in (pipe.unet, pipe.vae, pipe.text_encoder)} == {torch.bfloat16}
+    pipe = models.StableDiffusionPipeline.from_pretrained(models.POCKET, **{keyword: torch.float16})
+    assert {part.dtype for part in (pipe.unet, pipe.vae, pipe.text_encoder)} == {torch.float16}
     monkeypatch.setattr(models.runtime, "device", lambda: torch.device("meta"))  # no CPU: 16 bits are wanted
     monkeypatch.setattr(models, "_dtype_keyword", lambda library, renamed_in: "unheard_of")
-    with pytest.raises(AssertionError, match="float32, not torch.bfloat16"):
+    with pytest.raises(AssertionError, match="float32, not torch.float16"):
         models.load_pipeline("pocket")
 
 
