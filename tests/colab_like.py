@@ -99,17 +99,30 @@ nbclient.NotebookClient(notebook, timeout=None, kernel_name="python3", resources
 
 
 def notebooks(names=()):
-    """Run the notebooks, or those whose names begin so, from an empty folder through the set-up cell alone."""
+    """Run the notebooks, or those whose names begin so, from an empty folder through the set-up cell alone.
+
+    All share one machine and its runs; then 05 gets a machine of its own, as each notebook does on Colab.
+    """
     run(PYTHON, "-m", "pip", "uninstall", "-q", "-y", *LACKING)
     with tempfile.TemporaryDirectory() as home:
         content, published = Path(home, "content"), Path(home, "published")
-        content.mkdir()
         settings = environment(Path(home)) | publish(published)
-        for path in sorted((published / "notebooks").glob("0*.ipynb")):
+        paths = sorted((published / "notebooks").glob("0*.ipynb"))
+        for path in paths:
             if not names or path.name.startswith(tuple(names)):
-                began = time.perf_counter()
-                run(PYTHON, "-c", NOTEBOOK, path, cwd=content, env=settings)
-                print(f"{path.stem}: {time.perf_counter() - began:.0f} s on Colab's versions", flush=True)
+                notebook(path, content, settings)
+        if not names:
+            (compared,) = [path for path in paths if path.name.startswith("05")]
+            alone = {name: value for name, value in settings.items() if name != "RUNS_DIR"}
+            notebook(compared, Path(home, "alone"), alone)
+
+
+def notebook(path, content, settings):
+    """Run one notebook in a folder and say how long it took."""
+    content.mkdir(exist_ok=True)
+    began = time.perf_counter()
+    run(PYTHON, "-c", NOTEBOOK, path, cwd=content, env=settings)
+    print(f"{path.stem}: {time.perf_counter() - began:.0f} s on Colab's versions", flush=True)
 
 
 def tests(paths=()):
