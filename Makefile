@@ -1,7 +1,8 @@
 # make run    everything from photos to comparison, and a page to look at: build/index.html
 # make crossed   the two trainings the paper left for later, then notebook 05 on all four
 # make test   every check, all notebooks included
-# make colab-like   the notebooks and most tests on Colab's versions
+# make colab-notebooks   the notebooks on Colab's versions
+# make colab-like   the same, and most tests
 # make lab    JupyterLab to work through the notebooks
 # make page   the prompt box alone, as a page in your browser
 # make colab REPO=owner/name   point the Colab badges and set-up cells at your copy
@@ -13,7 +14,7 @@ PIP = $(PYTHON) -m pip install --quiet --disable-pip-version-check
 TORCH = $(shell grep ^torch== constraints.txt)
 READY = $(VENV)/.ready
 
-.PHONY: run crossed test test-fast colab-like lab page colab clean
+.PHONY: run crossed test test-fast colab-notebooks colab-like lab page colab clean
 
 run: $(READY)
 	$(PYTHON) -m helpers.gallery
@@ -33,8 +34,10 @@ test-fast: $(READY)
 	$(PYTHON) -m ruff check .
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -m "not slow" -n 2
 
-colab-like: $(READY)
+colab-notebooks: $(READY)
 	$(PYTHON) tests/colab_like.py notebooks
+
+colab-like: colab-notebooks
 	$(PYTHON) tests/colab_like.py tests
 
 lab: $(READY)
