@@ -15,7 +15,7 @@ NOT_PROSE = re.compile(
 
 def texts():
     """{name of a file, or of a notebook with the cell's number: its Markdown}."""
-    paths = [*REPO.glob("*.md"), *REPO.glob("docs/**/*.md"), *REPO.glob("data/**/*.md"), *REPO.glob("pocket/*.md")]
+    paths = [*REPO.glob("*.md"), *REPO.glob("docs/**/*.md"), *REPO.glob("data/**/README.md"), *REPO.glob("pocket/*.md")]
     found = {str(path.relative_to(REPO)): path.read_text(encoding="utf-8") for path in sorted(paths)}
     for path in notebooks.paths():
         for number, cell in enumerate(json.loads(path.read_text(encoding="utf-8"))["cells"]):

@@ -17,15 +17,8 @@ def notebook_and_cell(number, text):
     return path, place
 
 
-@pytest.fixture(scope="module")
-def trained(lab_server):
-    """Both trainings, a few steps each, in the runs of the lab: what notebook 05 compares."""
-    for number in ("03", "04"):
-        (path,) = [path for path in notebooks.paths() if path.name.startswith(number)]
-        notebooks.execute(path, QUICK="1", MODEL="pocket", RUNS_DIR=str(lab_server.runs))
-
-
-def test_notebook_05_runs_in_the_page_and_its_box_makes_pictures(trained, lab):
+def test_notebook_05_runs_in_the_page_and_its_box_makes_pictures(lab):
+    """With the trainings that lie in data/finished."""
     path, place = notebook_and_cell("05", "prompt_box.for_model(")
     notebook = lab.open(path, height=1500)
     notebook.run(seconds=600)
