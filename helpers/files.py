@@ -26,6 +26,12 @@ def atomic_write(path):
         partial.unlink(missing_ok=True)
 
 
+def discard(path):
+    """Removes a file, emptied first: on Google Drive what is removed fills the bin, which counts like the rest."""
+    os.truncate(path, 0)
+    path.unlink()
+
+
 def write_json(path, data):
     """Writes `data` as readable JSON, atomically."""
     with atomic_write(path) as partial:

@@ -173,11 +173,8 @@ def _blueprints(unet_config, method, precision, text_encoder, rank, checkpointin
     whole = method == "dreambooth"
     with torch.device("meta"):
         networks = [UNet2DConditionModel.from_config(unet_config)]
-        networks += (
-            [CLIPTextModel(CLIPTextConfig(**(SD1_TEXT if text_encoder is True else text_encoder)))]
-            if text_encoder
-            else []
-        )
+        if text_encoder:
+            networks.append(CLIPTextModel(CLIPTextConfig(**(SD1_TEXT if text_encoder is True else text_encoder))))
         for network in networks:
             torch.nn.Module.to(network, torch.float32 if whole else precision)  # what learns needs all 32 bits
             memory_ledger.norms_as_on_gpu(network.requires_grad_(whole))

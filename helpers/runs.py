@@ -14,7 +14,7 @@ import torch
 
 from helpers import processes, webui
 from helpers.disk import room_for
-from helpers.files import atomic_write, read_json, write_json
+from helpers.files import atomic_write, discard, read_json, write_json
 
 COLUMNS = ("step", "loss", "held_out_loss", "learning_rate", "seconds")
 _OPEN = weakref.WeakValueDictionary()  # folder -> the Run that writes there; an older one must not any more
@@ -33,12 +33,6 @@ def read(checkpoint):
         return webui.load_pt(checkpoint)
     except ValueError as error:
         raise ValueError(f"{checkpoint} is damaged: delete it, and the run goes on from the one before") from error
-
-
-def discard(path):
-    """Removes a file, emptied first: on Google Drive what is removed fills the bin, which counts like the rest."""
-    os.truncate(path, 0)
-    path.unlink()
 
 
 class Run:
