@@ -67,7 +67,9 @@ def test_a_learner_with_a_keyboard_alone(lab):
 @pytest.mark.slow
 def test_what_make_lab_opens_shows_its_picture(browser, tmp_path):
     """Its own command; pictures and documents lie beside the folder of the notebooks, not in it."""
-    listed = subprocess.run(["make", "-n", "lab"], cwd=runtime.REPO, capture_output=True, text=True, check=True).stdout
+    # Under `make test` this is a make within a make, which would say last which folder it leaves.
+    dry = ["make", "--no-print-directory", "-n", "lab"]
+    listed = subprocess.run(dry, cwd=runtime.REPO, capture_output=True, text=True, check=True).stdout
     command = listed.strip().splitlines()[-1].split()
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
