@@ -5,9 +5,10 @@ import re
 import pytest
 import torch
 
+from benchmarks import class_guidance
 from benchmarks import dreambooth as dreambooth_speed
 from benchmarks import hypernetwork as hypernetwork_speed
-from helpers import hypernetwork, models, photos
+from helpers import hypernetwork, models, photos, places
 
 pytestmark = pytest.mark.slow
 
@@ -39,3 +40,14 @@ def test_a_hypernetwork_beside_the_web_ui_s_loop(pipe, capsys, monkeypatch):
     assert len(outside) == len(told.splitlines()) == 3 and all(0 < share < 50 for share in outside)
     assert "x 1.00 " in told.splitlines()[0]
     assert hypernetwork.attached(pipe.unet) == [] and not pipe.unet.conv_in._forward_pre_hooks
+
+
+def test_the_guidance_of_class_images_reaches_the_notebook_and_the_table(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(places, "RUNS", tmp_path)
+    monkeypatch.setenv("QUICK", "1")
+    monkeypatch.setattr("sys.argv", ["class_guidance", "1.5", "--images", "2"])
+    class_guidance.main()
+    told = capsys.readouterr().out
+    assert "guidance 1.5\n" in told and all(prompt in told for prompt in class_guidance.SUBJECT + class_guidance.CLASS)
+    (settings,) = tmp_path.glob("class_guidance_1.5/class_images/*/settings.json")
+    assert '"guidance_scale": 1.5' in settings.read_text()

@@ -9,10 +9,11 @@ import nbformat
 import pytest
 import torch
 
-from helpers import exercises, models, notebooks
+from helpers import exercises, files, gallery_notebook, models, notebooks
 from helpers.notebooks import read
 from helpers.opening_pictures import SHOWN, tagged
 
+pytest_plugins = ["lab"]
 PATHS = notebooks.paths()
 NAMES = [
     "00_how_stable_diffusion_works",
@@ -189,11 +190,16 @@ SAID = {  # what a notebook must print, even where nothing is learnt
 }
 
 
+def page_of(path, runs):
+    return runs / "pages" / f"{path.stem}.html"
+
+
 @pytest.mark.slow
 @each
 def test_notebook_runs_and_its_exercises_know_right_from_wrong(path, runs):
     notebook = with_answers(read(path))
     executed = notebooks.execute(path, notebook, QUICK="1", RUNS_DIR=str(runs), MODEL="pocket")
+    gallery_notebook.render(executed, page_of(path, runs), NAMES)
     assert all(cell.execution_count for cell in executed.cells if cell.cell_type == "code")
     printed = "\n".join(o.get("text", "") for c in executed.cells if c.cell_type == "code" for o in c.outputs)
     assert [words for words in SAID.get(path.stem, ()) if words not in printed] == []
@@ -201,6 +207,22 @@ def test_notebook_runs_and_its_exercises_know_right_from_wrong(path, runs):
         if "expected" in cell.metadata:
             told = "".join(output.get("text", "") for output in cell.outputs)
             assert told.startswith(cell.metadata["expected"]), f"{cell.source}\n{told}"
+
+
+@pytest.mark.slow
+@each
+@pytest.mark.parametrize("width", [360, 1200])
+def test_its_page_fits_a_phone(path, width, runs, browser):
+    """The page in the gallery of what has just run, with every table, figure and widget that it made."""
+    if not page_of(path, runs).exists():
+        pytest.skip("the notebook itself was not run, or failed")
+    page = browser.new_page(viewport={"width": width, "height": 740})
+    page.goto(page_of(path, runs).as_uri())
+    wide = "[...document.body.querySelectorAll('*')].filter(e => e.getBoundingClientRect().right > innerWidth + 1)"
+    assert page.evaluate("document.documentElement.scrollWidth") <= width, page.evaluate(
+        f"{wide}.slice(0, 5).map(e => e.outerHTML.slice(0, 200))"
+    )
+    page.close()
 
 
 @pytest.mark.slow
@@ -236,3 +258,10 @@ def test_a_short_dreambooth_keeps_its_last_weights(runs, run):
     pipe = models.load_pipeline(str(runs / run / "model"))
     for weight, saved in zip(last, [*pipe.unet.parameters(), *pipe.text_encoder.parameters()], strict=True):
         assert torch.equal(weight.half(), saved.half())
+
+
+@pytest.mark.slow
+def test_class_images_are_drawn_with_a_guidance_of_their_own(runs):
+    (settings,) = (runs / "class_images").glob("a-photo-of-a-person-*/settings.json")
+    row = models.model("pocket")
+    assert files.read_json(settings)["guidance_scale"] == row.dreambooth["class_guidance"] != row.guidance_scale

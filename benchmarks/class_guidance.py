@@ -1,0 +1,72 @@
+"""What the guidance that class images are drawn with does to subject and class: notebook 04, trained once for each.
+
+    python -m benchmarks.class_guidance 2 3 3.5 4 5        some four minutes for each number; runs/class_guidance_*
+
+Runs the notebook's own cells until its model is saved. Then the reader counts, on seeds that no training saw, who carries
+Nesrelah, and how far the class has moved from what the base model makes of the same seeds: drift.distance of each
+attribute, 0 to 1, beside how far chance alone takes it.
+"""
+
+import argparse
+
+import pandas as pd
+
+from helpers import diffusion, drift, metrics, models, notebooks, places
+
+SUBJECT = ("nesrelah_001 person", "nesrelah_001 on a horse", "chibi nesrelah_001 figurine")
+CLASS = ("a photo of a person", "a photo of a woman", "a photo of a man")
+ATTRIBUTES = ("kind", "skin", "hair_color")
+
+
+def trained(guidance):
+    """The folder of the model that notebook 04 saves, with class images of this guidance; kept from an earlier call."""
+    (path,) = notebooks.FOLDER.glob("04_*.ipynb")
+    notebook, runs = notebooks.read(path), places.RUNS / f"class_guidance_{guidance:g}"
+    last = next(i for i, cell in enumerate(notebook.cells) if 'dreambooth.save(RUN / "model"' in cell.source)
+    notebook.cells = notebook.cells[: last + 1]
+    told = {"RUNS_DIR": str(runs), "CLASS_GUIDANCE": str(guidance), "LENGTH": "short", "SUBJECT": "nesrelah"}
+    notebooks.execute(path, notebook, **told)
+    return runs / "dreambooth_nesrelah" / "model"
+
+
+def seen(weights, images, scorer):
+    """{prompt: what the reader sees in that many pictures, with `carries`: whether Nesrelah}; weights: of a pipeline."""
+    row, pipe, found = models.model("pocket"), models.load_pipeline(str(weights)), {}
+    for prompt in (*SUBJECT, *CLASS):
+        seeds = list(range(7000, 7000 + images))
+        sampler = {"guidance_scale": row.guidance_scale, "num_inference_steps": row.num_inference_steps}
+        made = diffusion.generate(pipe, prompt, seeds, **sampler)
+        found[prompt] = scorer.read(made).set_axis(seeds).assign(carries=scorer.carries(made, "nesrelah"))
+    return found
+
+
+def compared(before, after, scorer):
+    """One row a prompt: carries in words, and for the class "moved (by chance)" of each attribute. DataFrame."""
+    rows = {}
+    for prompt, table in after.items():
+        rows[prompt] = {"carries": scorer.words(metrics.summarise(table["carries"].to_numpy()))}
+        if prompt in CLASS:
+            moves = drift.table(before[prompt], table, ATTRIBUTES).set_index("attribute")
+            rows[prompt] |= {name: f"{row.moved:.2f} ({row.by_chance:.2f})" for name, row in moves.iterrows()}
+            rows[prompt]["black hair"] = f"{(table['hair_color'] == 'black').mean():.0%}"
+    return pd.DataFrame(rows).T.fillna("")
+
+
+def main():
+    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    asked.add_argument("guidance", type=float, nargs="+")
+    asked.add_argument("--images", type=int, default=64, help="of each prompt")
+    given = asked.parse_args()
+    scorer = metrics.load_scorer("pocket")
+    before = seen(models.model("pocket").weights, given.images, scorer)
+    print("black hair before:", {p: f"{(before[p]['hair_color'] == 'black').mean():.0%}" for p in CLASS})
+    for guidance in given.guidance:
+        after = seen(trained(guidance), given.images, scorer)
+        print(
+            f"\nclass images drawn with guidance {guidance:g}\n{compared(before, after, scorer).to_string()}",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
