@@ -57,7 +57,7 @@ MODELS = {
             "steps": 300,
             "paper_steps": 4_040,
             "learning_rate": 2e-4,  # at 4e-4 her figurines turned into portraits
-            "lora_learning_rate": 4e-3,  # with half as many steps, at 4e-3 to 8e-3, figurines became portraits
+            "lora_learning_rate": 4e-3,  # at 8e-3 and fewer steps her figurines became portraits
             "batch_size": 4,
             "class_images": 32,
             "class_guidance": 3.5,  # at 5 most people turned black-haired, at 2 like her: benchmarks/class_guidance.py
