@@ -141,6 +141,7 @@ def test_the_run_says_all_that_made_it(done):
     told = json.loads((noted.runs / "dreambooth_nesrelah" / "settings.json").read_text())
     assert told["batch_size"] == 2 and told["captions"] == names["photo_prompts"] and told["text_encoder"]
     assert told["class_images"] == [4, files.fingerprint(names["class_paths"])]
+    assert told["guidance_scale"] == models.model("pocket").dreambooth["class_guidance"]  # that of the class images
     assert told["prompts"] == ["nesrelah_001 person", "a photo of a person"]  # makers.find reads the first
     assert told["subjects"] == [["amir_001 man", "a photo of a man"], told["prompts"]]
 
