@@ -1,5 +1,6 @@
 """DreamBooth (Ruiz et al. 2023): a rare identifier for one subject, class images so the class stays itself."""
 
+import functools
 import hashlib
 import json
 import re
@@ -8,8 +9,9 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from torch.utils.checkpoint import checkpoint
 
-from helpers import compare, diffusion, makers, parallel, training
+from helpers import compare, diffusion, makers, parallel, training, updates
 from helpers.files import read_json, write_json
 
 
@@ -93,9 +95,12 @@ def recompute(*networks):
 
     networks: a U-Net of diffusers, a text encoder of transformers, either ready to train.
     """
-    names = ("enable_gradient_checkpointing", "activation_checkpointing_enable", "gradient_checkpointing_enable")
-    for network in networks:  # diffusers' name, that of transformers, and the one it had until 5.2x
-        getattr(network, next(name for name in names if hasattr(network, name)))()
+    names = ("activation_checkpointing_enable", "gradient_checkpointing_enable")  # the second until transformers 5.2x
+    for network in networks:
+        if hasattr(network, "enable_gradient_checkpointing"):  # diffusers
+            network.enable_gradient_checkpointing(functools.partial(checkpoint, **updates.AGAIN))
+        else:
+            getattr(network, next(name for name in names if hasattr(network, name)))(updates.AGAIN)
 
 
 def idle(pipe, text_encoder=False):

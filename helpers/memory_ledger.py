@@ -16,6 +16,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakIdKeyDictionary
 
+from helpers import runtime
+
 BLOCK = 512  # bytes: CUDA's allocator hands out no less
 
 
@@ -69,6 +71,7 @@ def norms_as_on_gpu(module):
 @contextlib.contextmanager
 def shapes_only():
     """A Ledger within which all tensors are shapes: nothing is computed, and no memory is used."""
+    runtime.cpu_has_bf16()  # timed and remembered now, for shapes take no time
     with FakeTensorMode(allow_non_fake_inputs=True), Ledger() as ledger:
         yield ledger
 

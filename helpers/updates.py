@@ -1,6 +1,7 @@
 """One step down the gradient: precision, accumulation, clipping, several processes."""
 
 import contextlib
+import functools
 
 import torch
 from torch.utils.checkpoint import checkpoint
@@ -11,23 +12,25 @@ MAX_GRAD_NORM = 1.0  # as in diffusers' DreamBooth
 SKIPS = 16  # steps running that a gradient may be too large for float16: a GradScaler gives up after as many
 
 
+def _as_at_first():
+    """What a checkpointed layer runs in, the first and the second time.
+
+    PyTorch brings autocast back for the second time, but not the way `runtime.autocast` does attention on a CPU.
+    """
+    now = torch.overrides._get_current_function_mode()
+    again = runtime.AttentionInFloat32() if isinstance(now, runtime.AttentionInFloat32) else contextlib.nullcontext()
+    return contextlib.nullcontext(), again
+
+
+AGAIN = {"use_reentrant": False, "context_fn": _as_at_first}  # for torch.utils.checkpoint.checkpoint
+
+
 def checkpoint_gradients(unet):
     """Gradient checkpointing: the U-Net's blocks are computed again in the backward pass instead of kept.
 
-    About half the memory for a third more time. PyTorch brings autocast back for the second time, but not the
-    way `runtime.autocast` does attention on a CPU; so that is entered inside of each block, both times.
+    About half the memory for a third more time.
     """
-
-    def twice(block, *inputs):
-        return checkpoint(_within, block, unet.device, *inputs, use_reentrant=False)
-
-    unet.train().enable_gradient_checkpointing(twice)
-
-
-def _within(block, device, *inputs):
-    beside = device.type == "cpu" and runtime.cpu_has_bf16() and torch.is_autocast_enabled("cpu")
-    with runtime.AttentionInFloat32() if beside else contextlib.nullcontext():
-        return block(*inputs)
+    unet.train().enable_gradient_checkpointing(functools.partial(checkpoint, **AGAIN))
 
 
 def learnable(parameters):

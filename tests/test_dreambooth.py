@@ -118,7 +118,7 @@ def test_a_text_encoder_that_learns_is_computed_twice_too_and_learns_the_same(po
     for checkpointing in (False, True):
         text = copy.deepcopy(pocket_pipeline.text_encoder)
         parts = SimpleNamespace(unet=torch.nn.Linear(1, 1), text_encoder=text, tokenizer=pocket_pipeline.tokenizer)
-        parts.unet.enable_gradient_checkpointing = lambda: None
+        parts.unet.enable_gradient_checkpointing = lambda _: None
         dreambooth.learn(parts, text_encoder=True, checkpointing=checkpointing)
         layers = [module for name, module in text.named_modules() if name.endswith("self_attn")]
         for layer in layers:

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
-from helpers import dreambooth, low_memory, memory, memory_ledger, preflight, training, updates
+from helpers import dreambooth, low_memory, memory, memory_ledger, preflight, runtime, training, updates
 from helpers.diffusion import diffusion_loss
 
 TINY = {
@@ -40,6 +40,14 @@ def peaks():
 def weights_of(config):
     with torch.device("meta"):
         return sum(p.numel() for p in memory.UNet2DConditionModel.from_config(config).parameters())
+
+
+def test_a_forecast_does_not_time_the_processor_on_shapes(monkeypatch):
+    """What was timed is remembered, and decides how every later training computes."""
+    timed_on = []
+    monkeypatch.setattr(runtime, "cpu_has_bf16", functools.cache(lambda: timed_on.append(type(torch.empty(1)))))
+    memory.foretell(TINY)
+    assert timed_on == [torch.Tensor]
 
 
 def test_the_ledger_counts_what_is_alive_and_remembers_the_most():
