@@ -1,6 +1,5 @@
 """DreamBooth (Ruiz et al. 2023): a rare identifier for one subject, class images so the class stays itself."""
 
-import functools
 import hashlib
 import json
 import re
@@ -9,7 +8,6 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from torch.utils.checkpoint import checkpoint
 
 from helpers import compare, diffusion, makers, parallel, training, updates
 from helpers.files import read_json, write_json
@@ -79,28 +77,15 @@ def dreambooth_loss(prediction, noise, prior_weight):
 def learn(pipe, text_encoder=False, checkpointing=False):
     """Makes the U-Net ready to learn, and the text encoder if wanted; returns their parameters, float32.
 
-    checkpointing: of all that learns, as `recompute` does it.
+    checkpointing: of all that learns, as `updates.checkpoint_gradients` does it.
     """
     parts = [pipe.unet, pipe.text_encoder] if text_encoder else [pipe.unet]
     pipe.text_encoder.requires_grad_(False)
     for part in parts:
         part.float().requires_grad_(True).train()
     if checkpointing:
-        recompute(*parts)
+        updates.checkpoint_gradients(*parts)
     return [parameter for part in parts for parameter in part.parameters()]
-
-
-def recompute(*networks):
-    """Gradient checkpointing: activations are computed a second time in the backward pass instead of kept.
-
-    networks: a U-Net of diffusers, a text encoder of transformers, either ready to train.
-    """
-    names = ("activation_checkpointing_enable", "gradient_checkpointing_enable")  # the second until transformers 5.2x
-    for network in networks:
-        if hasattr(network, "enable_gradient_checkpointing"):  # diffusers
-            network.enable_gradient_checkpointing(functools.partial(checkpoint, **updates.AGAIN))
-        else:
-            getattr(network, next(name for name in names if hasattr(network, name)))(updates.AGAIN)
 
 
 def idle(pipe, text_encoder=False):

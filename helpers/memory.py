@@ -179,7 +179,7 @@ def _blueprints(unet_config, method, precision, text_encoder, rank, checkpointin
             torch.nn.Module.to(network, torch.float32 if whole else precision)  # what learns needs all 32 bits
             memory_ledger.norms_as_on_gpu(network.requires_grad_(whole))
         if checkpointing:
-            dreambooth.recompute(*networks)
+            updates.checkpoint_gradients(*networks)
         if method == "lora":
             lora.add(*networks, rank=rank)
         if method == "hypernetwork":
