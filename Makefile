@@ -1,8 +1,8 @@
 # make run    everything from photos to comparison, and a page to look at: build/index.html
 # make crossed   the two trainings the paper left for later, then notebook 05 on all four
 # make test   every check, all notebooks included
-# make colab-notebooks   the notebooks on Colab's versions
-# make colab-like   the same, and most tests
+# make test-fast   style and the quick tests, in a minute and a half
+# make colab-like   the notebooks, then the tests, on Colab's versions
 # make lab    JupyterLab to work through the notebooks
 # make page   the prompt box alone, as a page in your browser
 # make colab REPO=owner/name   point the Colab badges and set-up cells at your copy
@@ -12,9 +12,11 @@ VENV ?= .venv
 PYTHON = $(VENV)/bin/python
 PIP = $(PYTHON) -m pip install --quiet --disable-pip-version-check
 TORCH = $(shell grep ^torch== constraints.txt)
+# two tests at a time, each on one core
+PYTEST = OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 READY = $(VENV)/.ready
 
-.PHONY: run crossed test test-fast colab-notebooks colab-like lab page colab clean
+.PHONY: run crossed test test-fast colab-like lab page colab clean
 
 run: $(READY)
 	$(PYTHON) -m helpers.gallery
@@ -28,17 +30,14 @@ test: $(READY)
 	$(PYTHON) tests/chromium.py
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
-	$(PYTHON) -m pytest
+	$(PYTEST) -m "not weekly"
 
 test-fast: $(READY)
 	$(PYTHON) -m ruff check .
-	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -m "not slow" -n 2
+	$(PYTEST) -m "not slow"
 
-colab-notebooks: $(READY)
-	$(PYTHON) tests/colab_like.py notebooks
-
-colab-like: colab-notebooks
-	$(PYTHON) tests/colab_like.py tests
+colab-like: $(READY)
+	$(PYTHON) tests/colab_like.py
 
 lab: $(READY)
 	$(PYTHON) -m jupyter lab --FileContentsManager.preferred_dir=notebooks

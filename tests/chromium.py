@@ -1,7 +1,6 @@
 """A Chromium for the browser tests: found, or fetched when this file is run (`python tests/chromium.py`, by `make test`).
 
-Tests never install anything themselves. Where no Chromium can be had they say so and are skipped; with CI=true, or
-any CI that is not empty, that is a failure.
+Tests install nothing. Where there is no Chromium they are skipped; with CI=true that is a failure.
 """
 
 import os
@@ -19,15 +18,10 @@ ABSENT = "There is no Chromium on this machine: run `python tests/chromium.py`, 
 
 def find():
     """Path of a Chromium on PATH or of Playwright's own, or None."""
-    on_path = next(filter(None, map(shutil.which, NAMES)), None)
-    return on_path or _of_playwright()
+    if on_path := next(filter(None, map(shutil.which, NAMES)), None):
+        return on_path
+    from playwright.sync_api import sync_playwright
 
-
-def _of_playwright():
-    try:
-        from playwright.sync_api import sync_playwright
-    except ModuleNotFoundError:
-        return None
     with sync_playwright() as driver:
         path = Path(driver.chromium.executable_path)
     return str(path) if path.exists() else None
@@ -35,7 +29,7 @@ def _of_playwright():
 
 def get():
     """Find a Chromium, or try to get one: Debian's package as root, else Playwright's own. Returns a path or None."""
-    apt = shutil.which("apt-get") and hasattr(os, "geteuid") and os.geteuid() == 0
+    apt = shutil.which("apt-get") and os.geteuid() == 0
     debian = [["apt-get", "update", "-qq"], ["apt-get", "install", "-y", "-qq", "chromium"]] if apt else []
     for command in [*debian, [sys.executable, "-m", "playwright", "install", "chromium"]]:
         if found := find():
@@ -51,14 +45,11 @@ def get():
 @contextmanager
 def launched():
     """A running Chromium (a Playwright browser), closed at the end; skips the test, or fails it in CI, without one."""
-    give_up = pytest.fail if os.environ.get("CI") else pytest.skip
-    try:
-        from playwright.sync_api import sync_playwright
-    except ModuleNotFoundError:
-        give_up("Playwright is not installed: pip install -r requirements-dev.txt")
     path = find()
     if not path:
-        give_up(ABSENT)
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(ABSENT)
+    from playwright.sync_api import sync_playwright
+
     with sync_playwright() as driver:
         # as root, and in most containers, Chromium has no sandbox to start in and little shared memory
         chromium = driver.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-dev-shm-usage"])

@@ -1,7 +1,7 @@
-"""The notebooks as Colab would run them: its versions of the libraries, an empty folder, google.colab, the set-up cell.
+"""The notebooks and the tests as Colab would run them: its versions, an empty folder, google.colab, the set-up cell.
 
-python tests/colab_like.py            all notebooks in order, QUICK
-python tests/colab_like.py tests      the fast tests in the same environment, and slow ones that versions may break
+python tests/colab_like.py            all notebooks in order, QUICK, then the tests
+python tests/colab_like.py 03 05      these two notebooks alone
 
 The environment is made once in build/colab-like (1 GB, some minutes) from tests/colab_versions.txt. What Colab lacks
 the set-up cell installs, as it does there: so those packages are removed again before each run.
@@ -19,14 +19,14 @@ from pathlib import Path
 
 REPO = Path(__file__).resolve().parents[1]
 VERSIONS = REPO / "tests" / "colab_versions.txt"
-FOLDER = Path(os.environ.get("COLAB_LIKE", REPO / "build" / "colab-like"))
+FOLDER = REPO / "build" / "colab-like"
 PYTHON = FOLDER / "bin" / "python"
-SLOW_TOO = (  # tests/test_NAME.py; of the others the slow ones need a browser, full-size models or all notebooks
-    "checkpoint dreambooth dreambooth_notebook exercises lora memory pocket_model runtime set_up_cell survey traps "
-    "training training_command training_mishaps"
-)
 LACKING = ("pillow-heif", "jupyter-ui-poll")  # of what requirements.txt asks for
-STARTUP = "import google.colab\n"  # Colab's kernels begin so
+NOTEBOOK = """
+import nbclient, nbformat, sys
+notebook = nbformat.read(sys.argv[1], as_version=4)
+nbclient.NotebookClient(notebook, timeout=None, kernel_name="python3", resources={"metadata": {"path": "."}}).execute()
+"""
 
 
 def run(*command, **settings):
@@ -52,89 +52,59 @@ def build():
 
 def publish(folder):
     """A git repository of the working tree as it is now, for the set-up cell to clone; returns git's settings for it."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=REPO,
-        check=True,
-        capture_output=True,
-    )
-    for name in filter(None, listed.stdout.decode().split("\0")):
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=REPO, check=True, capture_output=True, text=True).stdout
+    for name in filter(None, listed.split("\0")):
         if (REPO / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(REPO / name, folder / name)
     git = ["git", "-c", "user.name=tests", "-c", "user.email=tests@localhost"]
     for command in (["init", "-q"], ["add", "-A"], ["commit", "-q", "-m", "as it is"]):
         run(*git, *command, cwd=folder)
-    url = re.search(r"https://github\.com/[\w.-]+/[\w.-]+", set_up_cell(folder / "notebooks"))[0]
+    set_up = json.loads(min(folder.glob("notebooks/0*.ipynb")).read_text(encoding="utf-8"))["cells"][3]["source"]
+    url = re.search(r"https://github\.com/[\w.-]+/[\w.-]+", "".join(set_up))[0]
     return {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": f"url.{folder}.insteadOf", "GIT_CONFIG_VALUE_0": url}
-
-
-def set_up_cell(folder):
-    cells = json.loads(min(folder.glob("0*.ipynb")).read_text(encoding="utf-8"))["cells"]
-    return "".join(cells[3]["source"])
 
 
 def environment(home):
     """The environment of a Colab kernel: a home of its own and google.colab, imported before the first cell."""
     startup = home / "ipython" / "profile_default" / "startup"
     startup.mkdir(parents=True)
-    (startup / "00-colab.py").write_text(STARTUP)
-    settings = {"HOME": home, "IPYTHONDIR": home / "ipython", "PYTHONPATH": REPO / "tests" / "stand_in", "CI": ""}
-    settings |= {
-        "PYDEVD_DISABLE_FILE_VALIDATION": "1",
-        "QUICK": "1",
-        "MODEL": "pocket",
-        "RUNS_DIR": home / "runs",
-        "COLAB_DOWNLOADS": home / "downloads.txt",  # where the stand-in writes what a browser would save
-        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
-    }
-    return os.environ | {name: str(value) for name, value in settings.items()}
+    (startup / "00-colab.py").write_text("import google.colab\n")
+    folders = {"HOME": home, "IPYTHONDIR": home / "ipython", "PYTHONPATH": REPO / "tests" / "stand_in"}
+    folders["COLAB_DOWNLOADS"] = home / "downloads.txt"  # where the stand-in writes what a browser would save
+    quiet = {"PYDEVD_DISABLE_FILE_VALIDATION": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    settings = {"QUICK": "1", "MODEL": "pocket"}
+    return os.environ | quiet | settings | {name: str(path) for name, path in folders.items()}
 
 
-NOTEBOOK = """
-import nbclient, nbformat, sys
-notebook = nbformat.read(sys.argv[1], as_version=4)
-nbclient.NotebookClient(notebook, timeout=None, kernel_name="python3", resources={"metadata": {"path": "."}}).execute()
-"""
-
-
-def notebooks(names=()):
-    """Run the notebooks, or those whose names begin so, from an empty folder through the set-up cell alone.
+def run_notebooks(numbers):
+    """Run the notebooks, or those numbered so, from an empty folder through the set-up cell alone.
 
     All share one machine and its runs; then 05 gets a machine of its own, as each notebook does on Colab.
     """
     run(PYTHON, "-m", "pip", "uninstall", "-q", "-y", *LACKING)
     with tempfile.TemporaryDirectory() as home:
-        content, published = Path(home, "content"), Path(home, "published")
+        published, shared, alone = (Path(home, name) for name in ("published", "content", "alone"))
         settings = environment(Path(home)) | publish(published)
         paths = sorted((published / "notebooks").glob("0*.ipynb"))
-        for path in paths:
-            if not names or path.name.startswith(tuple(names)):
-                notebook(path, content, settings)
-        if not names:
-            (compared,) = [path for path in paths if path.name.startswith("05")]
-            alone = {name: value for name, value in settings.items() if name != "RUNS_DIR"}
-            notebook(compared, Path(home, "alone"), alone)
+        wanted = [(path, shared) for path in paths if not numbers or path.name[:2] in numbers]
+        for path, content in wanted + [(path, alone) for path in paths if path.name[:2] == "05" and not numbers]:
+            content.mkdir(exist_ok=True)
+            began = time.perf_counter()
+            run(PYTHON, "-c", NOTEBOOK, path, cwd=content, env=settings | {"RUNS_DIR": str(content / "runs")})
+            print(f"{path.stem}: {time.perf_counter() - began:.0f} s on Colab's versions", flush=True)
 
 
-def notebook(path, content, settings):
-    """Run one notebook in a folder and say how long it took."""
-    content.mkdir(exist_ok=True)
-    began = time.perf_counter()
-    run(PYTHON, "-c", NOTEBOOK, path, cwd=content, env=settings)
-    print(f"{path.stem}: {time.perf_counter() - began:.0f} s on Colab's versions", flush=True)
-
-
-def tests(paths=()):
-    """Run the fast tests with Colab's versions, or those of `paths`; of the slow ones those of SLOW_TOO."""
+def run_tests():
+    """All that Colab's versions may break: no browser there, the notebooks have run, no weekly second time."""
     run(PYTHON, "-m", "pip", "install", "-q", *LACKING)
-    pytest = [PYTHON, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
-    run(*pytest, "-m", "not slow", *paths, cwd=REPO)
-    if not paths:
-        run(*pytest, "-m", "slow", *(f"tests/test_{name}.py" for name in SLOW_TOO.split()), cwd=REPO)
+    leave = ["-m", "not browser and not weekly", "--ignore=tests/test_notebooks.py"]
+    run(PYTHON, "-m", "pytest", "-p", "no:cacheprovider", *leave, cwd=REPO)
 
 
 if __name__ == "__main__":
     build()
-    what, *rest = sys.argv[1:] or ["notebooks"]
-    {"notebooks": notebooks, "tests": tests}[what](rest)
+    run_notebooks(sys.argv[1:])
+    if not sys.argv[1:]:
+        run_tests()

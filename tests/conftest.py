@@ -1,12 +1,19 @@
 """Fixtures: the pocket pipeline, and folders of Stable Diffusion 1.x in its real shapes with random weights."""
 
+import contextlib
 import copy
 import json
 import shutil
 
 import pytest
 import torch
-from diffusers import AutoencoderKL, PNDMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import (
+    AutoencoderKL,
+    DPMSolverMultistepScheduler,
+    PNDMScheduler,
+    StableDiffusionPipeline,
+    UNet2DConditionModel,
+)
 from transformers import (
     CLIPTextConfig,
     CLIPTextModel,
@@ -16,7 +23,7 @@ from transformers import (
     ViTModel,
 )
 
-from helpers import models
+from helpers import models, runtime
 
 SD1_TEXT = {
     "vocab_size": 49408,
@@ -27,6 +34,20 @@ SD1_TEXT = {
     "max_position_embeddings": 77,
     "projection_dim": 768,
 }
+
+
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
+def pytest_collection_modifyitems(config, items):
+    """Marks tests that need a browser. With `--dist loadgroup` they share one worker and so one JupyterLab; each other
+    module has one worker, which makes its fixtures once; the notebooks, which take longest, come first.
+    """
+    for item in items:
+        browser = "browser" in item.fixturenames
+        if browser:
+            item.add_marker("browser")
+        if config.pluginmanager.hasplugin("xdist"):
+            item.add_marker(pytest.mark.xdist_group("browser" if browser else item.path.stem))
+    items.sort(key=lambda item: item.path.stem != "test_notebooks")
 
 
 @pytest.fixture(scope="session")
@@ -43,6 +64,52 @@ def pipe(pocket_pipeline):
     fresh = StableDiffusionPipeline(**components, requires_safety_checker=False)
     fresh.set_progress_bar_config(disable=True)
     return fresh
+
+
+def small_unet(text=16, attention_head_dim=8, **more):
+    """A U-Net of Stable Diffusion's kind that takes milliseconds, for 8 x 8 latents and text so wide."""
+    torch.manual_seed(0)
+    return UNet2DConditionModel(
+        sample_size=8,
+        block_out_channels=(32, 64),
+        layers_per_block=1,
+        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+        cross_attention_dim=text,
+        attention_head_dim=attention_head_dim,
+        **more,
+    )
+
+
+def tiny_pipeline():
+    """A whole pipeline of random weights that takes milliseconds: pictures of 16 pixels, pocket's tokenizer."""
+    unet, tokenizer = small_unet(), CLIPTokenizer.from_pretrained(models.POCKET / "tokenizer")
+    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    pipe = StableDiffusionPipeline(
+        vae=AutoencoderKL(
+            down_block_types=("DownEncoderBlock2D",) * 2,
+            up_block_types=("UpDecoderBlock2D",) * 2,
+            block_out_channels=(16, 16),
+            layers_per_block=1,
+            norm_num_groups=4,
+        ),
+        text_encoder=CLIPTextModel(CLIPTextConfig(vocab_size=len(tokenizer), **sizes)),
+        tokenizer=tokenizer,
+        unet=unet,
+        scheduler=DPMSolverMultistepScheduler(beta_schedule="scaled_linear", steps_offset=1),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    """tiny_pipeline, in float32 on every processor."""
+    monkeypatch.setattr(runtime, "autocast", lambda device, copies=True: contextlib.nullcontext())
+    return tiny_pipeline()
 
 
 def sd1_unet():

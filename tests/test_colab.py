@@ -9,32 +9,32 @@ import pytest
 
 from helpers import colab, widget_host
 
-STAND_IN = Path(__file__).parent / "stand_in"
-
-
-@pytest.fixture
-def on_colab(monkeypatch, tmp_path):
-    """The stand-in of google.colab, imported as Colab's kernel does, and an empty current folder, which it returns."""
-    monkeypatch.syspath_prepend(str(STAND_IN))
-    for name in names_of_google():
-        monkeypatch.delitem(sys.modules, name)
-    importlib.import_module("google.colab")
-    monkeypatch.setattr(colab, "DRIVE", tmp_path / "content" / "drive")
-    monkeypatch.chdir(tmp_path)
-    yield tmp_path
-    for name in names_of_google():
-        del sys.modules[name]
-
 
 def names_of_google():
     return [name for name in sys.modules if name.split(".")[0] == "google"]
 
 
+@pytest.fixture
+def on_colab(monkeypatch, tmp_path):
+    """The stand-in of google.colab, imported as Colab's kernel does, and an empty current folder, which it returns."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parent / "stand_in"))
+    for name in names_of_google():
+        monkeypatch.delitem(sys.modules, name)
+    importlib.import_module("google.colab")
+    monkeypatch.setattr(colab, "DRIVE", tmp_path / "content" / "drive")
+    monkeypatch.chdir(tmp_path)
+    for kind in ("uploads", "downloads"):
+        monkeypatch.setenv(f"COLAB_{kind.upper()}", str(tmp_path / kind))
+    yield tmp_path
+    for name in names_of_google():
+        del sys.modules[name]
+
+
 def test_elsewhere_nothing_is_asked(tmp_path):
-    assert not colab.on_colab()
-    assert not colab.mount_drive()
-    with pytest.raises(RuntimeError, match="copy the files into"):
-        colab.upload(tmp_path)
+    assert not colab.on_colab() and not colab.mount_drive()
+    for ask in (colab.upload, colab.bring_back):
+        with pytest.raises(RuntimeError, match="copy the files into"):
+            ask(tmp_path)
 
 
 def test_drive_is_mounted_once_and_again(on_colab):
@@ -42,31 +42,21 @@ def test_drive_is_mounted_once_and_again(on_colab):
     assert (colab.DRIVE / "MyDrive").is_dir()
 
 
-@pytest.mark.parametrize("refusal", ["policy", "declined", "unsupported"])
+@pytest.mark.parametrize("refusal", ["policy", "declined", "unsupported", "files there"])
 def test_a_refused_drive_is_one_sentence(on_colab, monkeypatch, capsys, refusal):
     monkeypatch.setenv("COLAB_DRIVE", refusal)
+    (colab.DRIVE / "left by somebody").mkdir(parents=True)
     assert not colab.mount_drive()
-    told = capsys.readouterr().out
-    assert "take it home" in told and "Traceback" not in told
+    assert "take it home" in capsys.readouterr().out
 
 
-def test_a_mountpoint_with_files_is_refused_as_well(on_colab, capsys):
-    colab.DRIVE.mkdir(parents=True)
-    (colab.DRIVE / "mine.txt").write_text("left by somebody")
-    assert not colab.mount_drive()
-    assert "must not already contain files" in capsys.readouterr().out
-
-
-def test_uploads_land_in_the_folder_and_nowhere_else(on_colab, monkeypatch):
-    chosen = on_colab / "phone"
-    chosen.mkdir()
+def test_uploads_land_in_the_folder_and_nowhere_else(on_colab):
+    (on_colab / "uploads").mkdir()
     for name in ("a.jpg", "b.zip"):
-        (chosen / name).write_bytes(name.encode())
-    monkeypatch.setenv("COLAB_UPLOADS", str(chosen))
+        (on_colab / "uploads" / name).write_text(name)
     paths = colab.upload(on_colab / "raw")
-    assert [path.name for path in paths] == ["a.jpg", "b.zip"]
-    assert [path.read_bytes() for path in paths] == [b"a.jpg", b"b.zip"]
-    assert sorted(path.name for path in on_colab.iterdir()) == ["phone", "raw"]
+    assert [path.name for path in paths] == [path.read_text() for path in paths] == ["a.jpg", "b.zip"]
+    assert sorted(path.name for path in on_colab.iterdir()) == ["raw", "uploads"]
 
 
 @pytest.mark.parametrize("name", ["HF_TOKEN", "LOCKED", "SLOW"])
@@ -93,12 +83,6 @@ def test_our_widgets_are_switched_on_where_they_can_be_shown(on_colab, monkeypat
     assert switched == [True] * installed, "without anywidget there is nothing to switch on"
 
 
-def test_elsewhere_there_is_nothing_to_switch_on(monkeypatch):
-    assert "google.colab" not in sys.modules
-    monkeypatch.setattr(widget_host.importlib.util, "find_spec", lambda name: True)
-    assert widget_host.custom_widgets()
-
-
 @pytest.fixture
 def run(tmp_path):
     for name in ("card.md", "previews/1.png", "checkpoints/1.pt", ".card.md.part"):
@@ -108,50 +92,38 @@ def run(tmp_path):
     return tmp_path / "runs" / "hypernetwork_amir"
 
 
-def test_a_run_goes_home_without_its_checkpoints(run):
-    archive = colab.take_home(run)
-    assert archive == run.with_name("hypernetwork_amir.zip")
-    with zipfile.ZipFile(archive) as opened:
-        assert opened.namelist() == ["hypernetwork_amir/card.md", "hypernetwork_amir/previews/1.png"]
-        assert opened.read("hypernetwork_amir/card.md") == b"card.md"
-    assert colab.take_home(run) == archive, "and again"
-
-
-def test_on_colab_the_browser_gets_it(on_colab, run, monkeypatch):
-    log = on_colab / "downloads.txt"
-    monkeypatch.setenv("COLAB_DOWNLOADS", str(log))
-    assert colab.take_home(run, on_colab / "mine.zip") == on_colab / "mine.zip"
-    assert log.read_text() == f"{on_colab / 'mine.zip'}\n"
-
-
-def test_nothing_to_take_is_told(tmp_path):
+def test_a_run_goes_home_without_its_checkpoints(run, tmp_path):
+    for _ in range(2):
+        archive = colab.take_home(run)
+        assert archive == run.with_name("hypernetwork_amir.zip")
+        with zipfile.ZipFile(archive) as opened:
+            assert opened.namelist() == ["hypernetwork_amir/card.md", "hypernetwork_amir/previews/1.png"]
+            assert opened.read("hypernetwork_amir/card.md") == b"card.md"
+    (tmp_path / "empty").mkdir()
     with pytest.raises(FileNotFoundError, match="nothing in"):
-        colab.take_home(tmp_path)
+        colab.take_home(tmp_path / "empty")
 
 
-def test_what_was_taken_home_comes_back(on_colab, run, monkeypatch):
-    """Twice, as a browser names a second download; what is no run of ours is refused before anything is written."""
-    chosen, runs = on_colab / "downloads", on_colab / "fresh" / "runs"
-    chosen.mkdir()
-    monkeypatch.setenv("COLAB_UPLOADS", str(chosen))
-    monkeypatch.setenv("COLAB_DOWNLOADS", str(on_colab / "log.txt"))
-    for name in ("hypernetwork_amir.zip", "hypernetwork_amir (1).zip"):
-        colab.take_home(run, chosen / name)
-    assert colab.bring_back(runs) == [runs / "hypernetwork_amir"]
-    there = sorted(path.relative_to(runs).as_posix() for path in runs.rglob("*") if path.is_file())
+def test_what_the_browser_got_comes_back(on_colab, run):
+    """Twice, as a browser names a second download."""
+    (on_colab / "uploads").mkdir()
+    chosen = [on_colab / "uploads" / f"hypernetwork_amir{number}.zip" for number in ("", " (1)")]
+    for archive in chosen:
+        assert colab.take_home(run, archive) == archive
+    assert (on_colab / "downloads").read_text().splitlines() == [*map(str, chosen)]
+    fresh = on_colab / "fresh" / "runs"
+    assert colab.bring_back(fresh) == [fresh / run.name]
+    there = sorted(path.relative_to(fresh).as_posix() for path in fresh.rglob("*") if path.is_file())
     assert there == ["hypernetwork_amir/card.md", "hypernetwork_amir/previews/1.png"]
-    assert (runs / "hypernetwork_amir" / "card.md").read_text() == "card.md"
-    for path in chosen.iterdir():
-        path.unlink()
-    for name in ("../../escaped/x.txt", "loose.txt"):
-        with zipfile.ZipFile(chosen / "other.zip", "w") as opened:
-            opened.writestr("good/a.txt", "a")
-            opened.writestr(name, "x")
-        with pytest.raises(ValueError, match="other.zip is no run that was taken home"):
-            colab.bring_back(runs)
-    assert not (runs / "good").exists() and not (on_colab / "escaped").exists()
+    assert (fresh / run.name / "card.md").read_text() == "card.md"
 
 
-def test_on_a_computer_of_ones_own_a_zip_is_unpacked_by_hand(tmp_path):
-    with pytest.raises(RuntimeError, match="Uploading is for Colab"):
-        colab.bring_back(tmp_path)
+@pytest.mark.parametrize("name", ["../../escaped/x.txt", "loose.txt"])
+def test_a_zip_that_is_no_run_is_refused_before_anything_is_written(on_colab, name):
+    (on_colab / "uploads").mkdir()
+    with zipfile.ZipFile(on_colab / "uploads" / "other.zip", "w") as opened:
+        opened.writestr("good/a.txt", "a")
+        opened.writestr(name, "x")
+    with pytest.raises(ValueError, match="other.zip is no run"):
+        colab.bring_back(on_colab / "fresh" / "runs")
+    assert not [path for path in on_colab.rglob("*.txt") if "uploads" not in path.parts]

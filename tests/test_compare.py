@@ -1,4 +1,3 @@
-import json
 import shutil
 from types import SimpleNamespace
 
@@ -11,6 +10,7 @@ from helpers import compare, files, finished_runs, makers, models, parallel, png
 
 SAMPLER = {"guidance_scale": 5.0, "num_inference_steps": 20}
 WISHES = {"horse": "Man riding a horse", "portrait": "Portrait of a man", "chibi": "Chibi man figurine"}
+CROSSED = ["dreambooth_amir", "hypernetwork_nesrelah"]
 
 
 @pytest.fixture
@@ -18,43 +18,45 @@ def runs(tmp_path, monkeypatch):
     """Finished runs: a hypernetwork of Amir and a DreamBooth of Nesrelah; the crossed ones are missing."""
     monkeypatch.setattr(runtime, "RUNS", tmp_path)
     monkeypatch.setattr(makers, "FINISHED", tmp_path / "came")
-    for name, weights in (
-        ("hypernetwork_amir", "hypernetwork.pt"),
-        ("dreambooth_nesrelah", "model/unet/u.safetensors"),
+    prompts = {"prompts": ["nesrelah_001 person"]}
+    for name, weights, more in (
+        ("hypernetwork_amir", "hypernetwork.pt", {}),
+        ("dreambooth_nesrelah", "model/unet/u.safetensors", prompts),
     ):
         path = tmp_path / name / weights
         path.parent.mkdir(parents=True)
         path.write_bytes(b"first training")
         (tmp_path / name / "card.md").write_text("done")
-        told = {"model": "pocket"} | ({"prompts": ["nesrelah_001 person"]} if "dream" in name else {})
-        files.write_json(tmp_path / name / "settings.json", told)
+        files.write_json(tmp_path / name / "settings.json", {"model": "pocket"} | more)
     return tmp_path
-
-
-@pytest.fixture
-def asked(monkeypatch):
-    """Replaces models by nothing and the diffusion by a colour a (prompt, seed) pair; returns the pairs asked for."""
-    pairs = []
-
-    def generate(pipe, prompts, seeds, **sampler):
-        assert sampler["guidance_scale"] == 5.0
-        pairs.extend(zip(prompts, seeds))
-        return [Image.new("RGB", (8, 8), color(prompt, seed)) for prompt, seed in zip(prompts, seeds)]
-
-    monkeypatch.setattr(sampling, "generate", generate)
-    monkeypatch.setattr(makers, "load", lambda maker, base: (base, {}))
-    return pairs
 
 
 def color(prompt, seed):
     return (len(prompt), seed, 7)
 
 
-PIPE = SimpleNamespace(scheduler=SimpleNamespace(config={}))  # as much as the settings of a PNG ask for
+@pytest.fixture
+def asked(monkeypatch):
+    """Models of nothing, and a colour for each (prompt, seed) pair: the pairs asked for.
+
+    As long as there is a safety checker, it withholds the portraits.
+    """
+    pairs = []
+
+    def generate(pipe, prompts, seeds, **sampler):
+        pairs.extend(zip(prompts, seeds))
+        hidden = [pipe.safety_checker and "Portrait" in prompt for prompt in prompts]
+        made = [Image.new("RGB", (8, 8), color(prompt, seed)) for prompt, seed in zip(prompts, seeds)]
+        return [sampling._card((64, 64)) if hide else image for image, hide in zip(made, hidden)]
+
+    monkeypatch.setattr(sampling, "generate", generate)
+    monkeypatch.setattr(makers, "load", lambda maker, base: (base, {}))
+    return pairs
 
 
-def shoot(name="hypernetwork_amir", wishes=WISHES, seeds=(1, 2), **sampler):
-    return compare.pictures(makers.find("pocket")[name], PIPE, wishes, seeds, **SAMPLER | sampler)
+def shoot(name="hypernetwork_amir", wishes=WISHES, seeds=(1, 2), checker=None, **sampler):
+    pipe = SimpleNamespace(scheduler=SimpleNamespace(config={}), safety_checker=checker)
+    return compare.pictures(makers.find("pocket")[name], pipe, wishes, seeds, **SAMPLER | sampler)
 
 
 def test_each_wish_meets_each_seed_in_order(runs, asked):
@@ -98,46 +100,24 @@ def test_other_weights_or_settings_make_all_again(runs, asked):
     assert len(asked) == 4
 
 
-@pytest.fixture
-def checker(monkeypatch, asked):
-    """A safety checker, as long as it is on the pipeline, withholds the portraits."""
-    plain = sampling.generate
-
-    def generate(pipe, prompts, seeds, **sampler):
-        made = plain(pipe, prompts, seeds, **sampler)
-        hidden = [pipe.safety_checker and "Portrait" in prompt for prompt in prompts]
-        return [sampling._card((64, 64)) if hide else image for image, hide in zip(made, hidden)]
-
-    monkeypatch.setattr(sampling, "generate", generate)
-    pipe = SimpleNamespace(scheduler=PIPE.scheduler, safety_checker=object())
-    return lambda: pipe
-
-
-def test_withheld_pictures_are_marked_and_reach_neither_scores_nor_list(runs, asked, checker, capsys):
-    pipe, maker = checker(), makers.find("pocket")["base"]
+def test_withheld_pictures_are_marked_and_reach_neither_scores_nor_list(runs, asked):
     for _ in range(2):  # made, then read
-        table = compare.pictures(maker, pipe, WISHES, (1, 2), **SAMPLER)
+        table = shoot("base", checker=True)
         assert table["withheld"].tolist() == [False, False, True, True, False, False]
     assert sorted(compare.listed()["prompt_id"]) == ["chibi"] * 2 + ["horse"] * 2
     (passed,) = compare.passed({"base": table}).values()
-    assert set(passed["prompt_id"]) == {"horse", "chibi"} and "2 of 6 pictures were withheld" in capsys.readouterr().out
-    assert png_info.read(runs / "compare" / table["file"][2])[2]["Withheld"] == "by the safety checker"
-    compare.passed({"base": passed})
-    assert not capsys.readouterr().out, "nothing to say"
+    assert set(passed["prompt_id"]) == {"horse", "chibi"}
+    assert "Withheld" in png_info.read(runs / "compare" / table["file"][2])[2]
 
 
-def test_a_checker_that_is_taken_off_gives_its_pictures_back(runs, asked, checker):
-    pipe, maker = checker(), makers.find("pocket")["base"]
-    compare.pictures(maker, pipe, WISHES, (1,), **SAMPLER)
+def test_a_checker_that_is_taken_off_gives_its_pictures_back(runs, asked):
+    shoot("base", seeds=(1,), checker=True)
     asked.clear()
-    on, pipe.safety_checker = pipe.safety_checker, None
-    table = compare.pictures(maker, pipe, WISHES, (1,), **SAMPLER)
+    table = shoot("base", seeds=(1,))
     assert not table["withheld"].any() and asked == [(WISHES["portrait"], 1)], "what had passed stays"
     assert len(compare.listed()) == 3
-    asked.clear()
-    pipe.safety_checker = on
-    table = compare.pictures(maker, pipe, WISHES, (1,), **SAMPLER)
-    assert len(asked) == 3 and table["withheld"].sum() == 1, "put on again, it looks at all of them"
+    table = shoot("base", seeds=(1,), checker=True)
+    assert len(asked) == 4 and table["withheld"].sum() == 1, "put on again, it looks at all of them"
     assert "portrait" not in set(compare.listed()["prompt_id"])
 
 
@@ -145,7 +125,7 @@ def test_several_devices_share_what_is_missing(runs, asked, monkeypatch):
     shared = []
 
     def share(maker, base, wanted, sampler):
-        shared.append((maker.name, [pair for pair in wanted.values()], sampler))
+        shared.append((maker.name, list(wanted.values()), sampler))
         compare.make(base, wanted, maker, **sampler)
         return True
 
@@ -157,21 +137,19 @@ def test_several_devices_share_what_is_missing(runs, asked, monkeypatch):
 def test_file_names_are_readable_and_never_the_same():
     long = "Man made of fire, intricate heat distortion designs, elegant, "
     names = {compare.file_name(prompt, 1) for prompt in ("a man", "A man", "a man!", long + "x", long + "y", "رجل")}
-    assert len(names) == 6
-    assert all(name.isascii() and "/" not in name for name in names)
+    assert len(names) == 6 and all(name.isascii() and "/" not in name for name in names)
     assert compare.file_name("a photo of a man", 7).startswith("a-photo-of-a-man-")
 
 
 def test_fingerprints_follow_the_weights(tmp_path):
-    (tmp_path / "unet").mkdir()
     inner = tmp_path / "unet" / "weights.safetensors"
+    inner.parent.mkdir()
     inner.write_bytes(b"one")
     before = compare.fingerprint(tmp_path)
     assert before == compare.fingerprint(tmp_path)
     inner.write_bytes(b"two")
     assert compare.fingerprint(tmp_path) != before
-    hub_id = "stable-diffusion-v1-5/stable-diffusion-v1-5"
-    assert compare.fingerprint(hub_id) == hub_id
+    assert compare.fingerprint("owner/on-the-hub") == "owner/on-the-hub"
 
 
 def test_rows_of_a_grid_follow_wishes_and_seeds(runs, asked):
@@ -184,62 +162,46 @@ def test_rows_of_a_grid_follow_wishes_and_seeds(runs, asked):
 
 def test_makers_know_what_is_there(runs):
     found = makers.find("pocket")
-    crossed = ["hypernetwork_nesrelah", "dreambooth_amir"]
-    assert list(found) == [
-        "base",
-        "hypernetwork_amir",
-        "dreambooth_amir",
-        "hypernetwork_nesrelah",
-        "dreambooth_nesrelah",
-    ]
-    assert [name for name, maker in found.items() if maker.missing] == sorted(crossed)
-    told = 'set NAME = "amir" in notebook 04_train_dreambooth and run it.'
-    assert told in found["dreambooth_amir"].missing
+    assert set(found) == {"base", "hypernetwork_amir", "dreambooth_nesrelah", *CROSSED}
+    assert sorted(name for name, maker in found.items() if maker.missing) == CROSSED
+    assert 'NAME = "amir" in notebook 04' in found["dreambooth_amir"].missing
     assert found["dreambooth_nesrelah"].word == "nesrelah_001 person" and found["hypernetwork_amir"].word == "man"
-    with pytest.raises(FileNotFoundError, match="No finished run hypernetwork_nesrelah"):
+    with pytest.raises(FileNotFoundError, match="hypernetwork_nesrelah"):
         makers.required(found, "hypernetwork_nesrelah")
-    with pytest.raises(ValueError, match="no method 'lora': there are base, hypernetwork_amir"):
+    with pytest.raises(ValueError, match="'lora': there are base, hypernetwork_amir"):
         makers.required(found, "lora")
-    settings = runs / "hypernetwork_amir" / "settings.json"
-    settings.write_text(json.dumps({"model": "sd15"}))
-    assert "a training of sd15, not of pocket" in makers.find("pocket")["hypernetwork_amir"].missing
 
 
 def test_where_nothing_was_trained_the_repository_has_the_papers_two(tmp_path, monkeypatch):
     monkeypatch.setattr(runtime, "RUNS", tmp_path)
     found = makers.find("pocket")
-    came = [name for name, maker in found.items() if maker.state == "ready, as it came in data/finished"]
-    assert came == ["hypernetwork_amir", "dreambooth_nesrelah"] and found["base"].state == "ready"
-    for name in came:  # of the very base that lies beside them
+    assert [name for name, maker in found.items() if maker.missing] == CROSSED and found["base"].state == "ready"
+    for name in ("hypernetwork_amir", "dreambooth_nesrelah"):  # of the very base that lies beside them
         settings = files.read_json(found[name].run / "settings.json")
+        assert "data/finished" in found[name].state
         assert settings["weights"] == compare.fingerprint(found["base"].weights)
         assert settings["steps"] == getattr(models.MODELS["pocket"], name.split("_")[0])["steps"]
-    assert found["dreambooth_nesrelah"].word == "nesrelah_001 person"
-    assert all("No finished run" in makers.find("sd15")[name].state for name in came)
+        assert makers.find("sd15")[name].missing
 
 
 def test_ones_own_training_comes_before_the_one_that_came(runs):
-    place = makers.FINISHED / "hypernetwork_amir"
-    shutil.copytree(runs / "hypernetwork_amir", place)
-    own = makers.find("pocket")["hypernetwork_amir"]
-    assert (own.run, own.state) == (runs / "hypernetwork_amir", "ready")
-    for trained in ("sd15", None):  # one's own is of another model, then unfinished
-        if trained:
-            files.write_json(own.run / "settings.json", {"model": trained})
-        else:
-            (own.run / "card.md").unlink()
-        came = makers.find("pocket")["hypernetwork_amir"]
-        assert came.run == place and came.state.startswith("ready, as it came") and came.weights.startswith(str(place))
+    came = makers.FINISHED / "hypernetwork_amir"
+    shutil.copytree(runs / "hypernetwork_amir", came)
+    used = lambda: makers.find("pocket")["hypernetwork_amir"].run
+    assert used() == runs / "hypernetwork_amir"
+    files.write_json(runs / "hypernetwork_amir" / "settings.json", {"model": "sd15"})
+    assert used() == came, "one's own is of another model"
+    shutil.rmtree(came)
+    assert "a training of sd15, not of pocket" in makers.find("pocket")["hypernetwork_amir"].missing
 
 
 def test_a_run_is_kept_without_its_checkpoints_and_a_trial_not_at_all(runs, tmp_path):
-    run, kept = runs / "dreambooth_nesrelah", tmp_path / "kept" / "dreambooth_nesrelah"
-    row = models.MODELS["pocket"]
+    run, kept, row = runs / "dreambooth_nesrelah", tmp_path / "kept" / "dreambooth", models.MODELS["pocket"]
     (run / "checkpoints").mkdir()
-    (run / "checkpoints" / "000300.pt").write_bytes(b"large")
-    (run / "model.ckpt").write_bytes(b"large")
-    with pytest.raises(ValueError, match="no finished training of pocket of 300 steps: run its notebook first"):
-        files.write_json(run / "settings.json", {"model": "pocket", "steps": 4})
+    for name in ("checkpoints/000300.pt", "model.ckpt"):
+        (run / name).write_bytes(b"large")
+    files.write_json(run / "settings.json", {"model": "pocket", "steps": 4})
+    with pytest.raises(ValueError, match="of 300 steps"):
         finished_runs.keep(run, kept, row, 300)
     files.write_json(run / "settings.json", {"model": "pocket", "steps": 300})
     (kept / "old").mkdir(parents=True)
@@ -248,37 +210,38 @@ def test_a_run_is_kept_without_its_checkpoints_and_a_trial_not_at_all(runs, tmp_
     assert (kept / "model" / "unet" / "u.safetensors").read_bytes() == b"first training"
 
 
-def test_the_papers_own_prompts_stay_as_they_are(runs):
+def test_the_papers_own_prompts_stay_as_they_are_and_others_are_addressed(runs):
     prompts = pd.read_csv(runtime.REPO / "data" / "prompts.csv")
-    ids = prompts.set_index("prompt_id")["prompt"]
-    found = makers.find("pocket")
+    ids, found = prompts.set_index("prompt_id")["prompt"], makers.find("pocket")
     for subject, method in (("amir", "hypernetwork"), ("nesrelah", "dreambooth")):
         for maker in (found["base"], found[f"{method}_{subject}"]):
             wishes = makers.wishes(prompts, maker, subject)
             assert list(wishes) == list(ids.index)
             assert all(wishes[key] == ids[key] for key in ids.index if key.startswith(method))
     crossed = makers.wishes(prompts, found["hypernetwork_nesrelah"], "nesrelah")
-    assert crossed["dreambooth_1"] == "Person on a horse" or crossed["dreambooth_1"] == "person on a horse"
     assert crossed["hypernetwork_2"].startswith("Portrait of a person, trending")
     named = makers.wishes(prompts, found["dreambooth_nesrelah"], "nesrelah")
     assert named["hypernetwork_1"] == "nesrelah_001 person riding a horse, facing camera"
-    assert named["hypernetwork_2"].startswith("Portrait of nesrelah_001 person, trending")
 
 
-def test_addresses_put_one_word_for_another():
-    assert makers.address("sculpture of nesrelah_001, fog", "person") == "sculpture of a person, fog"
-    assert makers.address("Portrait of a man, 4k", "amir_001 man") == "Portrait of amir_001 man, 4k"
-    assert makers.address("Man on a horse with a man", "person") == "Person on a horse with a man"
-    assert makers.address("Chibi nesrelah_001 figurine", "man") == "Chibi man figurine"
-    assert makers.address("a woman in Germany", "person") == "a woman in Germany"
-    assert makers.address("portrait of nesrelah_001", "elder") == "portrait of an elder"
+@pytest.mark.parametrize(
+    ("prompt", "word", "expected"),
+    [
+        ("sculpture of nesrelah_001, fog", "person", "sculpture of a person, fog"),
+        ("Portrait of a man, 4k", "amir_001 man", "Portrait of amir_001 man, 4k"),
+        ("Man on a horse with a man", "person", "Person on a horse with a man"),
+        ("Chibi nesrelah_001 figurine", "man", "Chibi man figurine"),
+        ("a woman in Germany", "person", "a woman in Germany"),
+        ("portrait of nesrelah_001", "elder", "portrait of an elder"),
+    ],
+)
+def test_addresses_put_one_word_for_another(prompt, word, expected):
+    assert makers.address(prompt, word) == expected
 
 
 @pytest.mark.slow
 def test_two_processes_make_what_one_makes(runs, monkeypatch):
     """Real processes, started through torch's launcher and shared out by accelerate."""
-    from helpers import models
-
     monkeypatch.setenv("RUNS_DIR", str(runs))
     base, sampler = models.load_pipeline("pocket"), {"guidance_scale": 4.0, "num_inference_steps": 1}
     maker = makers.find("pocket")["base"]

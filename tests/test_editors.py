@@ -7,13 +7,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pictures import blobs
-from PIL import Image
 
 from helpers import captions, crops, photos
-from helpers.caption_editor import CaptionDesk, CaptionFields, caption_editor
-from helpers.caption_widget import CaptionWidget
-from helpers.crop_editor import CropDesk, CropSliders, crop_editor
-from helpers.crop_widget import CropWidget
+from helpers.caption_editor import CaptionDesk, caption_editor
+from helpers.crop_editor import CropDesk, crop_editor
 
 
 @pytest.fixture
@@ -25,8 +22,8 @@ def prepared(tmp_path):
         blobs(seed, 400, 300).save(raw / f"{seed}.png")
     (raw / "broken.png").write_bytes(b"no picture")
     report = photos.prepare(raw, out, 64)
-    rows = [{"file": f"{seed}.png", "caption": f"a man with a cat, number {seed}"} for seed in range(3)]
-    captions.write_captions(out, pd.DataFrame(rows))
+    texts = [f"a man with a cat, number {seed}" for seed in range(3)]
+    captions.write_captions(out, pd.DataFrame({"file": report.output[report.kept], "caption": texts}))
     return report, raw, out
 
 
@@ -38,35 +35,33 @@ def send(widget, **message):
 def test_the_desk_shows_what_can_be_cropped_and_keeps_boxes_within_the_photo(prepared):
     report, raw, out = prepared
     desk = CropDesk(report, raw, out, 64)
-    assert desk.files == ["0.png", "1.png", "2.png"]
     view = desk.show(3)
     assert (view["file"], view["size"], view["by_hand"]) == ("0.png", [400, 300], False)
-    assert view["box"] == list(report.crop[0])
+    assert view["box"] == list(report.crop[0]) and desk.files == ["0.png", "1.png", "2.png"]
     assert desk.keep("0.png", (350, -20, 500, 130)) == [250, 0, 400, 150]
     assert desk.show(0)["by_hand"] and crops.read_crops(out) == {"0.png": (250, 0, 400, 150)}
     assert photos.prepare(raw, out, 64).crop[0] == (250, 0, 400, 150)
     assert desk.keep("0.png", None) == list(report.crop[0]) and crops.read_crops(out) == {}
-    with pytest.raises(ValueError, match="no photo 'x'"):
+    with pytest.raises(ValueError, match="'x'"):
         desk.keep("x", None)
     with pytest.raises(ValueError, match="cannot be found"):
         CropDesk(report, [raw / "0.png"], out)
 
 
-def test_a_spoilt_list_of_crops_is_named(tmp_path):
-    for text in ("[1]", '{"a.png": 3}', "{"):
-        (tmp_path / "crops.json").write_text(text)
-        with pytest.raises(ValueError, match=r"crops\.json is"):
-            crops.read_crops(tmp_path)
+@pytest.mark.parametrize("text", ["[1]", '{"a.png": 3}', "{"])
+def test_a_spoilt_list_of_crops_is_named(tmp_path, text):
+    (tmp_path / "crops.json").write_text(text)
+    with pytest.raises(ValueError, match=r"crops\.json"):
+        crops.read_crops(tmp_path)
 
 
 def test_the_crop_widget_answers_its_page(prepared):
     report, raw, out = prepared
     widget = crop_editor(report, raw, out, 64)
-    assert isinstance(widget, CropWidget) and widget.view["image"].startswith("data:image/jpeg;base64,")
+    assert widget.view["image"].startswith("data:image/jpeg;base64,")
     send(widget, kind="show", index=-1)
     assert widget.view["file"] == "2.png"
     send(widget, kind="keep", file="2.png", box=[10, 20, 110, 120])
-    assert widget.view["by_hand"] and crops.read_crops(out) == {"2.png": (10, 20, 110, 120)}
     send(widget, kind="keep", file="2.png", box=["left", 0, 1, 2])
     assert "is not a crop" in widget.view["told"] and crops.read_crops(out) == {"2.png": (10, 20, 110, 120)}
     send(widget, kind="keep", file="2.png", box=None)
@@ -76,14 +71,11 @@ def test_the_crop_widget_answers_its_page(prepared):
 def test_sliders_do_the_same_where_widgets_cannot_run(prepared):
     report, raw, out = prepared
     widget = crop_editor(report, raw, out, 64, sliders=True)
-    assert isinstance(widget, CropSliders) and crops.read_crops(out) == {}, "nothing is kept before a hand moves it"
+    assert crops.read_crops(out) == {}, "nothing is kept before a hand moves it"
     left, top, side = widget.edges
-    side.value = 100
-    left.value = 30
-    top.value = 40
-    assert crops.read_crops(out)["0.png"] == (30, 40, 130, 140)
+    side.value, left.value, top.value = 100, 30, 40
     widget.photo.value = "1.png"
-    assert [slider.value for slider in widget.edges][2] == 300 and list(crops.read_crops(out)) == ["0.png"]
+    assert side.value == 300 and crops.read_crops(out) == {"0.png": (30, 40, 130, 140)}
     widget.photo.value = "0.png"
     assert [slider.value for slider in widget.edges] == [30, 40, 100]
     widget.reset.click()
@@ -92,37 +84,34 @@ def test_sliders_do_the_same_where_widgets_cannot_run(prepared):
 
 def test_the_caption_widget_answers_its_page(prepared):
     out = prepared[2]
+    written = lambda: list(captions.read_captions(out).caption)
     widget = caption_editor(out, check=lambda text: [] if "man" in text else ["no man"])
-    assert isinstance(widget, CaptionWidget) and widget.view["index"] == 0
     send(widget, kind="write", file="0.png", text="a woman\n at the  beach")
-    assert widget.view["warnings"] == [] and captions.read_captions(out).caption[0] == "a woman at the beach"
+    assert widget.view["warnings"] == [] and written()[0] == "a woman at the beach"
     send(widget, kind="write", file="0.png", text="a dog")
-    assert widget.view["warnings"] == ["no man"] and widget.view["told"] == "Saved."
+    assert widget.view["warnings"] == ["no man"]
     turn = widget.view["turn"]
     send(widget, kind="replace", find="Cat", by="dog")
-    assert widget.view["told"] == "2 captions changed." and widget.view["turn"] > turn
-    assert list(captions.read_captions(out).caption)[1:] == [f"a man with a dog, number {i}" for i in (1, 2)]
+    assert "2 captions" in widget.view["told"] and widget.view["turn"] > turn
+    assert written()[1:] == [f"a man with a dog, number {i}" for i in (1, 2)]
     send(widget, kind="undo")
-    assert list(captions.read_captions(out).caption)[1:] == [f"a man with a cat, number {i}" for i in (1, 2)]
+    assert written()[1:] == [f"a man with a cat, number {i}" for i in (1, 2)]
     send(widget, kind="undo")
     assert "no replacement" in widget.view["told"]
     send(widget, kind="show", index=2)
     assert caption_editor(out).view["file"] == "2.png", "the next visit goes on where this one ended"
-    assert json.dumps(widget.view)
+    assert json.dumps(widget.view) and dict(CaptionDesk(out).words())["man"] == 2
 
 
 def test_fields_do_the_same_where_widgets_cannot_run(prepared):
     widget = caption_editor(prepared[2], plain=True)
-    assert isinstance(widget, CaptionFields)
     widget.caption.value = "a man by hand"
-    assert captions.read_captions(prepared[2]).caption[0] == "a man by hand" and "4 words" in widget.told.value
-    following = widget.children[0].children[1]
-    following.click()
-    assert widget.caption.value == "a man with a cat, number 1"
+    assert captions.read_captions(prepared[2]).caption[0] == "a man by hand"
+    widget.children[0].children[1].click()  # the next photo
     widget.find.value, widget.by.value = "man", "person"
     replace, undo = widget.children[-1].children[2:]
     replace.click()
-    assert "3 captions changed." in widget.told.value and widget.caption.value.startswith("a person")
+    assert "3 captions" in widget.told.value and widget.caption.value.startswith("a person")
     undo.click()
     assert widget.caption.value == "a man with a cat, number 1"
 
@@ -130,27 +119,19 @@ def test_fields_do_the_same_where_widgets_cannot_run(prepared):
 words = st.text(st.sampled_from("ab cé.رجل-'"), max_size=12)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(words, min_size=1, max_size=4), words, words)
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(words.map(lambda text: " ".join(text.split())), min_size=1, max_size=4), words.filter(str.strip), words)
 def test_replacing_takes_whole_words_and_can_be_taken_back(tmp_path, texts, find, by):
     files = [f"{i}.png" for i in range(len(texts))]
     for file in files:
-        Image.new("RGB", (8, 8)).save(tmp_path / file)
-    texts = [" ".join(text.split()) for text in texts]
+        (tmp_path / file).touch()
     captions.write_captions(tmp_path, pd.DataFrame({"file": files, "caption": texts}))
     desk = CaptionDesk(tmp_path)
-    if not find.strip():
-        with pytest.raises(ValueError, match="look for"):
-            desk.replace(find, by)
-        return
     changed = desk.replace(find, by)
     new = list(captions.read_captions(tmp_path).caption)
     assert changed == sum(one != other for one, other in zip(texts, new))
     assert all(one == other for one, other in zip(texts, new) if find.strip().lower() not in one.lower())
     desk.undo()
     assert list(captions.read_captions(tmp_path).caption) == texts
-
-
-def test_words_are_counted_over_all_captions(prepared):
-    counts = dict(CaptionDesk(prepared[2]).words())
-    assert counts["man"] == 3 and counts["a"] == 6 and counts["2"] == 1
+    with pytest.raises(ValueError, match="look for"):
+        desk.replace(" ", by)

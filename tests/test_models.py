@@ -1,4 +1,4 @@
-import shutil
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -6,13 +6,6 @@ from PIL import Image
 
 from helpers import models
 from helpers.models import MODELS, model
-
-
-def test_the_table_names_its_rows_and_what_the_paper_did():
-    for name, row in MODELS.items():
-        assert row.name == name and row.needs
-        assert row.hypernetwork["paper_steps"] == 10_000 and row.dreambooth["paper_steps"] == 4_040
-        assert row.hypernetwork["steps"] <= 10_000 and row.dreambooth["steps"] <= 4_040
 
 
 def test_sd15_is_taken_from_where_the_environment_says(monkeypatch, tmp_path):
@@ -32,7 +25,7 @@ def test_any_other_folder_or_hub_id_is_a_row_like_sd15(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["sd51", "weights/none.safetensors", "/no/such/folder"])
-def test_a_model_that_is_nowhere_is_refused_in_a_sentence(name):
+def test_a_model_that_is_nowhere_is_refused(name):
     with pytest.raises(ValueError, match="no model"):
         model(name)
 
@@ -45,23 +38,15 @@ def test_the_pocket_pipeline_loads_in_float32_on_a_cpu(pocket_pipeline):
     assert pocket_pipeline.unet.config.sample_size * 8 == MODELS["pocket"].image_size
 
 
-def test_a_folder_with_another_name_loads_as_well(tmp_path):
-    shutil.copytree(models.POCKET, tmp_path / "copy")
-    pipe = models.load_pipeline(str(tmp_path / "copy"))
-    assert pipe.unet.dtype == torch.float32 and pipe.unet.config.sample_size == 16
-
-
-def test_weights_cut_short_are_told_in_a_sentence(tmp_path):
-    shutil.copytree(models.POCKET, tmp_path / "cut", ignore=shutil.ignore_patterns("blip", "clip", "reader"))
+def test_weights_cut_short_are_told_in_a_sentence(tiny, tmp_path):
+    tiny.save_pretrained(tmp_path / "cut")
+    assert models.load_pipeline(str(tmp_path / "cut")).unet.dtype == torch.float32
     path = tmp_path / "cut" / "unet" / "diffusion_pytorch_model.safetensors"
     path.write_bytes(path.read_bytes()[:100_000])
-    with pytest.raises(
-        OSError, match=r"cut is not a whole Stable Diffusion \(.*\): a download cut short\? Take it again"
-    ):
-        models.load_pipeline(str(tmp_path / "cut"))
     (tmp_path / "model.safetensors").write_bytes(b"\x00" * 100)
-    with pytest.raises(OSError, match="model.safetensors is not a whole Stable Diffusion"):
-        models.load_pipeline(str(tmp_path / "model.safetensors"))
+    for name in ("cut", "model.safetensors"):
+        with pytest.raises(OSError, match=f"{name} is not a whole Stable Diffusion"):
+            models.load_pipeline(str(tmp_path / name))
 
 
 def test_a_model_the_hub_does_not_give_is_told_in_a_sentence(monkeypatch):
@@ -69,9 +54,7 @@ def test_a_model_the_hub_does_not_give_is_told_in_a_sentence(monkeypatch):
         raise OSError("runwayml/none is not a local folder and is not a valid model identifier\nMore lines")
 
     monkeypatch.setattr(models, "_read", refuse)
-    with pytest.raises(
-        OSError, match="runwayml/none did not come .*identifier.*set SD15_WEIGHTS to a folder"
-    ) as caught:
+    with pytest.raises(OSError, match="runwayml/none .*identifier.*SD15_WEIGHTS") as caught:
         models.load_pipeline("runwayml/none")
     assert "\n" not in str(caught.value) and "More lines" not in str(caught.value)
 
@@ -86,10 +69,6 @@ def test_the_captioner_and_clip_load_and_run():
     assert clip(**inputs).logits_per_image.shape == (1, 1)
 
 
-def test_the_keyword_for_precision_follows_the_version():
-    class Library:
-        __version__ = "0.39.0"
-
-    assert models._dtype_keyword(Library, "0.42") == "torch_dtype"
-    Library.__version__ = "0.42.1"
-    assert models._dtype_keyword(Library, "0.42") == "dtype"
+@pytest.mark.parametrize(("version", "keyword"), [("0.39.0", "torch_dtype"), ("0.42.1", "dtype")])
+def test_the_keyword_for_precision_follows_the_version(version, keyword):
+    assert models._dtype_keyword(SimpleNamespace(__version__=version), "0.42") == keyword

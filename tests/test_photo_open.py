@@ -12,37 +12,25 @@ from helpers import photo_open
 from helpers.photo_open import decode, open_photo
 
 quick = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+KINDS = ["JPEG", "PNG", "WEBP", "TIFF"]
+
+
+def turned(orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return exif
 
 
 @quick
-@given(
-    st.sampled_from(sorted(STORED)),
-    st.integers(16, 90),
-    st.integers(16, 90),
-    st.sampled_from(["JPEG", "PNG", "WEBP", "TIFF"]),
-)
+@given(st.sampled_from(sorted(STORED)), st.integers(16, 90), st.integers(16, 90), st.sampled_from(KINDS))
 def test_every_orientation_comes_out_upright(tmp_path, orientation, width, height, kind):
     upright = corners(width, height)
     stored = upright if orientation == 1 else upright.transpose(STORED[orientation])
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    path = tmp_path / f"photo.{kind.lower()}"
-    path.write_bytes(encoded(stored, kind, exif=exif))
-    opened = open_photo(path)
+    (tmp_path / "photo").write_bytes(encoded(stored, kind, exif=turned(orientation)))
+    opened = open_photo(tmp_path / "photo")
     assert opened.size == (width, height)
     seen = [opened.getpixel((x, y)) for y in (3, height - 4) for x in (3, width - 4)]
-    for found, wanted in zip(seen, [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)]):
-        assert max(abs(a - b) for a, b in zip(found, wanted)) < 40
-
-
-def readable(path):
-    """Whether Pillow alone reads a picture."""
-    try:
-        with Image.open(path) as file:
-            file.load()
-    except OSError:
-        return False
-    return True
+    assert abs(np.subtract(seen, [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)])).max() < 40
 
 
 @pytest.mark.parametrize(
@@ -52,9 +40,6 @@ def readable(path):
         ("L", 90, "PNG", (90, 90, 90)),
         ("LA", (90, 255), "PNG", (90, 90, 90)),
         ("LA", (90, 0), "PNG", (255, 255, 255)),
-        ("P", 7, "PNG", None),
-        ("RGB", (10, 200, 30), "BMP", (10, 200, 30)),
-        ("RGB", (10, 200, 30), "AVIF", (10, 200, 30)),
         ("RGBA", (10, 200, 30, 255), "WEBP", (10, 200, 30)),
         ("RGBA", (0, 0, 0, 128), "PNG", (127, 127, 127)),
         ("CMYK", (0, 255, 255, 0), "TIFF", (255, 0, 0)),
@@ -62,43 +47,32 @@ def readable(path):
         ("I;16", 300, "TIFF", (1, 1, 1)),
         ("F", 0.5, "TIFF", (127, 127, 127)),
         ("CMYK", (0, 255, 255, 0), "JPEG", (255, 0, 0)),
-        ("RGB", (10, 200, 30), "GIF", (10, 200, 30)),
-        ("YCbCr", (100, 128, 128), "TIFF", (100, 100, 100)),
     ],
 )
 def test_every_mode_becomes_rgb(tmp_path, mode, value, kind, expected):
-    path = tmp_path / f"photo.{kind.lower()}"
-    image = Image.new(mode, (20, 12), value)
-    path.write_bytes(encoded(image, kind))
-    if mode == "YCbCr" and not readable(path):  # Pillow 11.3 cannot read the YCbCr TIFF that it wrote
-        with pytest.raises(ValueError, match=f"{path.name} is damaged"):
-            open_photo(path)
-        return
-    opened = open_photo(path)
+    (tmp_path / "photo").write_bytes(encoded(Image.new(mode, (20, 12), value), kind))
+    opened = open_photo(tmp_path / "photo")
     assert (opened.mode, opened.size, opened.info) == ("RGB", (20, 12), {})
-    if expected:
-        assert max(abs(a - b) for a, b in zip(opened.getpixel((9, 6)), expected)) <= 6
+    assert abs(np.subtract(opened.getpixel((9, 6)), expected)).max() <= 6
 
 
-def test_transparent_palette_and_first_frame_of_an_animation(tmp_path):
+def test_the_first_frame_of_a_transparent_animation_is_shown_on_white(tmp_path):
     frames = [Image.new("P", (9, 9), color) for color in (0, 1)]
-    frames[0].putpalette([0, 0, 0, 200, 0, 0])
-    frames[1].putpalette([0, 0, 0, 200, 0, 0])
+    for frame in frames:
+        frame.putpalette([0, 0, 0, 200, 0, 0])
     frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:], transparency=0)
     assert open_photo(tmp_path / "a.gif").getpixel((4, 4)) == (255, 255, 255)
 
 
 def test_heic_opens_upright_and_says_what_is_missing(tmp_path, monkeypatch):
     upright = corners(120, 80)
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    stored = upright.transpose(STORED[6])
-    pillow_heif.from_pillow(stored).save(tmp_path / "a.HEIC", quality=90, exif=exif.tobytes())
+    stored = pillow_heif.from_pillow(upright.transpose(STORED[6]))
+    stored.save(tmp_path / "a.HEIC", quality=90, exif=turned(6).tobytes())
     opened = open_photo(tmp_path / "a.HEIC")
     assert opened.size == (120, 80)
     assert abs(np.asarray(opened, float) - np.asarray(upright)).mean() < 12
     monkeypatch.setattr(photo_open, "pillow_heif", None)
-    with pytest.raises(ValueError, match=r"a\.HEIC is HEIC: run `pip install pillow-heif`"):
+    with pytest.raises(ValueError, match="pip install pillow-heif"):
         open_photo(tmp_path / "a.HEIC")
 
 
@@ -108,20 +82,6 @@ def test_a_bad_file_gives_one_line_that_names_it(tmp_path, name):
     with pytest.raises(ValueError, match=rf"^{name} .+: .+\.$") as caught:
         open_photo(tmp_path / name)
     assert "\n" not in str(caught.value) and str(tmp_path) not in str(caught.value)
-
-
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.sampled_from(["JPEG", "PNG", "WEBP", "GIF", "TIFF"]), st.data())
-def test_mutated_files_open_or_are_refused_in_words(tmp_path, kind, data):
-    content = bytearray(encoded(blobs(3, 64, 48), kind))
-    for _ in range(data.draw(st.integers(1, 6))):
-        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
-    path = tmp_path / "photo.bin"
-    path.write_bytes(content[: data.draw(st.integers(1, len(content)))])
-    try:
-        assert open_photo(path).mode == "RGB"
-    except ValueError as error:
-        assert str(error).startswith("photo.bin ")
 
 
 def test_transparent_parts_take_the_background_that_is_asked_for(tmp_path):
@@ -138,30 +98,19 @@ def swapped_profile():
     return swapped.replace("sRGB".encode("utf-16-be"), "wide".encode("utf-16-be"))
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
-def test_colours_are_translated_to_srgb(tmp_path, kind):
-    for mode, color in (("RGB", (255, 0, 0)), ("RGBA", (255, 0, 0, 255))):
-        if kind == "JPEG" and mode == "RGBA":
-            continue
-        path = tmp_path / f"{mode}.{kind}"
-        path.write_bytes(encoded(Image.new(mode, (40, 40), color), kind, icc_profile=swapped_profile()))
-        seen = open_photo(path)
-        red, _, blue = seen.getpixel((20, 20))
-        assert blue > 200 and red < 60, (kind, mode)
-        assert seen.info == {}
-
-
-@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
-@pytest.mark.parametrize("transparent", [False, True])
-def test_the_colours_of_a_palette_are_translated_too(tmp_path, kind, transparent):
-    image = Image.new("P", (40, 40), 1)
-    image.putpalette([0, 0, 0, 255, 0, 0])
-    options = {"transparency": 0} if transparent and kind == "PNG" else {}
+@pytest.mark.parametrize(
+    ("kind", "mode"),
+    [*((kind, "RGB") for kind in [*KINDS, "AVIF"]), ("WEBP", "RGBA"), ("PNG", "RGBA"), ("PNG", "P"), ("TIFF", "P")],
+)
+def test_colours_are_translated_to_srgb(tmp_path, kind, mode):
+    image, options = Image.new(mode, (40, 40), 1 if mode == "P" else "red"), {}
+    if mode == "P":
+        image.putpalette([0, 0, 0, 255, 0, 0])
+        options = {"transparency": 0} if kind == "PNG" else {}
     (tmp_path / "a").write_bytes(encoded(image, kind, icc_profile=swapped_profile(), **options))
-    with Image.open(tmp_path / "a") as stored:
-        assert stored.mode == "P" and stored.info["icc_profile"], "the test picture must have both"
-    red, _, blue = open_photo(tmp_path / "a").getpixel((20, 20))
-    assert blue > 200 and red < 60
+    seen = open_photo(tmp_path / "a")
+    red, _, blue = seen.getpixel((20, 20))
+    assert blue > 200 and red < 60 and seen.info == {}
 
 
 def test_a_broken_or_foreign_profile_changes_nothing(tmp_path):
@@ -174,9 +123,7 @@ def test_a_broken_or_foreign_profile_changes_nothing(tmp_path):
 
 @pytest.mark.parametrize("orientation", [1, 6])
 def test_a_large_jpeg_is_decoded_small_and_looks_the_same(tmp_path, orientation):
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    (tmp_path / "a.jpg").write_bytes(encoded(blobs(4, 1600, 1200), "JPEG", quality=92, exif=exif))
+    (tmp_path / "a.jpg").write_bytes(encoded(blobs(4, 1600, 1200), "JPEG", quality=92, exif=turned(orientation)))
     image, full = decode(tmp_path / "a.jpg", at_least=256)
     assert full == ((1600, 1200) if orientation == 1 else (1200, 1600))
     assert 256 <= min(image.size) < 600
@@ -199,15 +146,12 @@ def test_no_side_comes_out_under_what_is_needed(tmp_path, width, height, at_leas
     assert small.width / small.height == pytest.approx(width / height, rel=0.15)
 
 
-def test_a_jpeg_that_lost_its_lower_part_is_refused(tmp_path):
-    jpeg = encoded(blobs(1), "JPEG", quality=90)
-    for name, content in {
-        "cut.jpg": jpeg[: len(jpeg) * 2 // 3],
-        "zeros.jpg": jpeg[: len(jpeg) * 2 // 3] + bytes(len(jpeg) // 3),
-        "closed.jpg": jpeg[: len(jpeg) * 2 // 3] + b"\xff\xd9",
-    }.items():
+def test_a_jpeg_without_its_lower_part_and_a_png_with_a_wrong_check_sum_are_refused(tmp_path):
+    jpeg, png = encoded(blobs(1), "JPEG", quality=90), bytearray(encoded(blobs(1), "PNG"))
+    png[-13] ^= 1  # the last of IDAT's, before IEND
+    for name, content in (("a.jpg", jpeg[: len(jpeg) * 2 // 3] + b"\xff\xd9"), ("a.png", png)):
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(ValueError, match="is damaged"):
+        with pytest.raises(ValueError, match=f"{name} is damaged"):
             open_photo(tmp_path / name)
 
 
@@ -217,15 +161,6 @@ def test_a_film_behind_the_photo_does_no_harm(tmp_path):
     assert open_photo(tmp_path / "a.jpg").size == blobs(1).size
     Image.new("RGB", (64, 64), (128, 128, 128)).save(tmp_path / "grey.jpg")
     assert open_photo(tmp_path / "grey.jpg").size == (64, 64), "grey all over is no damage"
-
-
-def test_a_png_with_one_wrong_byte_among_its_pixels_is_refused(tmp_path):
-    png = bytearray(encoded(blobs(1), "PNG"))
-    at = png.index(b"IDAT") + 4 + 2000
-    png[at] ^= 1
-    (tmp_path / "a.png").write_bytes(png)
-    with pytest.raises(ValueError, match=r"a\.png is damaged"):
-        open_photo(tmp_path / "a.png")
 
 
 def test_too_many_pixels_are_refused_before_they_take_memory(tmp_path, monkeypatch):

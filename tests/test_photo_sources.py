@@ -4,7 +4,6 @@ import io
 import struct
 import zipfile
 
-import numpy as np
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -28,62 +27,55 @@ def test_a_zip_is_as_good_as_a_folder(tmp_path):
     report = photos.prepare(archive, tmp_path / "out", 64)
     assert list(report.file) == ["a.png", "a_2.png"] and report.kept.all()
     assert {path.name for path, _ in photos.load_prepared(tmp_path / "out")} == {"a.png", "a_2.png"}
-    again = photos.prepare(archive, tmp_path / "out", 64)
-    assert again.equals(report)
+    assert photos.prepare(archive, tmp_path / "out", 64).equals(report)
 
 
 names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12)
-evil = st.sampled_from(
-    ["../up.png", "/etc/up.png", "..\\..\\up.png", "C:\\up.png", "a/../../up.png", "..", "x/..", "con:x"]
-)
+evil = st.sampled_from(["../a", "/etc/a", "..\\..\\a", "C:\\a", "a/../../a", "..", "x/..", "con:x"])
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @example(["\0", "a.png"])
 @given(st.lists(st.one_of(names, evil, st.tuples(names, names).map("/".join)), min_size=1, max_size=6, unique=True))
 def test_no_member_leaves_the_folder(tmp_path_factory, members):
     place = tmp_path_factory.mktemp("zip")
-    archive = place / "photos.zip"
-    with zipfile.ZipFile(archive, "w") as file:
-        for number, name in enumerate(members):
-            file.writestr(zipfile.ZipInfo(name), f"content {number}")
+    archive = zipped(place / "photos.zip", [(zipfile.ZipInfo(name), str(n)) for n, name in enumerate(members)])
     written = unpack(archive, place / "a" / "b")
     assert {path.resolve() for path in (place / "a").rglob("*") if path.is_file()} == {p.resolve() for p in written}
     assert all(path.parent == place / "a" / "b" for path in written)
     assert sorted(place.iterdir()) == [place / "a", archive]
 
 
-def test_bombs_and_broken_archives_are_refused(tmp_path, monkeypatch):
-    (tmp_path / "no.zip").write_bytes(b"PK nothing")
-    with pytest.raises(ValueError, match=r"no\.zip is not a whole zip"):
-        unpack(tmp_path / "no.zip", tmp_path / "out")
-    bomb = zipped(tmp_path / "bomb.zip", [("a.png", bytes(3_000_000))], compress_type=zipfile.ZIP_DEFLATED)
-    assert bomb.stat().st_size < 10_000
-    monkeypatch.setattr(photo_sources, "LARGEST", 1_000_000)
-    with pytest.raises(ValueError, match=r"bomb\.zip holds 'a\.png' of 3 MB"):
-        unpack(bomb, tmp_path / "out")
-    monkeypatch.setattr(photo_sources, "TOGETHER", 1000)
-    with pytest.raises(ValueError, match="more than 0 GB"):
-        unpack(zipped(tmp_path / "much.zip", [(f"{i}", bytes(600)) for i in range(2)]), tmp_path / "out")
-    monkeypatch.setattr(photo_sources, "MOST", 3)
-    with pytest.raises(ValueError, match="4 files"):
-        unpack(zipped(tmp_path / "many.zip", [(f"{i}", b"x") for i in range(4)]), tmp_path / "out")
+BOMBS = [
+    ("LARGEST", 1_000_000, {"a.png": bytes(3_000_000)}, "'a.png' of 3 MB"),
+    ("TOGETHER", 1000, dict.fromkeys("ab", bytes(600)), "more than 0 GB"),
+    ("MOST", 3, dict.fromkeys("abcd", b"x"), "4 files"),
+]
+
+
+@pytest.mark.parametrize(("limit", "value", "members", "words"), BOMBS)
+def test_bombs_are_refused(tmp_path, monkeypatch, limit, value, members, words):
+    monkeypatch.setattr(photo_sources, limit, value)
+    archive = zipped(tmp_path / "bomb.zip", members.items(), compress_type=zipfile.ZIP_DEFLATED)
+    with pytest.raises(ValueError, match=words):
+        unpack(archive, tmp_path / "out")
     assert not list((tmp_path / "out").iterdir())
 
 
-def test_a_member_that_lies_about_its_size_or_is_damaged_is_left_empty(tmp_path):
+def test_a_broken_archive_is_refused_and_a_member_that_lies_or_is_damaged_is_left_empty(tmp_path):
     """The directory says 10 bytes where 3 million are packed; another member has a wrong check sum."""
-    archive = zipped(
-        tmp_path / "a.zip", [("lie.png", bytes(3_000_000)), ("bad.png", b"hello")], compress_type=zipfile.ZIP_DEFLATED
-    )
+    members = [("lie.png", bytes(3_000_000)), ("bad.png", b"hello")]
+    archive = zipped(tmp_path / "a.zip", members, compress_type=zipfile.ZIP_DEFLATED)
     data = bytearray(archive.read_bytes())
-    for at in (data.index(b"PK\x01\x02"),):
-        struct.pack_into("<I", data, at + 24, 10)
-    second = data.index(b"PK\x01\x02", data.index(b"PK\x01\x02") + 4)
-    struct.pack_into("<I", data, second + 16, 123)
+    first = data.index(b"PK\x01\x02")
+    struct.pack_into("<I", data, first + 24, 10)
+    struct.pack_into("<I", data, data.index(b"PK\x01\x02", first + 4) + 16, 123)
     archive.write_bytes(data)
     sizes = {path.name: path.stat().st_size for path in unpack(archive, tmp_path / "out")}
     assert sizes == {"lie.png": 0, "bad.png": 0}
+    archive.write_bytes(data[:-30])
+    with pytest.raises(ValueError, match=r"a\.zip is not a whole zip"):
+        unpack(archive, tmp_path / "out")
 
 
 def test_files_of_one_name_from_two_folders(tmp_path):
@@ -108,5 +100,5 @@ def test_the_packed_set_is_complete_and_tells_nothing_of_the_originals(tmp_path)
     with zipfile.ZipFile(io.BytesIO(first)) as archive:
         assert archive.namelist() == ["1.png", "2.png", "captions.csv"]
         assert archive.read("1.png") == (out / "1.png").read_bytes()
-    pack(out, out / "set.zip")
-    assert len(np.unique([len(pack(out, out / "set.zip").read_bytes()) for _ in range(3)])) == 1, "never packs itself"
+    for _ in range(2):
+        assert pack(out, out / "set.zip").read_bytes() == first, "never packs itself"

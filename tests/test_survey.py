@@ -1,9 +1,7 @@
-import ast
+"""The survey: plan, rules and numbers."""
+
 import itertools
-import json
 import re
-import subprocess
-import sys
 
 import choix
 import krippendorff
@@ -15,14 +13,10 @@ from scipy import stats
 from statsmodels.genmod.families import Poisson
 from statsmodels.genmod.generalized_linear_model import GLM
 from statsmodels.stats import contingency_tables
-from statsmodels.stats.proportion import proportion_confint
 
 from helpers import (
     compare,
-    makers,
-    places,
     questionnaire,
-    runtime,
     survey_agreement,
     survey_design,
     survey_exclusions,
@@ -36,67 +30,21 @@ KEY = survey_simulation.paper_key()
 PLAN = survey_design.make_plan(KEY, 20, seed=20)
 
 
-@pytest.mark.slow
-def test_no_part_of_the_survey_loads_torch():
-    names = [path.stem for path in (places.REPO / "helpers").glob("survey_*.py")]
-    imports = "; ".join(f"import helpers.{name}" for name in [*names, "questionnaire", "exercises_survey"])
-    code = f"{imports}; import sys; sys.exit('torch' in sys.modules)"
-    assert len(names) > 10
-    assert subprocess.run([sys.executable, "-c", code], cwd=places.REPO, check=False).returncode == 0
-
-
-@pytest.mark.slow
-def test_what_the_notebook_imports_loads_no_torch():
-    cells = json.loads((places.REPO / "notebooks" / "06_survey.ipynb").read_text(encoding="utf-8"))["cells"]
-    nodes = [
-        node for cell in cells if cell["cell_type"] == "code" for node in ast.walk(ast.parse("".join(cell["source"])))
-    ]
-    lines = [ast.unparse(node) for node in nodes if isinstance(node, (ast.Import, ast.ImportFrom))]
-    assert any("survey_report" in line for line in lines) and any("setup" in line for line in lines)
-    code = "\n".join([*lines, "import sys", "sys.exit('torch' in sys.modules)"])
-    assert subprocess.run([sys.executable, "-c", code], cwd=places.REPO, check=False).returncode == 0
-
-
-def test_the_notebook_takes_rules_and_answers_from_the_plan_alone_and_stamps_what_it_draws_of_them():
-    cells = json.loads((places.REPO / "notebooks" / "06_survey.ipynb").read_text(encoding="utf-8"))["cells"]
-    code = {cell["id"]: "".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"}
-    text = "\n".join(code.values())
-    assert "read_answers(ANSWERS, KEY, study=questionnaire.study_id(plan, key))" in text
-    assert "rules = survey_design.read_rules(FOLDER)" in text and "RULES" not in text
-    for call in (
-        "exclusions(answers.table, rules)",
-        "sensitivity(answers.table, rules)",
-        '"report.html", answers, rules,',
-    ):
-        assert call in text
-    of_answers = [source for source in code.values() if "survey_plots." in source and "wide" in source]
-    assert of_answers and all("answers=table" in source for source in of_answers)
-
-
-def test_places_are_those_of_runtime():
-    assert (places.REPO, places.QUICK, places.RUNS) == (runtime.REPO, runtime.QUICK, runtime.RUNS)
-
-
 @pytest.mark.parametrize("count", [2, 3, 4, 5])
 def test_a_williams_square_is_balanced_in_place_and_in_order(count):
     square = np.array(survey_design.williams(count))
-    for column in square.T:
-        assert len(set(np.bincount(column, minlength=count))) == 1
+    assert all(len(set(np.bincount(column, minlength=count))) == 1 for column in square.T)
     follows = pd.Series([tuple(pair) for row in square for pair in itertools.pairwise(row)]).value_counts()
     assert len(follows) == count * (count - 1) and follows.nunique() == 1
 
 
-def test_every_rater_sees_every_method_on_every_own_prompt_and_pictures_are_shown_equally_often():
-    rated = PLAN[PLAN["kind"] == "rate"].merge(KEY, on="item").drop_duplicates(["rater", "item"])
+def test_every_rater_sees_every_method_on_every_own_prompt_equally_often_and_in_every_place():
+    rated = PLAN[PLAN["kind"] == "rate"].merge(KEY, on="item").sort_values(["rater", "position"])
+    rated = rated.drop_duplicates(["rater", "item"])
     assert (pd.crosstab(rated["rater"], rated["method"]) == 6).all(axis=None)
     assert rated.groupby(["rater", "prompt_id"])["method"].nunique().eq(3).all()
     assert rated["item"].value_counts().agg(["min", "max"]).tolist() == [12, 12]
     assert PLAN.groupby("rater")["position"].apply(list).map(lambda x: x == list(range(1, 26))).all()
-
-
-def test_each_method_comes_equally_often_first_second_and_third():
-    rated = PLAN[(PLAN["kind"] == "rate")].merge(KEY, on="item").sort_values(["rater", "position"])
-    rated = rated.drop_duplicates(["rater", "item"])
     places_of = rated.groupby(["rater", "prompt_id"]).cumcount()
     assert (pd.crosstab(places_of, rated["method"]) == 40).all(axis=None)
 
@@ -112,8 +60,7 @@ def test_pairs_are_of_one_prompt_balanced_and_on_both_sides():
 
 
 def test_a_plan_is_made_again_from_its_seed_and_the_codes_tell_nothing():
-    assert survey_design.make_plan(KEY, 20, seed=20).equals(PLAN)
-    assert not survey_design.make_plan(KEY, 20, seed=21).equals(PLAN)
+    assert [survey_design.make_plan(KEY, 20, seed=seed).equals(PLAN) for seed in (20, 21)] == [True, False]
     assert KEY["item"].is_unique and KEY["item"].str.fullmatch("[b-z][2-9][b-z][2-9]").all()
 
 
@@ -125,46 +72,26 @@ def test_an_unfair_set_of_pictures_is_refused():
 
 
 def test_pictures_are_found_in_the_index_that_notebook_05_writes(tmp_path):
+    """The base picture is the one from the words that raters read: notebook 05 asks in each person's words."""
+    made = [("base/x", "base", "", "a man"), ("base/y", "base", "", "a person")]
+    made += [("h_nesrelah/x", "hypernetwork", "nesrelah", "a person"), ("h_amir/x", "hypernetwork", "amir", "a man")]
+    made += [("d_amir/x", "DreamBooth", "amir", "a man")]
+    rows = [(f"images/{file}.png", "", *rest[:2], "p1", rest[2], 1) for file, *rest in made]
     index = tmp_path / "images.csv"
-    rows = [("base", "base", ""), ("hypernetwork_nesrelah", "hypernetwork", "nesrelah")]
-    rows += [("hypernetwork_amir", "hypernetwork", "amir"), ("dreambooth_amir", "DreamBooth", "amir")]
-    table = pd.DataFrame(rows, columns=["maker", "method", "subject"]).assign(prompt="a man", prompt_id="p1", seed=1)
-    table.assign(file="images/" + table["maker"] + "/x.png").to_csv(index, index=False)
-    assert set(compare.COLUMNS) == {*table, "file"}
-    wanted = pd.DataFrame({"prompt_id": ["p1"], "prompt": ["a man"], "subject": ["amir"]})
-    with pytest.raises(FileNotFoundError, match="p1 by base.*05_compare"):
-        survey_design.pictures(index, wanted, ["base"])
-    for maker in table["maker"]:
-        (tmp_path / "images" / maker).mkdir(parents=True)
-        (tmp_path / "images" / maker / "x.png").touch()
-    found = survey_design.pictures(index, wanted, ["base", "hypernetwork", "DreamBooth"])
-    assert [path.parent.name for path in found["file"]] == ["base", "hypernetwork_amir", "dreambooth_amir"]
-    strangers = survey_design.pictures(index, wanted.assign(subject="nesrelah"), ["DreamBooth"])
-    assert strangers["file"][0].parent.name == "dreambooth_amir"  # the only training there is
-
-
-def test_the_base_picture_is_the_one_from_the_words_that_raters_read(tmp_path):
-    """Notebook 05 asks the base model for each prompt twice, in Amir's words and in Nesrelah's."""
-    prompts = survey_simulation.paper_prompts()
-    for column in ("prompt_id", "prompt"):
-        assert prompts[column].is_unique
-    rows, table = [], pd.read_csv(survey_simulation.PROMPTS)
-    for subject in makers.SUBJECTS:  # Amir first, as in notebook 05
-        base = makers.Maker("base", "base", "", "", "", "")
-        for prompt_id, prompt in makers.wishes(table, base, subject).items():
-            rows.append(("images/base/" + compare.file_name(prompt, 1), "base", "base", "", prompt_id, prompt, 1))
-    index = tmp_path / "images.csv"
-    made = pd.DataFrame(rows, columns=compare.COLUMNS)
-    made.to_csv(index, index=False)
-    assert made.groupby("prompt_id")["prompt"].nunique().max() == 2
-    for file in made["file"]:
+    pd.DataFrame(rows, columns=compare.COLUMNS).to_csv(index, index=False)
+    for file, *_ in rows:
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / file).touch()
-    found = survey_design.pictures(index, prompts, ["base"])
-    assert [path.name for path in found["file"]] == [compare.file_name(prompt, 1) for prompt in prompts["prompt"]]
-    made[~made["prompt"].str.startswith("nesrelah_001 on")].to_csv(index, index=False)
-    with pytest.raises(FileNotFoundError, match="dreambooth_1 by base.*'nesrelah_001 on a horse'"):
-        survey_design.pictures(index, prompts, ["base"])
+    for prompt, subject, expected in (
+        ("a man", "amir", ["base/x", "h_amir/x", "d_amir/x"]),
+        ("a person", "nesrelah", ["base/y", "h_nesrelah/x", "d_amir/x"]),  # the only training there is
+    ):
+        wanted = pd.DataFrame({"prompt_id": ["p1"], "prompt": [prompt], "subject": [subject]})
+        found = survey_design.pictures(index, wanted, ["base", "hypernetwork", "DreamBooth"])["file"]
+        assert [path.relative_to(tmp_path / "images").with_suffix("").as_posix() for path in found] == expected
+    found[0].unlink()
+    with pytest.raises(FileNotFoundError, match="p1 by base.*05_compare"):
+        survey_design.pictures(index, wanted, ["base"])
 
 
 def test_a_prompt_that_a_teacher_adds_changes_no_code(tmp_path, monkeypatch):
@@ -176,27 +103,23 @@ def test_a_prompt_that_a_teacher_adds_changes_no_code(tmp_path, monkeypatch):
 
 
 def test_rules_are_read_as_they_were_fixed_and_stay_once_there_are_answers(tmp_path):
+    with pytest.raises(FileNotFoundError, match="make the plan first"):
+        survey_design.read_rules(tmp_path)
     survey_design.write_plan(tmp_path, KEY, PLAN, 20)
     assert survey_design.read_rules(tmp_path) == survey_design.RULES
     other = survey_design.RULES | {"median_seconds": 7}
     survey_design.write_plan(tmp_path, KEY, PLAN, 20, other)  # nobody has answered yet
-    assert survey_design.read_rules(tmp_path) == other
     for answered in ("answers/ana.csv", "rater-1.csv"):
         (tmp_path / answered).parent.mkdir(exist_ok=True)
         (tmp_path / answered).write_text("x")
         survey_design.write_plan(tmp_path, KEY, PLAN, 20, other)  # the same again does no harm
         for plan, rules in ((PLAN, survey_design.RULES), (survey_design.make_plan(KEY, 7, seed=20), other)):
-            with pytest.raises(ValueError, match=rf"{answered} was answered under.*put the plan and RULES back"):
+            with pytest.raises(ValueError, match=f"{answered} was answered"):
                 survey_design.write_plan(tmp_path, KEY, plan, 20, rules)
         assert survey_design.read_rules(tmp_path) == other and len(pd.read_csv(tmp_path / "plan.csv")) == len(PLAN)
         (tmp_path / answered).unlink()
-
-
-def test_without_fixed_rules_nobody_is_left_out_by_others(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"rules\.json is missing: make the plan first"):
-        survey_design.read_rules(tmp_path)
     (tmp_path / "rules.json").write_text('{"exclude": {"attention": true}}')
-    with pytest.raises(ValueError, match=r"rules\.json must have under 'exclude' the rules .*median_seconds"):
+    with pytest.raises(ValueError, match="rules .*median_seconds"):
         survey_design.read_rules(tmp_path)
 
 
@@ -206,27 +129,26 @@ def test_a_study_is_another_one_with_another_plan_word_or_picture(tmp_path):
     key = KEY.assign(file=[tmp_path / f"{item}.png" for item in KEY["item"]])
     first = questionnaire.study_id(PLAN, key)
     assert re.fullmatch("[0-9a-f]{8}", first) and first == questionnaire.study_id(PLAN, key[::-1])
-    with Image.open(key["file"][3]) as image:
-        image.save(key["file"][3], pnginfo=None, compress_level=1)
+    Image.new("RGB", (4, 4), (3, 0, 0)).save(key["file"][3], compress_level=0)
     assert questionnaire.study_id(PLAN, key) == first  # the same pixels in another file
-    others = [questionnaire.study_id(PLAN[:-1], key)]
-    others.append(questionnaire.study_id(PLAN, key.assign(prompt=["a horse", *key["prompt"][1:]])))
+    other = key.assign(prompt=["a horse", *key["prompt"][1:]])
+    others = {first, questionnaire.study_id(PLAN[:-1], key), questionnaire.study_id(PLAN, other)}
     Image.new("RGB", (4, 4), (3, 0, 1)).save(key["file"][3])
-    others.append(questionnaire.study_id(PLAN, key))
-    assert len({first, *others}) == 4
+    assert len(others | {questionnaire.study_id(PLAN, key)}) == 4
+
+
+FIRST = "first half of the screens"
 
 
 def test_an_unknown_order_of_screens_is_told_and_not_guessed():
     table = survey_simulation.simulate(KEY, PLAN)
     assert survey_exclusions.order_in_words(table) == []
-    known = survey_exclusions.variants(table, survey_design.RULES)["first half of the screens"]
-    who = table["respondent"].unique()[3]
-    some = table.assign(position=table["position"].mask(table["respondent"] == who))
-    half = survey_exclusions.variants(some, survey_design.RULES)["first half of the screens"]
+    some = table.assign(position=table["position"].mask(table["respondent"] == table["respondent"].unique()[3]))
+    known, half = (survey_exclusions.variants(rows, survey_design.RULES)[FIRST] for rows in (table, some))
     assert half["respondent"].nunique() == known["respondent"].nunique() - 1
     assert "not known for 1 of 20 raters" in survey_exclusions.order_in_words(some)[0]
     none = table.assign(position=float("nan"))
-    assert "first half of the screens" not in survey_exclusions.variants(none, survey_design.RULES)
+    assert FIRST not in survey_exclusions.variants(none, survey_design.RULES)
     assert len(statistics.screens(none)) == 20 * 23  # two of 25 pictures come twice, which nothing tells apart now
 
 
@@ -243,38 +165,22 @@ def test_alpha_has_the_interval_of_redrawn_pictures():
         survey_agreement.alpha_interval(np.array([[1.0, np.nan], [np.nan, 2.0]]), "ordinal")
 
 
-@pytest.mark.slow
-def test_the_interval_of_alpha_holds_the_truth():
-    def draw(items, rng):
-        true, anything = rng.integers(1, 6, items), rng.integers(1, 6, (8, items))
-        return np.where(rng.random((8, items)) < 0.4, anything, true)
-
-    rng = np.random.default_rng(2)
-    truth = survey_agreement.alpha(draw(40_000, rng))
-    found = [survey_agreement.alpha_interval(draw(30, rng), draws=200) for _ in range(200)]
-    held = np.mean([low <= truth <= high for low, high in found])
-    assert 0.87 <= held <= 0.99  # the percentile bootstrap of 30 pictures is a little narrow
-
-
 def test_the_interval_of_a_mean_rating_holds_the_truth_and_the_pooled_one_does_not():
-    rng = np.random.default_rng(6)
+    rng, held = np.random.default_rng(6), np.zeros(2)
     truth = survey_planning.draw_ratings(200_000, 1, rng=rng).mean()
-    held = pooled = 0
-    for _ in range(200):
+    for _ in range(100):
         study = survey_planning.draw_ratings(20, 6, rng=rng)
         row = statistics.rating_means(survey_planning.as_answers(study), "match").loc["invented"]
         assert row["mean"] == pytest.approx(study.mean())
-        held += row["low"] <= truth <= row["high"]
-        half = 1.96 * study.std() / np.sqrt(study.size)
-        pooled += abs(study.mean() - truth) <= half
-    assert 0.90 <= held / 200 <= 0.99 and pooled / 200 < 0.85
+        pooled = 1.96 * study.std() / np.sqrt(study.size)
+        held += [row["low"] <= truth <= row["high"], abs(study.mean() - truth) <= pooled]
+    assert 0.90 <= held[0] / 100 <= 0.99 and held[1] / 100 < 0.85
 
 
 @pytest.mark.parametrize(("k", "n"), [(0, 20), (14, 20), (16, 20), (20, 20), (57, 83)])
-def test_wilson_is_scipys_and_statsmodels(k, n):
-    ours = statistics.wilson(k / n, n)
-    assert ours == pytest.approx(tuple(stats.binomtest(k, n).proportion_ci(method="wilson")), abs=1e-12)
-    assert ours == pytest.approx(proportion_confint(k, n, method="wilson"), abs=1e-12)
+def test_wilson_is_scipys(k, n):
+    theirs = stats.binomtest(k, n).proportion_ci(method="wilson")
+    assert statistics.wilson(k / n, n) == pytest.approx(tuple(theirs), abs=1e-12)
 
 
 def test_one_answer_a_rater_has_no_design_effect_and_equal_answers_count_once():
@@ -288,18 +194,11 @@ def test_one_answer_a_rater_has_no_design_effect_and_equal_answers_count_once():
         statistics.share_interval([1, 1], [0, 1])
 
 
-@pytest.mark.parametrize("share", [0.5, 0.71, 0.87])
+@pytest.mark.parametrize("share", [0.5, 0.87])
 def test_the_interval_covers_the_truth_and_the_pooled_one_does_not(share):
-    rng, who, studies = np.random.default_rng(5), np.repeat(range(20), 8), 500
-    covered = pooled = 0
-    for _ in range(studies):
-        values = survey_planning.draw(share, 20, 8, rng=rng).ravel()
-        interval = statistics.share_interval(who, values)
-        covered += interval["low"] <= share <= interval["high"]
-        low, high = statistics.wilson(values.mean(), 160)
-        pooled += low <= share <= high
-    assert 0.92 <= covered / studies <= 0.98  # 93 to 97 % and what 500 studies leave open
-    assert pooled / studies < 0.90
+    found = survey_planning.precision(share, 20, 8, studies=400)
+    assert 0.92 <= found["coverage"] <= 0.98  # 93 to 97 % and what 400 studies leave open
+    assert found["pooled_coverage"] < 0.90
 
 
 def test_bootstrap_of_single_answers_is_that_of_scipy():
@@ -308,17 +207,17 @@ def test_bootstrap_of_single_answers_is_that_of_scipy():
     assert statistics.bootstrap_share(range(30), values, draws=9000) == pytest.approx(tuple(theirs), abs=0.01)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_tests_between_methods_agree_with_the_textbook(seed):
     rng = np.random.default_rng(seed)
     index = pd.MultiIndex.from_product([range(60), ["p"]], names=["respondent", "prompt_id"])
     wide = pd.DataFrame(rng.random((60, 3)) < [0.5, 0.6, 0.7], index, ["a", "b", "c"]).astype(int)
     sums, k = wide.sum(axis=1), 3
     q = (k - 1) * (k * (wide.sum() ** 2).sum() - sums.sum() ** 2) / (k * sums.sum() - (sums**2).sum())
-    ours = statistics.cochran_q(wide)
+    ours = statistics.cochran_q(wide, draws=500)
     assert ours["statistic"] == pytest.approx(q)
     assert ours["p_raters"] == pytest.approx(stats.chi2.sf(q, 2), abs=0.05)  # one block a rater: both are right
-    for row in statistics.mcnemar_pairs(wide).itertuples():
+    for row in statistics.mcnemar_pairs(wide, draws=500).itertuples():
         table = pd.crosstab(wide[row.first], wide[row.second])
         assert row.p_exact == pytest.approx(contingency_tables.mcnemar(table, exact=True).pvalue)
         assert row.holm_exact >= row.p_exact and row.holm_raters >= row.p_raters
@@ -333,7 +232,7 @@ def test_gee_with_one_answer_a_rater_finds_the_plain_odds_ratio():
 
 
 @pytest.mark.parametrize("level", ["nominal", "ordinal", "interval"])
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_alpha_is_that_of_the_krippendorff_package(level, seed):
     rng = np.random.default_rng(seed)
     matrix = np.clip(rng.integers(1, 6, 15) + rng.integers(-1, 2, (6, 15)), 1, 5).astype(float)
@@ -372,22 +271,14 @@ def test_bradley_terry_with_ties_is_the_log_linear_model(seed):
     assert tie == pytest.approx(fit.params[5], abs=0.005)
 
 
-def test_ties_alone_make_all_equal_and_their_share_is_the_models():
-    table = pd.DataFrame({"left": "a", "right": "b", "winner": ["a"] * 3 + ["b"] * 3 + ["tie"] * 4})
-    strengths, tie = survey_agreement.bradley_terry(table)
-    assert strengths.abs().max() < 1e-6
-    assert np.exp(tie) / (2 + np.exp(tie)) == pytest.approx(0.4, abs=0.01)
-
-
-@pytest.mark.slow
 def test_the_simulator_has_the_papers_rates_and_says_that_it_is_one():
-    plan = survey_design.make_plan(KEY, 3000, seed=1)
+    plan = survey_design.make_plan(KEY, 1000, seed=1)
     table = survey_simulation.simulate(KEY, plan, prompt_sd=0)  # ten prompts are too few to average out
     assert set(table["source"]) == {"simulated"}
     excluded = survey_exclusions.exclusions(table, survey_design.RULES)
-    assert excluded.loc[excluded["reason"] == "too fast", "respondent"].nunique() == 150  # the careless, all caught
-    shares = statistics.satisfied(survey_exclusions.without(table, excluded)).groupby("method")["value"].mean()
-    assert shares.to_dict() == pytest.approx(survey_simulation.PAPER, abs=0.012)
+    assert excluded.loc[excluded["reason"] == "too fast", "respondent"].nunique() == 50  # the careless, all caught
+    shares = statistics.satisfaction(survey_exclusions.without(table, excluded))
+    assert shares["share"].to_dict() == pytest.approx(survey_simulation.PAPER, abs=0.02)
 
 
 def test_the_simulated_file_is_made_again_and_read_without_a_complaint(tmp_path):
@@ -398,23 +289,17 @@ def test_the_simulated_file_is_made_again_and_read_without_a_complaint(tmp_path)
     assert len(answers.table[answers.table["question"] != "comment"]) == 3 * 400 + 80 + 20
 
 
-def test_exclusions_follow_the_rules():
-    rows = [("slow", "attention", "4", 9), ("quick", "attention", "4", 1), ("blind", "attention", "2", 9)]
-    rows += [(who, "satisfied", "yes", seconds) for who, _, _, seconds in rows]
+def test_each_rule_leaves_out_whom_it_names_and_can_be_switched_off():
+    rows = [("quick", "attention", "4", 1), ("blind", "attention", "2", 9), ("open", "attention", "4", 9)]
+    rows += [("quick", "satisfied", "yes", 1), ("blind", "satisfied", "no", 9), ("open", "satisfied", "undecided", 9)]
     table = pd.DataFrame(rows, columns=["respondent", "question", "value", "duration_s"]).assign(position=1, item="x")
+    found = {"attention": ("blind", "attention"), "median_seconds": ("quick", "too fast")}
+    found["answered_share"] = ("open", "undecided")
     out = survey_exclusions.exclusions(table, survey_design.RULES)
-    assert set(map(tuple, out.to_numpy())) == {("quick", "too fast"), ("blind", "attention")}
-
-
-def test_each_rule_can_be_switched_off_and_leaves_the_others():
-    rows = [("quick", "attention", "2", 1)] + [("slow", "attention", "4", 9)] + [("open", "attention", "4", 9)]
-    rows += [("quick", "satisfied", "yes", 1), ("slow", "satisfied", "no", 9), ("open", "satisfied", "undecided", 9)]
-    table = pd.DataFrame(rows, columns=["respondent", "question", "value", "duration_s"]).assign(position=1, item="x")
-    reasons = {"attention": "attention", "median_seconds": "too fast", "answered_share": "undecided"}
-    assert set(survey_exclusions.exclusions(table, survey_design.RULES)["reason"]) == set(reasons.values())
+    assert set(map(tuple, out.to_numpy())) == set(found.values())
     for name, off in survey_exclusions.OFF.items():
-        left = survey_exclusions.exclusions(table, survey_design.RULES | {name: off})["reason"]
-        assert set(left) == set(reasons.values()) - {reasons[name]}
+        left = survey_exclusions.exclusions(table, survey_design.RULES | {name: off})
+        assert set(map(tuple, left.to_numpy())) == set(found.values()) - {found[name]}
     assert survey_exclusions.rules_in_words(survey_exclusions.OFF) == []
 
 
@@ -428,18 +313,12 @@ def test_sensitivity_holds_every_fork_and_the_planned_way_is_the_result():
     assert forks["variant"].nunique() == 7 + 10 and not forks.isna().any(axis=None)
     no = forks[forks["variant"] == "undecided counted as no"].set_index("method")["share"]
     assert (no <= first["share"]).all() and (no < first["share"]).any()
-    words = survey_exclusions.spread_in_words(forks)
-    assert [sentence.split(":")[0] for sentence in words] == list(survey_simulation.METHODS)
 
 
 def test_ratings_count_every_rater_once():
-    rows = [
-        ("a", "x1", "base", "5"),
-        ("a", "x2", "base", "3"),
-        ("b", "x1", "base", "2"),
-        ("c", "x1", "base", "undecided"),
-    ]
-    rows += [("a", "y1", "DreamBooth", "4"), ("b", "y1", "DreamBooth", "4"), ("b", "z", "alone", "1")]
+    rows = [("a", "x1", "base", "5"), ("a", "x2", "base", "3"), ("b", "x1", "base", "2")]
+    rows += [("c", "x1", "base", "undecided"), ("b", "z", "alone", "1")]
+    rows += [("a", "y1", "DreamBooth", "4"), ("b", "y1", "DreamBooth", "4")]
     table = pd.DataFrame(rows, columns=["respondent", "item", "method", "value"]).assign(question="match", position=1)
     means = statistics.rating_means(table, "match")
     assert list(means.index) == ["base", "DreamBooth"] and means.loc["base", "mean"] == 3  # of 4 and 2

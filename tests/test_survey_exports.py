@@ -3,9 +3,7 @@
 import base64
 import csv
 import html
-import json
 import re
-from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
@@ -51,33 +49,25 @@ def handed_out(study, tmp_path_factory):
     folder = tmp_path_factory.mktemp("out")
     questionnaire.write(folder / "questionnaire.html", *study)
     survey_exports.google_forms(folder / "forms.gs", *study, language="es", forms=2)
-    survey_exports.label_studio(folder / "label_studio", *study, language="es")
     survey_crowd.crowd(folder / "crowd", *study, "https://pictures.example/x/", language="es")
     return folder
 
 
 def test_nothing_that_is_handed_out_tells_a_method_or_a_person(study, handed_out):
-    paths = [path for path in handed_out.rglob("*") if path.is_file()]
+    """Base64 hides words from a search of the file: every picture is unpacked and searched again, for metadata too."""
+    paths, unpacked = [path for path in handed_out.rglob("*") if path.is_file()], 0
     assert len(paths) > 40
     for path in paths:
-        assert not SECRETS.search(path.name.encode()), path
-        assert not SECRETS.search(path.read_bytes()), path
-        assert not re.search(rb"(?<![A-Za-z0-9+/])base(?![A-Za-z0-9+/])", re.sub(rb"base64", b"", path.read_bytes())), (
-            path
-        )
+        content = path.read_bytes()
+        assert not SECRETS.search(path.name.encode() + content), path
+        assert not re.search(rb"(?<![A-Za-z0-9+/])base(?![A-Za-z0-9+/])", content.replace(b"base64", b"")), path
+        for packed in re.findall(rb"[A-Za-z0-9+/]{200,}={0,2}", content) if path.suffix in (".html", ".gs") else ():
+            data, unpacked = base64.b64decode(packed), unpacked + 1
+            assert data.startswith((b"\xff\xd8\xff", b"RIFF")), path
+            assert not SECRETS.search(data) and b"exif" not in data.lower()
+    assert unpacked > 10
     for path in study[0]["file"]:  # the search does find what is to be found
         assert SECRETS.search(path.read_bytes()) or "base" in path.name
-
-
-def test_pictures_inside_files_are_searched_unpacked_too(handed_out):
-    """Base64 hides words from a search of the file: unpack every picture and look again, for any metadata at all."""
-    for name in ("questionnaire.html", "forms.gs", "label_studio/rate_tasks.json", "label_studio/pair_tasks.json"):
-        packed = re.findall(rb"[A-Za-z0-9+/]{200,}={0,2}", (handed_out / name).read_bytes())
-        assert len(packed) > 5, name
-        for data in packed:
-            unpacked = base64.b64decode(data)
-            assert unpacked[:3] == b"\xff\xd8\xff" or unpacked[:4] == b"RIFF", name
-            assert not SECRETS.search(unpacked) and b"Exif" not in unpacked and b"EXIF" not in unpacked
 
 
 def test_the_finished_set_in_data_is_blind():
@@ -113,73 +103,38 @@ const Utilities = { base64Decode: text => atob(text), newBlob: (bytes, type) => 
 def test_the_apps_script_builds_forms_whose_answers_are_found_again(study, handed_out, browser, tmp_path):
     key, plan, _ = study
     script = (handed_out / "forms.gs").read_text(encoding="utf-8")
-    page = browser.new_page()
-    forms = page.evaluate(f"() => {{ {STAND_IN}\n{script}\nmakeForms();\nreturn made; }}")
-    assert len(forms) == 2
-    expected = []
+    forms = browser.new_page().evaluate(f"() => {{ {STAND_IN}\n{script}\nmakeForms();\nreturn made; }}")
     for number, form in enumerate(forms, 1):
-        own = plan[plan["rater"] == number]
         items, head, given = form["items"], ["Marca temporal"], [f"2026/11/2{number}"]
         assert form["set"]["setCollectEmail"] is False and WORDS["consent_online"] in form["set"]["setDescription"]
-        pages = [i for i, item in enumerate(items) if item["kind"] == "addPageBreakItem"]
-        assert len(pages) == len(own)
-        images = [item for item in items if item["kind"] == "addImageItem"]
-        assert all(item["set"]["setImage"].startswith("image/jpeg \xff\xd8") for item in images)
-        for item in items:
-            if item["kind"] == "addMultipleChoiceItem":
-                head.append(item["set"]["setTitle"])
-                given.append(item["set"]["setChoiceValues"][len(head) % len(item["set"]["setChoiceValues"])])
+        assert [item["kind"] for item in items].count("addPageBreakItem") == (plan["rater"] == number).sum()
+        images = [item["set"]["setImage"] for item in items if item["kind"] == "addImageItem"]
+        assert images and all(image.startswith("image/jpeg \xff\xd8") for image in images)
+        for item in (item["set"] for item in items if item["kind"] == "addMultipleChoiceItem"):
+            head.append(item["setTitle"])
+            given.append(item["setChoiceValues"][len(head) % len(item["setChoiceValues"])])
         with open(tmp_path / f"form{number}.csv", "w", encoding="utf-8", newline="") as file:
             csv.writer(file).writerows([head, given])
-        expected += [(code, position) for position, code in own[["position", "item"]].to_numpy()[:, ::-1]]
-    answers = survey_import.read_answers([tmp_path / "form1.csv", tmp_path / "form2.csv"], key)
-    assert answers.table["respondent"].nunique() == 2 and len(answers.table) == sum(
-        3 if kind == "rate" else 1 for kind in plan.loc[plan["rater"] <= 2, "kind"]
-    )
-    assert {(row.item, row.position) for row in answers.table.itertuples()} == {(i, int(p)) for p, i in expected}
-    assert all("Marca temporal" in problem for problem in answers.odd["problem"])
-
-
-def test_label_studio_projects_ask_everything_and_their_export_is_found_again(study, handed_out, tmp_path):
-    key, plan, _ = study
-    works = []
-    for kind in ("rate", "pair"):
-        config = ElementTree.parse(handed_out / "label_studio" / f"{kind}.xml").getroot()
-        tasks = json.loads((handed_out / "label_studio" / f"{kind}_tasks.json").read_text())
-        assert [task["data"]["item"] for task in tasks] == list(plan.loc[plan["kind"] == kind, "item"].unique())
-        wanted = {part.get("value")[1:] for part in config if part.tag in ("Image", "Text")}
-        names = {part.get("name") for part in config if part.tag in ("Image", "Text", "Choices", "TextArea")}
-        assert all(wanted <= set(task["data"]) for task in tasks)
-        assert all(part.get("toName") in names for part in config if part.get("toName"))
-        choices = {c.get("name"): [o.get("alias") for o in c] for c in config.iter("Choices")}
-        assert choices == {name: list(survey_design.CLOSED[name]) for name in survey_exports.KINDS[kind]}
-        for task in tasks:
-            results = [{"from_name": n, "type": "choices", "value": {"choices": [v[1]]}} for n, v in choices.items()]
-            works.append(task | {"annotations": [{"completed_by": 7, "lead_time": 5.5, "result": results}]})
-    (tmp_path / "export.json").write_text(json.dumps(works))
-    answers = survey_import.read_answers([tmp_path / "export.json"], key)
-    assert answers.odd.empty and set(answers.table["item"]) == set(plan["item"]) - {"attention"}
-    assert set(answers.table["value"]) == {"no", "2", "right"}
+    answers, own = survey_import.read_answers(sorted(tmp_path.glob("form*.csv")), key), plan[plan["rater"] <= 2]
+    assert answers.table["respondent"].nunique() == len(forms) == 2
+    assert len(answers.table) == own["kind"].map({"rate": 3, "pair": 1, "attention": 1}).sum()
+    found = answers.table[["item", "position"]].itertuples(index=False, name=None)
+    assert set(found) == set(own[["item", "position"]].itertuples(index=False, name=None))
 
 
 def test_crowd_tables_fill_their_layouts_and_results_are_found_again(study, handed_out, tmp_path):
     key, plan, _ = study
-    results = []
+    results, folder = [], handed_out / "crowd"
     for kind in ("rate", "pair"):
-        table = pd.read_csv(handed_out / "crowd" / f"{kind}.csv", keep_default_na=False)
-        layout = (handed_out / "crowd" / f"{kind}.html").read_text(encoding="utf-8")
+        table = pd.read_csv(folder / f"{kind}.csv", keep_default_na=False)
+        layout, preview = ((folder / f"{kind}{end}.html").read_text("utf-8") for end in ("", "_preview"))
         assert set(re.findall(r"\$\{(\w+)\}", layout)) == set(table.columns) - {"item"}
-        assert "<script" not in layout and 'lang="es"' in layout
-        alts = re.findall(r'\{picture\d\}" alt="([^"]+)"', layout)
-        assert alts == [html.escape(alt) for alt in questionnaire.picture_alts(WORDS, 2 if kind == "pair" else 1)]
-        for row in table.itertuples():
-            for name in ("picture1", "person1"):
-                assert (handed_out / "crowd" / "pictures" / getattr(row, name).rpartition("/")[2]).exists()
-            assert html.unescape(row.prompt) in set(key["prompt"])
+        assert "<script" not in layout and "${" not in preview.split("-->")[1] and "https://" not in preview
+        assert set(table["prompt"].map(html.unescape)) <= set(key["prompt"])
+        for address in (*table["picture1"], *table["person1"]):
+            assert (folder / "pictures" / address.rpartition("/")[2]).exists()
         fields = {name: re.findall(rf'name="{name}" value="(\w+)"', layout) for name in survey_exports.KINDS[kind]}
         assert fields == {name: list(survey_design.CLOSED[name]) for name in survey_exports.KINDS[kind]}
-        preview = (handed_out / "crowd" / f"{kind}_preview.html").read_text(encoding="utf-8")
-        assert "${" not in preview.split("-->")[1] and "https://" not in preview
         for number, item in enumerate(table["item"]):
             worker = {"AssignmentId": f"{kind}{number}", "WorkerId": "W", "AssignmentStatus": "Approved"}
             chosen = {f"Answer.{name}": values[0] for name, values in fields.items()}
@@ -202,9 +157,7 @@ def test_words_of_every_language_come_back_as_what_they_mean(language):
 def test_without_photos_of_the_person_likeness_is_not_asked(study, tmp_path):
     key, plan, _ = study
     survey_exports.google_forms(tmp_path / "f.gs", key, plan, {})
-    survey_exports.label_studio(tmp_path / "ls", key, plan, {})
-    survey_crowd.crowd(tmp_path / "crowd", key, plan, {}, "https://x.example")
-    for path in ("f.gs", "ls/rate.xml", "crowd/rate.html"):
-        text = (tmp_path / path).read_text(encoding="utf-8")
-        assert "/satisfied]" in text or 'name="satisfied"' in text
-        assert "/likeness]" not in text and 'name="likeness"' not in text
+    survey_crowd.crowd(tmp_path, key, plan, {}, "https://x.example")
+    for name, before, after in (("f.gs", "/", "]"), ("rate.html", 'name="', '"')):
+        text = (tmp_path / name).read_text(encoding="utf-8")
+        assert f"{before}satisfied{after}" in text and f"{before}likeness{after}" not in text

@@ -17,10 +17,6 @@ def mount(mountpoint, force_remount=False, timeout_ms=120000, readonly=False):
     if (mountpoint / "MyDrive").is_dir() and not force_remount:
         print(f"Drive already mounted at {mountpoint}; to attempt to forcibly remount, call drive.mount(...)")
         return
-    if " " in str(mountpoint):
-        raise ValueError("Mountpoint must not contain a space.")
-    if mountpoint.is_symlink():
-        raise ValueError("Mountpoint must not be a symlink")
     if mountpoint.exists() and any(mountpoint.iterdir()):
         raise ValueError("Mountpoint must not already contain files")
     (mountpoint / "MyDrive").mkdir(parents=True)

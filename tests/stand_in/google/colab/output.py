@@ -1,6 +1,2 @@
 def enable_custom_widget_manager(version=""):
     """Lets widgets that are not ipywidgets' own be shown."""
-
-
-def disable_custom_widget_manager():
-    """Takes that back."""

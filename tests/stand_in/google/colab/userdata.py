@@ -3,13 +3,11 @@ import os
 
 
 class SecretNotFoundError(Exception):
-    def __init__(self, key):
-        super().__init__(f"Secret {key} does not exist.")
+    pass
 
 
 class NotebookAccessError(Exception):
-    def __init__(self, key):
-        super().__init__(f"Notebook does not have access to secret {key}")
+    pass
 
 
 class TimeoutException(Exception):
@@ -20,9 +18,9 @@ def get(key):
     """The secret's text."""
     secrets = json.loads(os.environ.get("COLAB_SECRETS", "{}"))
     if key == "SLOW":
-        raise TimeoutException("Requesting secret SLOW timed out. Secrets can only be fetched from the Colab UI.")
+        raise TimeoutException(f"Requesting secret {key} timed out. Secrets can only be fetched from the Colab UI.")
     if key not in secrets:
-        raise SecretNotFoundError(key)
+        raise SecretNotFoundError(f"Secret {key} does not exist.")
     if secrets[key] is None:
-        raise NotebookAccessError(key)
+        raise NotebookAccessError(f"Notebook does not have access to secret {key}")
     return secrets[key]
