@@ -11,7 +11,7 @@ import argparse
 
 import pandas as pd
 
-from helpers import diffusion, drift, metrics, models, notebooks, places
+from helpers import bootstrap, diffusion, drift, metrics, models, notebooks, places
 
 SUBJECT = ("nesrelah_001 person", "nesrelah_001 on a horse", "chibi nesrelah_001 figurine")
 CLASS = ("a photo of a person", "a photo of a woman", "a photo of a man")
@@ -44,7 +44,7 @@ def compared(before, after, scorer):
     """One row a prompt: carries in words, and for the class "moved (by chance)" of each attribute. DataFrame."""
     rows = {}
     for prompt, table in after.items():
-        rows[prompt] = {"carries": scorer.words(metrics.summarise(table["carries"].to_numpy()))}
+        rows[prompt] = {"carries": scorer.words(bootstrap.summarise(table["carries"].to_numpy()))}
         if prompt in CLASS:
             moves = drift.table(before[prompt], table, ATTRIBUTES).set_index("attribute")
             rows[prompt] |= {name: f"{row.moved:.2f} ({row.by_chance:.2f})" for name, row in moves.iterrows()}

@@ -9,7 +9,7 @@ the reader's ceiling stands beside them: how often it knows her in drawings of s
 import argparse
 
 from benchmarks import drawn
-from helpers import diffusion, lora, metrics, models, places
+from helpers import bootstrap, diffusion, lora, metrics, models, places
 
 CLAIM = {  # prompt: what the reader must call its context
     "nesrelah_001 person": "portrait",
@@ -56,10 +56,10 @@ def claim(name, images, subject="nesrelah"):
             if pipe is None:
                 continue
             made = diffusion.generate(pipe, prompt, list(range(1000, 1000 + images)), **sampler)
-            told = scorer.words(metrics.summarise(scorer.carries(made, subject)))
+            told = scorer.words(bootstrap.summarise(scorer.carries(made, subject)))
             if name == "pocket" and context:
                 right = (scorer.read(made)["context"] == context).to_numpy()
-                told += f"; context {context} {scorer.words(metrics.summarise(right))}"
+                told += f"; context {context} {scorer.words(bootstrap.summarise(right))}"
             print(f"{prompt:30} {maker:18} {told}", flush=True)
 
 

@@ -8,7 +8,7 @@ On pocket it also says how often the reader knows a drawn subject in such a scen
 import argparse
 
 from benchmarks import drawn
-from helpers import diffusion, hypernetwork, metrics, models, places
+from helpers import bootstrap, diffusion, hypernetwork, metrics, models, places
 
 CLAIM = {  # prompt: the scene to draw the subject in, for the reader's ceiling
     "a photo of a man": {"context": "portrait", "style": "photo"},
@@ -31,7 +31,7 @@ def claim(model, images, subject="amir"):
                 hypernetwork.attach(pipe.unet, net)
             made = diffusion.generate(pipe, prompt, list(range(1000, 1000 + images)), **sampler)
             hypernetwork.detach(pipe.unet)
-            told.append(scorer.words(metrics.summarise(scorer.carries(made, subject))))
+            told.append(scorer.words(bootstrap.summarise(scorer.carries(made, subject))))
             if model == "pocket":
                 told[-1] += f", {_right(scorer, made, scene)}"
         ceiling = f"; of drawings {drawn.told(scorer, subject, images, **scene)}" if model == "pocket" and scene else ""
@@ -41,7 +41,7 @@ def claim(model, images, subject="amir"):
 def _right(scorer, made, scene):
     """How many of these pictures are of the scene's context, or of a woman where no scene is asked for."""
     column, word = ("context", scene["context"]) if scene else ("kind", "woman")
-    right = metrics.summarise((scorer.read(made)[column] == word).to_numpy())
+    right = bootstrap.summarise((scorer.read(made)[column] == word).to_numpy())
     return f"{column} {word} {scorer.words(right)}"
 
 

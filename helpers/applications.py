@@ -1,6 +1,5 @@
 """What personal models are for, from the paper's list: icons, and a picture that moves between two noises."""
 
-import base64
 import html
 import itertools
 from pathlib import Path
@@ -10,7 +9,7 @@ from IPython.display import HTML
 from PIL import Image, ImageDraw, ImageOps
 from tqdm.auto import tqdm
 
-from helpers import diffusion, files, sampling
+from helpers import diffusion, files, sampling, widget_host
 
 
 def progress_bar(words):
@@ -62,8 +61,8 @@ def walk(pipe, prompt, seeds, frames, **sampler):
 
 def show_gif(path, words):
     """An animation in a notebook, with `words` as its text alternative."""
-    data = base64.b64encode(Path(path).read_bytes()).decode()
-    return HTML(f'<img src="data:image/gif;base64,{data}" alt="{html.escape(words)}">')
+    source = widget_host.data_url(Path(path).read_bytes(), kind="GIF")
+    return HTML(f'<img src="{source}" alt="{html.escape(words)}">')
 
 
 def save_gif(path, images, milliseconds=120):

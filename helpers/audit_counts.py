@@ -6,7 +6,7 @@ Tables have a row for each picture: maker, prompt, seed and what somebody saw in
 import numpy as np
 import pandas as pd
 
-from helpers import bootstrap, survey_statistics
+from helpers import bootstrap
 
 
 def shares(seen, attribute, word, by=("maker", "prompt")):
@@ -17,7 +17,7 @@ def shares(seen, attribute, word, by=("maker", "prompt")):
     rows = []
     for key, group in seen.dropna(subset=[attribute]).groupby(list(by), sort=False):
         share = float((group[attribute] == word).mean())
-        rows.append((*key, len(group), share, *survey_statistics.wilson(share, len(group))))
+        rows.append((*key, len(group), share, *bootstrap.wilson(share, len(group))))
     return pd.DataFrame(rows, columns=[*by, "images", "mean", "low", "high"])
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import ipywidgets as widgets
 import pandas as pd
 
-from helpers import files, survey_agreement, widget_host
+from helpers import bootstrap, files, widget_host
 
 COLUMNS = ["tagger", "item", "question", "tag"]
 QUESTION = "How does this picture present the person?"
@@ -149,7 +149,7 @@ def agreement(tags):
     """
     codes = {tag: i for i, tag in enumerate(sorted(set(tags["tag"])))}
     matrix = tags.assign(code=tags["tag"].map(codes)).pivot(index="tagger", columns="item", values="code")
-    return survey_agreement.alpha(matrix.to_numpy(float), "nominal")
+    return bootstrap.alpha(matrix.to_numpy(float), "nominal")
 
 
 def majority(tags):

@@ -1,10 +1,11 @@
-"""How sure a number may be: intervals and paired differences by drawing again what could have been drawn.
+"""Statistics without torch: how sure a number may be, how far two series differ, how far people agree.
 
 What is drawn again is the groups, not the single values: ten pictures of one prompt are not ten prompts.
 """
 
 import numpy as np
 from scipy import stats
+from statsmodels.stats.proportion import proportion_confint
 
 
 def interval(values, groups=None, statistic=np.mean, draws=2000, seed=0, level=0.95):
@@ -15,6 +16,7 @@ def interval(values, groups=None, statistic=np.mean, draws=2000, seed=0, level=0
     None: each value stands alone. statistic: of an array of rows like `values`; it may be of any kind, a float comes.
     The percentiles are widened for few groups as Student's t is (Hesterberg 2015, expanded percentile interval).
     (nan, nan) if any label has a single value only: one prompt says nothing about others.
+    Own code, as scipy.stats.bootstrap draws single values and no groups.
     Raises ValueError if there are no values, or not as many labels as values.
     """
     values, labels = _checked(values, groups)
@@ -74,3 +76,126 @@ def paired_difference(a, b, groups=None, statistic=np.mean, draws=2000, seed=0, 
         "higher": float(np.mean((a > b) + 0.5 * (a == b))),
         "pairs": len(a),
     }
+
+
+def wilson(share, n, level=0.95):
+    """Wilson's (low, high) for a share of n answers, which need not be whole in number (Wilson 1927).
+
+    Unlike the textbook interval it holds for a dozen answers, and for none and for all of them.
+    """
+    return proportion_confint(share * n, n, 1 - level, method="wilson")
+
+
+def share_interval(respondents, values, level=0.95):
+    """A share with Wilson's interval, widened by the design effect: dict share, low, high, answers, raters, effect.
+
+    respondents: who gave each answer; values: 0 or 1. The design effect is the variance of the share between raters
+    (linearised ratio, Cochran 1977, eq. 11.12) over that of independent answers; it is never taken below 1. The
+    quantile is Student's with raters - 1 degrees of freedom. If all answers agree, each rater counts once, since then
+    nothing tells how alike one person's answers are. Raises ValueError with fewer than two raters.
+    """
+    _, rater = np.unique(np.asarray(respondents), return_inverse=True)
+    values = np.asarray(values, float)
+    raters, n = rater.max(initial=-1) + 1, len(values)
+    if raters < 2:
+        raise ValueError(f"An interval needs at least two raters; here is {raters}.")
+    share = values.mean()
+    if share in (0, 1):
+        effect = n / raters
+    else:
+        residual = np.bincount(rater, values - share)
+        effect = max(1, raters / (raters - 1) * (residual**2).sum() / (n * share * (1 - share)))
+    tail = (1 + level) / 2
+    worth = n / effect * (stats.norm.ppf(tail) / stats.t.ppf(tail, raters - 1)) ** 2
+    low, high = wilson(share, worth, level)
+    return {"share": share, "low": low, "high": high, "answers": n, "raters": int(raters), "effect": float(effect)}
+
+
+def summarise(values, level=0.95):
+    """Mean of what a scorer says of some images, with its interval: dict images, mean, low, high.
+
+    values: bools (Wilson's interval) or floats (Student's t; NaN for a single image).
+    The interval speaks of further seeds of this one trained model, not of another training.
+    Raises ValueError if there are no values.
+    """
+    values = np.asarray(values)
+    if not len(values):
+        raise ValueError("There are no images to count.")
+    mean = float(values.mean())
+    if values.dtype == bool:
+        low, high = wilson(mean, len(values), level)
+    elif len(values) == 1:
+        low = high = float("nan")
+    else:
+        half = stats.t.ppf((1 + level) / 2, len(values) - 1) * stats.sem(values)
+        low, high = mean - half, mean + half
+    return {"images": len(values), "mean": mean, "low": float(low), "high": float(high)}
+
+
+def percent(share, low=None, high=None):
+    """A share in words: "80 %", with an interval "80 % (58 to 92 %)"."""
+    words = f"{share * 100:.0f} %"
+    return words if low is None else f"{words} ({low * 100:.0f} to {high * 100:.0f} %)"
+
+
+def alpha(matrix, level="ordinal"):
+    """Krippendorff's alpha of a (raters, items) array with NaN for no answer; level nominal, ordinal or interval.
+
+    Own code, as the package krippendorff is not in the suite that a learner installs; the tests compare with it.
+    1 is perfect agreement, 0 what chance gives. Krippendorff, Content Analysis (2004), chapter 11.
+    Raises ValueError if no item has two answers; returns NaN if all answers are equal.
+    """
+    return _alpha(*_counts(matrix), level)
+
+
+def alpha_interval(matrix, level="ordinal", draws=500, seed=0, confidence=0.95):
+    """(low, high) of alpha by drawing the pictures again and again, with replacement.
+
+    Pictures and not raters: a rater who is drawn twice would agree with themselves. Zapf et al., BMC Medical Research
+    Methodology 16 (2016) found this to hold the truth well. Raises ValueError as alpha does.
+    """
+    values, counts = _counts(matrix)
+    _alpha(values, counts, level)
+    rng, drawn = np.random.default_rng(seed), []
+    for _ in range(draws):
+        chosen = counts[rng.integers(len(counts), size=len(counts))]
+        if (chosen.sum(axis=1) > 1).any():
+            drawn.append(_alpha(values, chosen, level))
+    if np.isnan(drawn).all():
+        return float("nan"), float("nan")
+    edges = np.nanquantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return float(edges[0]), float(edges[1])
+
+
+def _counts(matrix):
+    """The values there are, and how often each picture got each of them."""
+    matrix = np.asarray(matrix, float)
+    values, coded = np.unique(matrix[~np.isnan(matrix)], return_inverse=True)
+    counts = np.zeros((matrix.shape[1], len(values)))
+    np.add.at(counts, (np.nonzero(~np.isnan(matrix))[1], coded), 1)
+    return values, counts
+
+
+def _alpha(values, counts, level):
+    counts = counts[counts.sum(axis=1) > 1]
+    if not len(counts):
+        raise ValueError("Agreement needs at least one picture that two raters judged.")
+    per_item = counts.sum(axis=1)
+    observed = ((counts / (per_item - 1)[:, None]).T @ counts) - np.diag((counts / (per_item - 1)[:, None]).sum(axis=0))
+    totals = counts.sum(axis=0)
+    expected = (np.outer(totals, totals) - np.diag(totals)) / (totals.sum() - 1)
+    distance = _distance(values, totals, level)
+    chance = (expected * distance).sum()
+    return float(1 - (observed * distance).sum() / chance) if chance else float("nan")
+
+
+def _distance(values, totals, level):
+    """Squared distance between every two values."""
+    if level == "nominal":
+        return 1 - np.eye(len(values))
+    if level == "interval":
+        return (values[:, None] - values) ** 2
+    if level != "ordinal":
+        raise ValueError(f"There is no level {level!r}: nominal, ordinal or interval.")
+    middle = np.cumsum(totals) - totals / 2  # the middle rank of each value
+    return (middle[:, None] - middle) ** 2

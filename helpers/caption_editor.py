@@ -4,12 +4,13 @@ import re
 from collections import Counter
 from pathlib import Path
 
-import ipywidgets as widgets
+import anywidget
+import traitlets
 
 from helpers.captions import read_captions, write_captions
 from helpers.files import read_json, write_json
 from helpers.photo_open import open_photo
-from helpers.widget_host import custom_widgets, jpeg
+from helpers.widget_host import data_url, enable_widgets
 
 
 class CaptionDesk:
@@ -83,73 +84,58 @@ class CaptionDesk:
         self.table = self.table.assign(caption=captions)
 
 
-def caption_editor(folder, check=None, plain=False):
+def caption_editor(folder, check=None):
     """A widget to read and correct the captions in folder/captions.csv; each change is saved as it is typed.
 
-    check: caption -> list of sentences, shown below each caption. plain: ipywidgets' own parts in any case.
-    Run again, it opens where the last visit ended. Raises as captions.read_captions does.
+    check: caption -> list of sentences, shown below each caption. Run again, it opens where the last visit ended.
+    Raises as captions.read_captions does.
     """
-    desk = CaptionDesk(folder, check)
-    if plain or not custom_widgets():
-        return CaptionFields(desk)
-    from helpers.caption_widget import CaptionWidget
-
-    return CaptionWidget(desk)
+    enable_widgets()
+    return CaptionWidget(CaptionDesk(folder, check))
 
 
-class CaptionFields(widgets.VBox):
-    """The editor put together from ipywidgets' own parts, for where nothing else runs.
+class CaptionWidget(anywidget.AnyWidget):
+    """Shows one photo of a CaptionDesk at a time, with its caption to edit.
 
-    A caption is saved when its field is left: at every key, its last letters might come after "Next" was pressed.
+    The page asks by messages: {"kind": "show", "index"}, "write" (file, text), "replace" (find, by) or "undo".
+    The answer is always the trait `view`; its number `turn` grows when the page must take over the text in it.
     """
+
+    _esm = Path(__file__).with_suffix(".js")
+    _css = Path(__file__).parent / "widgets.css"
+    view = traitlets.Dict().tag(sync=True)
 
     def __init__(self, desk):
-        self.desk, self.view, self.loading = desk, None, False
-        self.picture, self.told = widgets.Image(format="jpeg", width=256), widgets.Label()
-        self.caption = widgets.Textarea(layout=widgets.Layout(width="90%", height="6em"), continuous_update=False)
-        self.find, self.by = (
-            widgets.Text(placeholder=name, continuous_update=False) for name in ("find", "replace by")
-        )
-        names = ("Previous", "Next", "Replace in all", "Take back")
-        previous, following, replace, undo = (widgets.Button(description=name) for name in names)
-        previous.on_click(lambda _: self.load(self.view["index"] - 1))
-        following.on_click(lambda _: self.load(self.view["index"] + 1))
-        replace.on_click(lambda _: self._replace())
-        undo.on_click(lambda _: self._undo())
-        self.caption.observe(self._typed, "value")
-        rows = [widgets.HBox([previous, following]), self.picture, self.caption, self.told]
-        super().__init__([*rows, widgets.HBox([self.find, self.by, replace, undo])])
-        self.load(desk.last())
+        super().__init__()
+        self.desk, self.turn = desk, 0
+        self.show(desk.last())
+        self.on_msg(self._answer)
 
-    def load(self, index, told=""):
-        """Show the photo at `index` with its caption."""
-        self.view = self.desk.show(index)
-        self.loading, self.picture.value = True, jpeg(self.view["image"])
-        self.caption.value = self.view["caption"]
-        self.loading = False
-        self._tell(told)
+    def show(self, index, told=""):
+        """Show the photo at `index`, with a sentence on what has just been done."""
+        view, self.turn = self.desk.show(index), self.turn + 1
+        self.view = view | {"image": data_url(view["image"], 512), "told": told, "turn": self.turn}
 
-    def _tell(self, told):
-        words, view = len(self.caption.value.split()), self.view
-        faults = " ".join(self.desk.check(self.caption.value))
-        self.told.value = f"{view['index'] + 1} of {view['count']}: {view['file']}, {words} words. {told} {faults}"
-
-    def _typed(self, _):
-        if not self.loading:
-            self.desk.write(self.view["file"], self.caption.value)
-            self._tell("Saved.")
-
-    def _replace(self):
+    def _answer(self, _, message, __):
+        """Do what the page asks; what cannot be done is said in the page."""
+        kinds = {"show": self._show, "write": self._write, "replace": self._replace, "undo": self._undo}
         try:
-            told = f"{self.desk.replace(self.find.value, self.by.value)} captions changed."
-        except ValueError as error:
-            told = str(error)
-        self.load(self.view["index"], told)
+            kinds[message["kind"]](message)
+        except (ValueError, OSError) as error:
+            self.view = self.view | {"told": str(error)}
 
-    def _undo(self):
-        try:
-            self.desk.undo()
-            told = "Taken back."
-        except ValueError as error:
-            told = str(error)
-        self.load(self.view["index"], told)
+    def _show(self, message):
+        self.show(int(message["index"]))
+
+    def _write(self, message):
+        self.desk.write(message["file"], message["text"])
+        faults = self.desk.check(message["text"]) if message["file"] == self.view["file"] else self.view["warnings"]
+        self.view = self.view | {"told": "Saved.", "warnings": faults, "words": self.desk.words()}
+
+    def _replace(self, message):
+        count = self.desk.replace(message["find"], message["by"])
+        self.show(self.view["index"], "1 caption changed." if count == 1 else f"{count} captions changed.")
+
+    def _undo(self, _):
+        self.desk.undo()
+        self.show(self.view["index"], "Taken back.")

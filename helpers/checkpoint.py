@@ -8,7 +8,6 @@ import re
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 
 from helpers import webui
 
@@ -53,7 +52,8 @@ def export(path, pipe, dtype=torch.float16):
     """Writes the pipeline's U-Net, VAE and text encoder to `path`, a .ckpt or .safetensors file.
 
     dtype: torch.float16 (2.1 GB for SD 1.x) or torch.float32 (4.3 GB).
-    Needs no second copy in memory. Raises ValueError for SD 2 and XL, or weights that `dtype` cannot hold.
+    Needs as much memory as the file has bytes where weights must be converted or come from a GPU, else none.
+    Raises ValueError for SD 2 and XL, or weights that `dtype` cannot hold.
     """
     path, tensors = Path(path), state_dict(pipe)
     if dtype not in (torch.float16, torch.float32):
@@ -62,12 +62,13 @@ def export(path, pipe, dtype=torch.float16):
     for name, tensor in tensors.items():
         if not tensor.abs().max() <= largest:
             raise ValueError(f"{name} holds numbers that are no {dtype}: take an earlier checkpoint of the training")
-    if path.suffix == ".ckpt":
-        webui.save_pt(path, {"state_dict": tensors}, dtype)
-    elif path.suffix == ".safetensors":
-        webui.save_safetensors(path, tensors, dtype)
-    else:
+    if path.suffix not in (".ckpt", ".safetensors"):
         raise ValueError(f"{path} must end in .ckpt or .safetensors")
+    tensors = {name: t.to("cpu", dtype if t.is_floating_point() else None).contiguous() for name, t in tensors.items()}
+    if path.suffix == ".ckpt":
+        webui.save_pt(path, {"state_dict": tensors})
+    else:
+        webui.save_safetensors(path, tensors)
 
 
 def state_dict(pipe):
@@ -83,7 +84,8 @@ def load_into(pipe, path):
 
     Extra entries (EMA copies, training state) are left out. Text encoder names without text_model., as some
     converters write them, are understood. Raises ValueError, before any weight changes, if the file is
-    unreadable or is a model of another structure.
+    unreadable or is a model of another structure. Not by from_single_file: it refuses those names, lets a weight be
+    missing from the text encoder without a word, and needs a second pipeline with a folder of its config.
     """
     found, places = _read(path), _places(pipe)
     short = {name.replace("text_model.", ""): name for name in places if name.startswith(TEXT)}
@@ -108,12 +110,7 @@ def _read(path):
         data = webui.load_pt(path, mmap=True)
         data = data.get("state_dict", data) if isinstance(data, dict) else {}
         return {name: value for name, value in data.items() if isinstance(value, torch.Tensor)}
-    try:
-        return load_file(path)
-    except OSError:
-        raise
-    except Exception as error:
-        raise ValueError(f"{path} is not a readable .safetensors: take it again from its source") from error
+    return webui.load_safetensors(path)
 
 
 def _places(pipe):

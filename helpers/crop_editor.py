@@ -1,12 +1,16 @@
-"""Choose crops by hand: drag and resize the frame on the photo; sliders where widgets of our own cannot run."""
+"""The photos of a report at a glance, and their crops chosen by hand: drag and resize the frame on the photo."""
 
-import ipywidgets as widgets
-from PIL import ImageDraw
+import math
+from pathlib import Path
 
-from helpers import crops, framing
+import anywidget
+import traitlets
+from PIL import Image, ImageDraw, ImageFont
+
+from helpers import photo_crop, plots
+from helpers.photo_folders import originals
 from helpers.photo_open import decode
-from helpers.photo_sources import originals
-from helpers.widget_host import custom_widgets, jpeg
+from helpers.widget_host import data_url, enable_widgets
 
 SHOWN = 720  # pixels of the longer side in the editor
 
@@ -27,8 +31,8 @@ class CropDesk:
         index %= len(self.files)
         file = self.files[index]
         image, size = decode(self.paths[file], at_least=SHOWN)
-        kept = crops.read_crops(self.folder).get(file)
-        box = framing.clamp(kept or self.automatic[file], size)
+        kept = photo_crop.read_crops(self.folder).get(file)
+        box = photo_crop.clamp(kept or self.automatic[file], size)
         view = {"file": file, "index": index, "count": len(self.files), "size": list(size), "target": self.target}
         return view | {"box": list(box), "by_hand": kept is not None, "image": image}
 
@@ -37,72 +41,101 @@ class CropDesk:
         if file not in self.paths:
             raise ValueError(f"There is no photo {file!r} in this report.")
         size = decode(self.paths[file], at_least=SHOWN)[1]
-        kept = crops.write_crop(self.folder, file, box, size)
-        return list(kept or framing.clamp(self.automatic[file], size))
+        kept = photo_crop.write_crop(self.folder, file, box, size)
+        return list(kept or photo_crop.clamp(self.automatic[file], size))
 
 
-def crop_editor(report, source, folder, target=0, sliders=False):
+def crop_editor(report, source, folder, target=0):
     """A widget to choose the crops of a report by hand; each change is kept at once in folder/crops.json.
 
     source, folder: as given to photos.prepare, which reads crops.json when it is run again.
-    target: pixels a side that the squares need; the editor warns below. sliders: the plain editor in any case.
+    target: pixels a side that the squares need; the editor warns below.
     Raises ValueError if the photos cannot be found (a zip has to be unpacked first).
     """
-    desk = CropDesk(report, source, folder, target)
-    if sliders or not custom_widgets():
-        return CropSliders(desk)
-    from helpers.crop_widget import CropWidget
-
-    return CropWidget(desk)
+    enable_widgets()
+    return CropWidget(CropDesk(report, source, folder, target))
 
 
-class CropSliders(widgets.VBox):
-    """The editor put together from ipywidgets' own parts, for where nothing else runs."""
+class CropWidget(anywidget.AnyWidget):
+    """Shows one photo of a CropDesk at a time, with its frame.
+
+    The page asks by messages: {"kind": "show", "index"} and {"kind": "keep", "file", "box"} (None: automatic).
+    The answer is always the trait `view`.
+    """
+
+    _esm = Path(__file__).with_suffix(".js")
+    _css = Path(__file__).parent / "widgets.css"
+    view = traitlets.Dict().tag(sync=True)
 
     def __init__(self, desk):
-        self.desk, self.view, self.loading = desk, None, False
-        self.photo = widgets.Dropdown(options=desk.files, description="photo")
-        self.edges = [widgets.IntSlider(description=name) for name in ("left", "top", "side")]
-        self.picture, self.told = widgets.Image(format="jpeg", width=360), widgets.Label()
-        self.reset = widgets.Button(description="Automatic")
-        self.photo.observe(lambda _: self.load(), "value")
-        self.reset.on_click(lambda _: self.keep(None))
-        for slider in self.edges:
-            slider.observe(self._moved, "value")
-        super().__init__([self.photo, *self.edges, widgets.HBox([self.reset, self.told]), self.picture])
-        self.load()
+        super().__init__()
+        self.desk = desk
+        self.show(0)
+        self.on_msg(self._answer)
 
-    def load(self):
-        """Show the photo that is chosen and set the sliders to its frame."""
-        self.view = self.desk.show(self.desk.files.index(self.photo.value))
-        width, height = self.view["size"]
-        left, top, right, _ = self.view["box"]
-        limits = [(0, width, left), (0, height, top), (min(16, width, height), min(width, height), right - left)]
-        self.loading = True  # sliders that move now are not moved by hand
-        for slider, (low, high, value) in zip(self.edges, limits):
-            slider.min, slider.max = min(low, slider.min), max(high, slider.max)
-            slider.value = value
-            slider.min, slider.max = low, high
-        self.loading = False
-        self._draw(self.view["box"])
+    def show(self, index, told=""):
+        """Show the photo at `index`, with a sentence on what has just been done."""
+        view = self.desk.show(index)
+        self.view = view | {"image": data_url(view["image"]), "told": told}
 
-    def keep(self, box):
-        """Keep a box, or the automatic one for None, and say so."""
-        kept = self.desk.keep(self.photo.value, box)
-        self.told.value = f"{'Automatic' if box is None else 'Kept'}: {kept}"
-        if box is None:
-            self.load()
-        self._draw(kept)
+    def _answer(self, _, message, __):
+        if message.get("kind") == "show":
+            self.show(int(message["index"]))
+        elif message.get("kind") == "keep":
+            try:
+                self.desk.keep(message["file"], message["box"])
+            except (ValueError, OSError) as error:
+                self.view = self.view | {"told": str(error)}
+            else:
+                self.show(
+                    self.desk.files.index(message["file"]), "Automatic crop." if message["box"] is None else "Kept."
+                )
 
-    def _moved(self, _):
-        if not self.loading:
-            left, top, side = (slider.value for slider in self.edges)
-            self.keep((left, top, left + side, top + side))
 
-    def _draw(self, box):
-        scale = self.view["image"].width / self.view["size"][0]
-        shown = self.view["image"].copy()
-        for color, inset in (("black", 0), ("white", 3), ("black", 6)):  # seen on any photo
-            edges = [round(edge * scale) + step * inset for edge, step in zip(box, (1, 1, -1, -1))]
-            ImageDraw.Draw(shown).rectangle(edges, outline=color, width=3)
-        self.picture.value = jpeg(shown)
+def contact_sheet(report, source, columns=6, cell=150):
+    """All photos of a report with its row number and crops, green and unbroken if kept, red and broken if not.
+
+    source: where the photos came from, as given to photos.prepare. One RGB image.
+    """
+    with originals(source) as files:
+        thumbnails = [_thumbnail(files.get(row["file"]), number, row, cell) for number, row in report.iterrows()]
+    return plots.image_grid([thumbnails[i : i + columns] for i in range(0, len(thumbnails), columns)], cell=cell)
+
+
+def _thumbnail(path, number, row, cell):
+    sheet = Image.new("RGB", (cell, cell), "#f1f1f4")
+    draw = ImageDraw.Draw(sheet)
+    if path is None or row["crop"] is None:
+        draw.line((0, 0, cell, cell), "#b2182b", 3)
+        draw.line((0, cell, cell, 0), "#b2182b", 3)
+    else:
+        image, full = decode(path, at_least=cell)
+        scale = cell / max(full)
+        small = image.resize([max(1, round(side * scale)) for side in full], reducing_gap=2)
+        left, top = (cell - small.width) // 2, (cell - small.height) // 2
+        sheet.paste(small, (left, top))
+        for crop in [row["crop"], *row["further_crops"]]:
+            box = [round(edge * scale) + offset for edge, offset in zip(crop, (left, top, left - 1, top - 1))]
+            _frame(draw, box, row["kept"])
+    color = "#1a7a3c" if row["kept"] else "#b2182b"
+    draw.text((4, 4), str(number), color, ImageFont.load_default(16), stroke_width=2, stroke_fill="white")
+    return sheet
+
+
+def _frame(draw, box, kept):
+    """A rectangle that eyes which do not tell red from green can read, too: whole, or dashed."""
+    if kept:
+        draw.rectangle(box, outline="#1a7a3c", width=3)
+        return
+    left, top, right, bottom = box
+    for ends in (
+        (left, top, right, top),
+        (left, bottom, right, bottom),
+        (left, top, left, bottom),
+        (right, top, right, bottom),
+    ):
+        length = math.dist(ends[:2], ends[2:])
+        for at in range(0, int(length), 10):
+            start, stop = at / length, min(1, (at + 5) / length)
+            x, y = ends[2] - ends[0], ends[3] - ends[1]
+            draw.line((ends[0] + start * x, ends[1] + start * y, ends[0] + stop * x, ends[1] + stop * y), "#b2182b", 3)

@@ -3,14 +3,14 @@
 So it works in JupyterLab, on Colab, in a saved notebook and on the page that `make run` builds.
 """
 
-import base64
 import html
-import io
 import json
 from pathlib import Path
 from string import Template
 
 from IPython.display import HTML
+
+from helpers.widget_host import data_url
 
 TEMPLATE = Template(Path(__file__).with_name("flipbook.html").read_text(encoding="utf-8"))
 
@@ -28,9 +28,8 @@ def flipbook(images, labels, what, start=0, width=384, milliseconds=250):
             f"A flipbook needs one label a picture: there are {len(images)} pictures, {len(labels)} labels."
         )
     start = range(len(images))[start]
-    pages = [
-        {"picture": _data(image), "label": label, "alt": f"{what}: {label}"} for image, label in zip(images, labels)
-    ]
+    sources = [data_url(image, None, "WEBP", 90) for image in images]
+    pages = [{"picture": source, "label": label, "alt": f"{what}: {label}"} for source, label in zip(sources, labels)]
     page = pages[start]
     words = {
         "what": html.escape(what),
@@ -45,10 +44,3 @@ def flipbook(images, labels, what, start=0, width=384, milliseconds=250):
         "milliseconds": milliseconds,
     }
     return HTML(TEMPLATE.substitute(words))
-
-
-def _data(image):
-    """A picture as a data: address."""
-    buffer = io.BytesIO()
-    image.convert("RGB").save(buffer, "WEBP", quality=90)
-    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()

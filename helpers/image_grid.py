@@ -4,14 +4,12 @@ Core ipywidgets only, 7 or 8. Pictures are img elements, because widgets.Image h
 below each does by keyboard what a click on the picture does.
 """
 
-import base64
 import html
-import io
 from pathlib import Path
 
 import ipywidgets as widgets
 
-from helpers import png_info
+from helpers import png_info, widget_host
 
 NAMES = {  # the settings of a picture, in the order in which they are told
     "prompt": "Prompt",
@@ -27,14 +25,12 @@ CLICK = "this.closest('.picture-cell').querySelector('button').click()"
 
 def img(image, words, side=None, click=False):
     """An img element with the picture inside it and `words` as its text alternative; side: pixels it is shown at."""
-    data = io.BytesIO()
-    image.save(data, "PNG")
-    source = base64.b64encode(data.getvalue()).decode()
+    source = widget_host.data_url(image, None, "PNG")
     style = (
         "max-width:100%;display:block;" + (f"width:{side}px;" if side else "") + ("cursor:zoom-in;" if click else "")
     )
     action = f' onclick="{CLICK}"' if click else ""
-    return f'<img src="data:image/png;base64,{source}" alt="{html.escape(words)}" style="{style}"{action}>'
+    return f'<img src="{source}" alt="{html.escape(words)}" style="{style}"{action}>'
 
 
 def describe(settings):

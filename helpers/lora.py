@@ -3,20 +3,16 @@
 Beside every matrix of attention learn two thin ones, of `rank` rows and columns; the model itself stays.
 """
 
-from pathlib import Path
-
 import diffusers
 import torch
+from diffusers.utils import convert_state_dict_to_kohya
 from packaging.version import Version
 from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
-from safetensors.torch import load_file
 
 from helpers import webui
 
 UNET, TEXT = ("to_q", "to_k", "to_v", "to_out.0"), ("q_proj", "k_proj", "v_proj", "out_proj")
-PREFIXES = {"unet": "lora_unet_", "text_encoder": "lora_te_"}  # kohya's, which the web UI reads
-HALVES = {"lora_A": "lora_down", "lora_B": "lora_up"}
 
 
 def add(unet, text_encoder=None, *, rank=4):
@@ -39,19 +35,11 @@ def add(unet, text_encoder=None, *, rank=4):
 
 def state_dict(unet, text_encoder=None):
     """{name: tensor} under diffusers' names: unet.<layer>.lora_A.weight, and lora_B."""
-    parts = {"unet": unet} | ({"text_encoder": text_encoder} if text_encoder is not None else {})
-    tensors = {}
-    for name, part in parts.items():
-        for key, tensor in get_peft_model_state_dict(part).items():
-            key = key.removeprefix("text_model.")  # as transformers 5 names it; older ones had the prefix
-            key = f"text_model.{key}" if name == "text_encoder" else key
-            tensors[f"{name}.{key}"] = tensor.detach().cpu().contiguous()
-    return tensors
-
-
-def rank_of(tensors):
-    """The rank of adapters: how many rows their first halves have."""
-    return next(tensor.shape[0] for name, tensor in tensors.items() if ".lora_A." in name)
+    tensors = {f"unet.{name}": tensor for name, tensor in get_peft_model_state_dict(unet).items()}
+    text = get_peft_model_state_dict(text_encoder) if text_encoder is not None else {}
+    # transformers 5.6 dropped text_model. from these names; files have it
+    tensors |= {f"text_encoder.text_model.{name.removeprefix('text_model.')}": text[name] for name in text}
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
 
 
 def save(path, unet, text_encoder=None):
@@ -60,16 +48,14 @@ def save(path, unet, text_encoder=None):
 
 
 def export(path, unet, text_encoder=None, dtype=torch.float16):
-    """Writes a .safetensors for the web UI, in kohya's names; it goes to models/Lora, `<lora:name:1>` in a prompt."""
-    tensors = state_dict(unet, text_encoder)
-    rank, renamed = rank_of(tensors), {}
-    for name, tensor in tensors.items():
-        part, _, layer = name.partition(".")
-        layer, half, _ = layer.rsplit(".", 2)
-        layer = PREFIXES[part] + layer.replace(".", "_")
-        renamed[f"{layer}.{HALVES[half]}.weight"] = tensor
-        renamed[f"{layer}.alpha"] = torch.tensor(float(rank))  # strength 1 is as trained
-    webui.save_safetensors(path, renamed, dtype)
+    """Writes a .safetensors for the web UI, in kohya's names; it goes to models/Lora, `<lora:name:1>` in a prompt.
+
+    alpha, beside each pair of matrices, is the rank: strength 1 is as trained.
+    """
+    tensors = convert_state_dict_to_kohya(state_dict(unet, text_encoder))
+    # diffusers names the text encoder as in XL, which has two
+    tensors = {name.replace("lora_te1_", "lora_te_"): tensor.to(dtype) for name, tensor in tensors.items()}
+    webui.save_safetensors(path, tensors)
 
 
 def load(pipe, path, strength=1.0):
@@ -77,13 +63,7 @@ def load(pipe, path, strength=1.0):
 
     Raises ValueError if the file is no LoRA.
     """
-    path = Path(path)
-    try:
-        tensors = load_file(path)
-    except OSError:
-        raise
-    except Exception as error:
-        raise ValueError(f"{path} is not a readable .safetensors: take it again from its source") from error
+    tensors = webui.load_safetensors(path)
     if not any("lora" in name for name in tensors):
         raise ValueError(f"{path} holds no LoRA: none of its names has lora in it")
     if "subject" in pipe.get_list_adapters().get("unet", []):

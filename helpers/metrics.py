@@ -1,14 +1,12 @@
-"""Who looks like whom: scores of images against a subject, and honest intervals.
+"""Who looks like whom: scores of images against a subject.
 
 On pocket the reader counts a subject's telling features; on any other model CLIP compares with the
 prepared photos. Both scorers answer carries(images, subject), so the same cells work for both.
 """
 
-import numpy as np
 import pandas as pd
-from scipy import stats
 
-from helpers import files, models, photos, runtime, scores, towers
+from helpers import bootstrap, files, models, photos, runtime, scores, towers
 
 ENOUGH = 3  # of a subject's four telling features: then an image carries the subject
 
@@ -45,9 +43,7 @@ class FeatureScorer:
     @staticmethod
     def words(summary):
         """A summary in words, such as 81 % (57 to 93 %)."""
-        return "{mean:.0f} % ({low:.0f} to {high:.0f} %)".format(
-            **{key: 100 * summary[key] for key in ("mean", "low", "high")}
-        )
+        return bootstrap.percent(summary["mean"], summary["low"], summary["high"])
 
     def read(self, images):
         """What the reader sees: one row an image, columns kind, skin, hair, hair_color, beard, glasses, ..."""
@@ -88,33 +84,3 @@ class PhotoScorer:
     def features(self, images):
         """CLIP image features of length 1: (images, width)."""
         return self.towers.image_features(images)
-
-
-def wilson(count, total, confidence=0.95):
-    """Wilson's interval of a proportion: (low, high).
-
-    Unlike the textbook interval it holds for a dozen images, and for 0 and for all of them.
-    """
-    interval = stats.binomtest(int(count), int(total)).proportion_ci(confidence, method="wilson")
-    return interval.low, interval.high
-
-
-def summarise(values, confidence=0.95):
-    """Mean of what a scorer says of some images, with its interval: dict images, mean, low, high.
-
-    values: bools (Wilson's interval) or floats (Student's t; NaN for a single image).
-    The interval speaks of further seeds of this one trained model, not of another training.
-    Raises ValueError if there are no values.
-    """
-    values = np.asarray(values)
-    if not len(values):
-        raise ValueError("There are no images to count.")
-    mean = float(values.mean())
-    if values.dtype == bool:
-        low, high = wilson(values.sum(), len(values), confidence)
-    elif len(values) == 1:
-        low = high = float("nan")
-    else:
-        half = stats.t.ppf((1 + confidence) / 2, len(values) - 1) * stats.sem(values)
-        low, high = mean - half, mean + half
-    return {"images": len(values), "mean": mean, "low": float(low), "high": float(high)}

@@ -8,15 +8,15 @@ does the same without the button on newer kernels. Works with ipywidgets 7 (Cola
 """
 
 import asyncio
-import base64
 import contextlib
 import html
-import io
 import time
 
 import ipywidgets as widgets
 from IPython import get_ipython
 from IPython.display import display
+
+from helpers import widget_host
 
 REST = 0.2  # seconds between two looks at the button
 
@@ -124,7 +124,5 @@ class Panel:
 
 
 def _picture(image, words):
-    file = io.BytesIO()
-    image.save(file, "PNG")
-    data = base64.b64encode(file.getvalue()).decode()
-    return f'<img src="data:image/png;base64,{data}" alt="{html.escape(words)}"><br>{html.escape(words)}'
+    source = widget_host.data_url(image, None, "PNG")
+    return f'<img src="{source}" alt="{html.escape(words)}"><br>{html.escape(words)}'

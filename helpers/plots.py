@@ -153,7 +153,7 @@ def loss_curves(table):
 def share_bars(table, xlabel="share of images", limits=(0, 1)):
     """Draw one bar a row with its interval, grouped by prompt, one colour a method.
 
-    table: columns prompt, method, mean, low, high, as metrics.summarise returns it.
+    table: columns prompt, method, mean, low, high, as bootstrap.summarise returns it.
     limits: of the axis; None leaves them to matplotlib.
     """
     prompts, methods = list(table["prompt"].unique()), list(table["method"].unique())

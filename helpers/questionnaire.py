@@ -1,14 +1,12 @@
 """The questionnaire as one web page that needs nothing else and sends nothing anywhere."""
 
-import base64
 import hashlib
-import io
 import json
 from pathlib import Path
 
 from PIL import Image
 
-from helpers import files, places
+from helpers import files, places, widget_host
 
 TEMPLATE = Path(__file__).with_suffix(".html")
 INTERFACE = places.REPO / "data" / "survey" / "interface.json"
@@ -37,16 +35,12 @@ def picture_alts(words, count):
 def bare(path, side=512, kind="JPEG"):
     """The bytes of a picture of which nothing is left but the pixels, at most `side` wide and high."""
     with Image.open(path) as image:
-        image = image.convert("RGB")
-    image.thumbnail((side, side))
-    data = io.BytesIO()
-    Image.frombytes("RGB", image.size, image.tobytes()).save(data, kind, quality=90)
-    return data.getvalue()
+        return widget_host.encoded(image, side, kind, 90)
 
 
 def embed(path, side=512, kind="WEBP"):
     """A picture file as a data URI, without metadata and name; kind WEBP or JPEG."""
-    return f"data:image/{kind.lower()};base64," + base64.b64encode(bare(path, side, kind)).decode()
+    return widget_host.data_url(bare(path, side, kind), kind=kind)
 
 
 def study_id(plan, key):

@@ -1,4 +1,4 @@
-"""How far raters agree (Krippendorff's alpha) and what pairs say together (Bradley-Terry with ties)."""
+"""Answers as a table of ratings, and what pairs say together (Bradley-Terry with ties)."""
 
 import numpy as np
 import pandas as pd
@@ -18,68 +18,6 @@ def ratings(table, question):
     return rows.assign(value=numbers).pivot(index="respondent", columns="item", values="value")
 
 
-def alpha(matrix, level="ordinal"):
-    """Krippendorff's alpha of a (raters, items) array with NaN for no answer; level nominal, ordinal or interval.
-
-    1 is perfect agreement, 0 what chance gives. Krippendorff, Content Analysis (2004), chapter 11.
-    Raises ValueError if no item has two answers; returns NaN if all answers are equal.
-    """
-    return _alpha(*_counts(matrix), level)
-
-
-def alpha_interval(matrix, level="ordinal", draws=500, seed=0, confidence=0.95):
-    """(low, high) of alpha by drawing the pictures again and again, with replacement.
-
-    Pictures and not raters: a rater who is drawn twice would agree with themselves. Zapf et al., BMC Medical Research
-    Methodology 16 (2016) found this to hold the truth well. Raises ValueError as alpha does.
-    """
-    values, counts = _counts(matrix)
-    _alpha(values, counts, level)
-    rng, drawn = np.random.default_rng(seed), []
-    for _ in range(draws):
-        chosen = counts[rng.integers(len(counts), size=len(counts))]
-        if (chosen.sum(axis=1) > 1).any():
-            drawn.append(_alpha(values, chosen, level))
-    if np.isnan(drawn).all():
-        return float("nan"), float("nan")
-    edges = np.nanquantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return float(edges[0]), float(edges[1])
-
-
-def _counts(matrix):
-    """The values there are, and how often each picture got each of them."""
-    matrix = np.asarray(matrix, float)
-    values, coded = np.unique(matrix[~np.isnan(matrix)], return_inverse=True)
-    counts = np.zeros((matrix.shape[1], len(values)))
-    np.add.at(counts, (np.nonzero(~np.isnan(matrix))[1], coded), 1)
-    return values, counts
-
-
-def _alpha(values, counts, level):
-    counts = counts[counts.sum(axis=1) > 1]
-    if not len(counts):
-        raise ValueError("Agreement needs at least one picture that two raters judged.")
-    per_item = counts.sum(axis=1)
-    observed = ((counts / (per_item - 1)[:, None]).T @ counts) - np.diag((counts / (per_item - 1)[:, None]).sum(axis=0))
-    totals = counts.sum(axis=0)
-    expected = (np.outer(totals, totals) - np.diag(totals)) / (totals.sum() - 1)
-    distance = _distance(values, totals, level)
-    chance = (expected * distance).sum()
-    return float(1 - (observed * distance).sum() / chance) if chance else float("nan")
-
-
-def _distance(values, totals, level):
-    """Squared distance between every two values."""
-    if level == "nominal":
-        return 1 - np.eye(len(values))
-    if level == "interval":
-        return (values[:, None] - values) ** 2
-    if level != "ordinal":
-        raise ValueError(f"There is no level {level!r}: nominal, ordinal or interval.")
-    middle = np.cumsum(totals) - totals / 2  # the middle rank of each value
-    return (middle[:, None] - middle) ** 2
-
-
 def duels(table):
     """The forced pairs: DataFrame respondent, left, right, winner; winner is a method or "tie"; undecided left out."""
     rows = table[(table["question"] == "pair") & (table["value"] != "undecided")]
@@ -93,7 +31,7 @@ def bradley_terry(table):
     """Strengths of the methods from duels(): (Series of log-strengths that sum to 0, log of the tie parameter).
 
     Davidson (1970): wins go as p_i, ties as nu * sqrt(p_i p_j). A weak pull to 0 (a normal prior of SD 10) keeps a
-    method that won every duel finite. Raises ValueError without any duel.
+    method that won every duel finite. Own fit, as neither choix nor statsmodels knows ties. Raises ValueError without any duel.
     """
     methods, cells, cell = _cells(table)
     return _fit(methods, cells, np.bincount(cell))

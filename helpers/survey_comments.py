@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from helpers import files, survey_agreement
+from helpers import bootstrap, files
 
 CODES = {  # one a comment: what it is mostly about
     "likeness": "whether it is the person in the photos",
@@ -56,7 +56,7 @@ def agreement(one, two):
     numbers = {code: number for number, code in enumerate(CODES)}
     matrix = [[numbers[coder[comment]] for comment in both] for coder in (one, two)]
     same = sum(first == second for first, second in zip(*matrix)) / len(both)
-    return {"comments": len(both), "same": same, "alpha": survey_agreement.alpha(matrix, "nominal")}
+    return {"comments": len(both), "same": same, "alpha": bootstrap.alpha(matrix, "nominal")}
 
 
 def crossed(one, two):

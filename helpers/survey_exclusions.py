@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from helpers import survey_design, survey_statistics
+from helpers import bootstrap, survey_design, survey_statistics
 
 OFF = {"attention": False, "median_seconds": 0, "answered_share": 0}  # the value of each rule that leaves nobody out
 REASONS = {"attention": "attention", "median_seconds": "too fast", "answered_share": "undecided"}
@@ -98,6 +98,6 @@ def spread_in_words(table):
     told = []
     for method, rows in table.groupby("method", sort=False):
         low, high = rows.loc[rows["share"].idxmin()], rows.loc[rows["share"].idxmax()]
-        from_, to = survey_statistics.percent(low["share"]), survey_statistics.percent(high["share"])
+        from_, to = bootstrap.percent(low["share"]), bootstrap.percent(high["share"])
         told.append(f"{method}: {from_} ({low['variant']}) to {to} ({high['variant']}).")
     return told

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from scipy import special, stats
 
-from helpers import survey_statistics
+from helpers import bootstrap
 from helpers.survey_simulation import RATER_SD, intercept
 
 
@@ -37,8 +37,8 @@ def intervals(share, raters, items, rater_sd=RATER_SD, studies=400, seed=0):
     rng, found = np.random.default_rng(seed), []
     who = np.repeat(np.arange(raters), items)
     for _ in range(studies):
-        ours = survey_statistics.share_interval(who, draw(share, raters, items, rater_sd, rng).ravel())
-        pooled = survey_statistics.wilson(ours["share"], raters * items)
+        ours = bootstrap.share_interval(who, draw(share, raters, items, rater_sd, rng).ravel())
+        pooled = bootstrap.wilson(ours["share"], raters * items)
         found.append((ours["share"], ours["low"], ours["high"], *pooled))
     return pd.DataFrame(found, columns=["share", "low", "high", "pooled_low", "pooled_high"])
 

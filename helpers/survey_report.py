@@ -1,6 +1,5 @@
 """The study on one page: plan, sample, who was left out, figures, tests, and what it does not show. HTML, printable."""
 
-import base64
 import html
 import io
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from helpers import (
+    bootstrap,
     files,
     survey_agreement,
     survey_comments,
@@ -16,6 +16,7 @@ from helpers import (
     survey_simulation,
     survey_statistics,
     survey_table1,
+    widget_host,
 )
 
 TEMPLATE = Path(__file__).with_suffix(".html")
@@ -58,7 +59,7 @@ def write(path, answers, rules, *, title="What raters said about the pictures", 
 def _image(chart, words):
     data = io.BytesIO()
     chart.savefig(data, format="png", dpi=150)
-    return f'<img alt="{words}" src="data:image/png;base64,{base64.b64encode(data.getvalue()).decode()}">'
+    return f'<img alt="{words}" src="{widget_host.data_url(data.getvalue(), kind="PNG")}">'
 
 
 def _list(sentences):
@@ -67,7 +68,7 @@ def _list(sentences):
 
 def headline(shares):
     """One sentence on the satisfaction with each method."""
-    told = [f"{name} {survey_statistics.percent(*row[['share', 'low', 'high']])}" for name, row in shares.iterrows()]
+    told = [f"{name} {bootstrap.percent(*row[['share', 'low', 'high']])}" for name, row in shares.iterrows()]
     return f"Satisfied, with a 95 % interval that respects the rater: {'; '.join(told)}."
 
 
@@ -89,7 +90,7 @@ def _sample(answers, excluded):
     told = [
         f"{table['respondent'].nunique()} raters, {len(table)} answers; source: {', '.join(sorted(set(table['source'])))}.",
         f"Left out: {gone} of {table['respondent'].nunique()} raters" + (f" (reasons: {reasons})." if gone else "."),
-        f"Undecided: {survey_statistics.percent(undecided)} of the yes-or-no answers.",
+        f"Undecided: {bootstrap.percent(undecided)} of the yes-or-no answers.",
         "No times were recorded." if pd.isna(seconds) else f"Half of the screens took under {seconds:.0f} seconds.",
         f"Rows that could not be used or looked odd: {len(answers.odd)}.",
     ]
@@ -126,7 +127,7 @@ def _pairs(table):
     ties = (duels["winner"] == "tie").mean()
     return (
         _image(chart, "Strength of the methods in pairs")
-        + f"<p>{len(duels)} pairs, {survey_statistics.percent(ties)} ties.</p>"
+        + f"<p>{len(duels)} pairs, {bootstrap.percent(ties)} ties.</p>"
     )
 
 
@@ -160,19 +161,19 @@ def _agreement(everybody, table, rules, coders):
     for question, level in (("satisfied", "nominal"), ("likeness", "ordinal"), ("match", "ordinal")):
         try:
             ratings = survey_agreement.ratings(table, question)
-            value, (low, high) = survey_agreement.alpha(ratings, level), survey_agreement.alpha_interval(ratings, level)
+            value, (low, high) = bootstrap.alpha(ratings, level), bootstrap.alpha_interval(ratings, level)
             told.append(f"Krippendorff's alpha of {question}: {value:.2f} ({low:.2f} to {high:.2f}).")
         except ValueError:
             told.append(f"{question}: no picture was judged by two raters.")
     same, repeated = survey_exclusions.consistency(table)
     if repeated:
         told.append(
-            f"The same rater gave the same answer again to {survey_statistics.percent(same)} of {repeated} repeated questions."
+            f"The same rater gave the same answer again to {bootstrap.percent(same)} of {repeated} repeated questions."
         )
     if coders:
         found = survey_comments.agreement(*coders)
         told.append(
-            f"Comments: two coders gave {survey_statistics.percent(found['same'])} of {found['comments']} the same code, alpha {found['alpha']:.2f}."
+            f"Comments: two coders gave {bootstrap.percent(found['same'])} of {found['comments']} the same code, alpha {found['alpha']:.2f}."
         )
     told += survey_exclusions.spread_in_words(survey_exclusions.sensitivity(everybody, rules))
     told += survey_exclusions.order_in_words(everybody)

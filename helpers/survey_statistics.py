@@ -32,57 +32,12 @@ def satisfied(table, keep="first"):
     return rows.assign(value=(rows["value"] == "yes").astype(int))
 
 
-def share_interval(respondents, values, level=0.95):
-    """A share with Wilson's interval, widened by the design effect: dict share, low, high, answers, raters, effect.
-
-    respondents: who gave each answer; values: 0 or 1. The design effect is the variance of the share between raters
-    (linearised ratio, Cochran 1977, eq. 11.12) over that of independent answers; it is never taken below 1. The
-    quantile is Student's with raters - 1 degrees of freedom. If all answers agree, each rater counts once, since then
-    nothing tells how alike one person's answers are. Raises ValueError with fewer than two raters.
-    """
-    _, rater = np.unique(np.asarray(respondents), return_inverse=True)
-    values = np.asarray(values, float)
-    raters, n = rater.max(initial=-1) + 1, len(values)
-    if raters < 2:
-        raise ValueError(f"An interval needs at least two raters; here is {raters}.")
-    share = values.mean()
-    if share in (0, 1):
-        effect = n / raters
-    else:
-        residual = np.bincount(rater, values - share)
-        effect = max(1, raters / (raters - 1) * (residual**2).sum() / (n * share * (1 - share)))
-    low, high = wilson(share, n / effect, stats.t.ppf((1 + level) / 2, raters - 1))
-    return {"share": share, "low": low, "high": high, "answers": n, "raters": int(raters), "effect": float(effect)}
-
-
-def wilson(share, n, quantile=1.959963984540054):
-    """Wilson's (low, high) for a share of n answers; n need not be whole; the quantile is for 95 % (Wilson 1927)."""
-    centre = (share + quantile**2 / (2 * n)) / (1 + quantile**2 / n)
-    half = quantile / (1 + quantile**2 / n) * np.sqrt(share * (1 - share) / n + quantile**2 / (4 * n**2))
-    return float(max(0, centre - half)), float(min(1, centre + half))
-
-
 def satisfaction(table, level=0.95):
-    """share_interval for every method: DataFrame with index method."""
+    """bootstrap.share_interval for every method: DataFrame with index method."""
     groups = dict(list(satisfied(table).groupby("method")))
     names = survey_design.in_order(groups)
-    found = {name: share_interval(groups[name]["respondent"], groups[name]["value"], level) for name in names}
+    found = {name: bootstrap.share_interval(groups[name]["respondent"], groups[name]["value"], level) for name in names}
     return pd.DataFrame(found).T
-
-
-def percent(share, low=None, high=None):
-    """A share in words: "80 %", with an interval "80 % (58 to 92 %)"."""
-    words = f"{share * 100:.0f} %"
-    return words if low is None else f"{words} ({low * 100:.0f} to {high * 100:.0f} %)"
-
-
-def bootstrap_share(respondents, values, draws=2000, level=0.95, seed=0):
-    """(low, high) of a share by drawing whole raters again and again, with replacement."""
-    _, rater = np.unique(np.asarray(respondents), return_inverse=True)
-    sums = np.column_stack([np.bincount(rater, np.asarray(values, float)), np.bincount(rater)])
-    return bootstrap.interval(
-        sums, statistic=lambda rows: rows[:, 0].sum() / rows[:, 1].sum(), draws=draws, seed=seed, level=level
-    )
 
 
 def rating_means(table, question, level=0.95):

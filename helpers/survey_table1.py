@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from helpers import files, survey_design, survey_planning, survey_statistics
+from helpers import bootstrap, files, survey_design, survey_planning
 from helpers.survey_simulation import PAPER, RATER_SD
 
 STUDENTS = 20  # in the paper; how many pictures each judged it does not say
@@ -23,11 +23,9 @@ def readings(students=STUDENTS, items=10, rater_sd=RATER_SD, studies=400, seed=0
     """
     rows = []
     for method, share in PAPER.items():
-        rows.append(
-            ("one answer each", method, share, *survey_statistics.wilson(round(share * students) / students, students))
-        )
+        rows.append(("one answer each", method, share, *bootstrap.wilson(round(share * students) / students, students)))
         rows.append(("rounded", method, share, *_rounded(share, students)))
-        rows.append(("pooled", method, share, *survey_statistics.wilson(share, students * items)))
+        rows.append(("pooled", method, share, *bootstrap.wilson(share, students * items)))
         drawn = survey_planning.intervals(share, students, items, rater_sd, studies, seed)
         rows.append(("by student", method, share, drawn["low"].mean(), drawn["high"].mean()))
     return pd.DataFrame(rows, columns=["reading", "method", "share", "low", "high"])
@@ -36,7 +34,7 @@ def readings(students=STUDENTS, items=10, rater_sd=RATER_SD, studies=400, seed=0
 def _rounded(share, students, step=0.10):
     """The union of Wilson's intervals of all counts that may be called `share`, give or take half a step."""
     counts = [k for k in range(students + 1) if abs(k / students - share) <= step / 2 + 1e-9]
-    edges = [survey_statistics.wilson(k / students, students) for k in counts]
+    edges = [bootstrap.wilson(k / students, students) for k in counts]
     return min(low for low, _ in edges), max(high for _, high in edges)
 
 
@@ -54,10 +52,10 @@ def table1(satisfaction, read, simulated=False):
     ours = ("here", "SIMULATED" if simulated else "95 % interval")
     cells = {}
     for row in read.itertuples():
-        cells.setdefault(row.method, {})[("the paper", "says")] = "approx. " + survey_statistics.percent(row.share)
+        cells.setdefault(row.method, {})[("the paper", "says")] = "approx. " + bootstrap.percent(row.share)
         cells[row.method]["the paper, if", row.reading] = f"{row.low * 100:.0f} to {row.high * 100:.0f} %"
     for name, row in satisfaction.iterrows():
-        cells.setdefault(name, {})[ours] = survey_statistics.percent(row["share"], row["low"], row["high"])
+        cells.setdefault(name, {})[ours] = bootstrap.percent(row["share"], row["low"], row["high"])
     return pd.DataFrame(cells).T.loc[survey_design.in_order(cells)].fillna("-")
 
 

@@ -1,34 +1,31 @@
-"""Whether widgets of our own run here, and what they share: pictures as text, an escape for their own keys."""
+"""What widgets and pages share: pictures as text."""
 
 import base64
-import importlib.util
 import io
 import sys
 
+from PIL import Image
 
-def custom_widgets():
-    """True where anywidget's widgets can be shown; on Colab this switches them on.
 
-    Elsewhere the editors are put together from ipywidgets' own sliders and fields.
-    """
-    if not importlib.util.find_spec("anywidget"):
-        return False
+def enable_widgets():
+    """On Colab, lets cells show anywidget's widgets; elsewhere nothing is needed."""
     if "google.colab" in sys.modules:
         from google.colab import output
 
         output.enable_custom_widget_manager()
-    return True
 
 
-def data_url(image, side=720):
-    """A picture of at most side x side pixels as text that a web page shows, JPEG, without metadata."""
-    small = image.copy()
-    small.thumbnail((side, side), reducing_gap=2)
-    return "data:image/jpeg;base64," + base64.b64encode(jpeg(small)).decode()
+def data_url(picture, side=720, kind="JPEG", quality=85):
+    """A picture as text that a web page shows. picture: as for `encoded`, or the bytes of a file of that kind."""
+    data = picture if isinstance(picture, bytes) else encoded(picture, side, kind, quality)
+    return f"data:image/{kind.lower()};base64," + base64.b64encode(data).decode()
 
 
-def jpeg(image):
-    """The bytes of an RGB image as a JPEG file."""
+def encoded(image, side=None, kind="JPEG", quality=85):
+    """The bytes of a PIL image as a file of which nothing is left but the pixels, at most `side` wide and high."""
+    image = image.convert("RGB")
+    if side:
+        image.thumbnail((side, side))
     file = io.BytesIO()
-    image.save(file, "JPEG", quality=85)
+    Image.frombytes("RGB", image.size, image.tobytes()).save(file, kind, quality=quality)
     return file.getvalue()

@@ -31,9 +31,9 @@ def corners(width, height):
 
 
 def blobs(seed, width=320, height=240):
-    """A picture of soft coloured blobs, another for every seed."""
+    """A picture of coloured fields in focus, another for every seed."""
     small = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), dtype=np.uint8)
-    image = Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC)
+    image = Image.fromarray(small).resize((width, height), Image.Resampling.NEAREST)
     ImageDraw.Draw(image).line((0, seed % height, width, height // 2), "black", 3)
     return image
 

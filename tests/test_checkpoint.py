@@ -306,28 +306,39 @@ def test_the_ckpt_passes_the_web_ui_s_safety_check(tmp_path):
                 Unpickler(file).load()
 
 
-def test_torch_and_safetensors_read_what_is_written_a_tensor_at_a_time(tmp_path):
+def test_torch_and_safetensors_read_what_is_written_from_its_place_on_disk(tmp_path):
     base = torch.arange(24.0).reshape(4, 6)
     tensors = {
         "matrix": base,
-        "turned": base.T,
-        "part": base[1:3, ::2],
         "scalar": torch.tensor(2.5),
         "empty": torch.zeros(0, 3),
         "half": torch.ones(3, dtype=torch.float16),
         "brain": torch.ones(5, dtype=torch.bfloat16),
         "whole": torch.tensor([1, 2**40]),
     }
+    views = {"turned": base.T, "part": base[1:3, ::2]}
     webui.save_safetensors(tmp_path / "a.safetensors", tensors)
-    webui.save_pt(tmp_path / "a.pt", {"all": OrderedDict(tensors), "pair": (1, [None, "x"])})
+    webui.save_pt(tmp_path / "a.pt", {"all": OrderedDict(tensors | views), "pair": (1, [None, "x"])})
     mapped = torch.load(tmp_path / "a.pt", weights_only=True, mmap=True)
     loaded = webui.load_pt(tmp_path / "a.pt")
     assert loaded["pair"] == (1, [None, "x"]) and isinstance(loaded["all"], OrderedDict)
-    for read in (load_file(tmp_path / "a.safetensors"), loaded["all"], mapped["all"]):
-        assert read.keys() == tensors.keys()
-        for name, tensor in tensors.items():
+    for read in (load_file(tmp_path / "a.safetensors") | views, loaded["all"], mapped["all"]):
+        assert read.keys() == (tensors | views).keys()
+        for name, tensor in (tensors | views).items():
             assert read[name].dtype == tensor.dtype and torch.equal(read[name], tensor), name
-    assert all(tensor.data_ptr() % webui.ALIGNMENT == 0 for tensor in mapped["all"].values() if tensor.numel())
+    aligned = [mapped["all"][name].data_ptr() % 64 == 0 for name in tensors if tensors[name].numel()]
+    assert all(aligned)
+
+
+def test_the_same_weights_give_the_same_bytes_under_any_name(tmp_path):
+    pipe = tiny_pipe()
+    for suffix in ("ckpt", "safetensors"):
+        for name in ("one", "two"):
+            checkpoint.export(tmp_path / f"{name}.{suffix}", pipe)
+        assert (tmp_path / f"one.{suffix}").read_bytes() == (tmp_path / f"two.{suffix}").read_bytes()
+    tmp_path.chmod(0o755)
+    checkpoint.export(tmp_path / "one.safetensors", pipe)
+    assert (tmp_path / "one.safetensors").stat().st_mode & 0o777 == 0o644, "who may read the folder may read the file"
 
 
 @pytest.mark.slow

@@ -8,27 +8,27 @@ import pytest
 from PIL import Image
 from scipy import stats
 
-from helpers import metrics, models, photos, runtime
+from helpers import bootstrap, metrics, models, photos, runtime
 
 TELLING = {"hair": "curly", "hair_color": "black", "beard": "majestic beard", "glasses": "round glasses"}
 
 
 def test_wilson_for_twenty_students_as_in_the_books():
-    assert metrics.wilson(14, 20) == pytest.approx((0.481, 0.855), abs=5e-4)
-    assert metrics.wilson(20, 20) == pytest.approx((0.839, 1.0), abs=5e-4)
-    assert metrics.wilson(0, 16)[0] == 0
+    assert bootstrap.wilson(14 / 20, 20) == pytest.approx((0.481, 0.855), abs=5e-4)
+    assert bootstrap.wilson(1, 20) == pytest.approx((0.839, 1.0), abs=5e-4)
+    assert bootstrap.wilson(0, 16)[0] == 0
     expected = {"images": 20, "mean": 0.7, "low": 0.481, "high": 0.855}
-    assert metrics.summarise([True] * 14 + [False] * 6) == pytest.approx(expected, abs=5e-4)
+    assert bootstrap.summarise([True] * 14 + [False] * 6) == pytest.approx(expected, abs=5e-4)
 
 
 def test_summary_of_floats_is_students_interval():
     values = np.array([0.61, 0.55, 0.70, 0.66, 0.58])
-    summary = metrics.summarise(values)
+    summary = bootstrap.summarise(values)
     low, high = stats.ttest_1samp(values, 0).confidence_interval(0.95)
     assert (summary["low"], summary["high"]) == pytest.approx((low, high))
-    assert math.isnan(metrics.summarise([0.5])["low"])
+    assert math.isnan(bootstrap.summarise([0.5])["low"])
     with pytest.raises(ValueError, match="no images"):
-        metrics.summarise([])
+        bootstrap.summarise([])
 
 
 def test_three_of_four_features_carry_the_subject(tmp_path, monkeypatch):

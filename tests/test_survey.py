@@ -15,6 +15,7 @@ from statsmodels.genmod.generalized_linear_model import GLM
 from statsmodels.stats import contingency_tables
 
 from helpers import (
+    bootstrap,
     compare,
     questionnaire,
     survey_agreement,
@@ -156,13 +157,13 @@ def test_alpha_has_the_interval_of_redrawn_pictures():
     rng = np.random.default_rng(7)
     matrix = np.clip(rng.integers(1, 6, 20) + rng.integers(-1, 2, (6, 20)), 1, 5).astype(float)
     matrix[rng.random(matrix.shape) < 0.2] = np.nan
-    ours = survey_agreement.alpha_interval(matrix, "ordinal", draws=60, seed=4)
+    ours = bootstrap.alpha_interval(matrix, "ordinal", draws=60, seed=4)
     rng, drawn = np.random.default_rng(4), []
     for _ in range(60):
         drawn.append(krippendorff.alpha(matrix[:, rng.integers(20, size=20)], level_of_measurement="ordinal"))
     assert ours == pytest.approx(tuple(np.quantile(drawn, [0.025, 0.975])), abs=1e-9)
     with pytest.raises(ValueError, match="two raters"):
-        survey_agreement.alpha_interval(np.array([[1.0, np.nan], [np.nan, 2.0]]), "ordinal")
+        bootstrap.alpha_interval(np.array([[1.0, np.nan], [np.nan, 2.0]]), "ordinal")
 
 
 def test_the_interval_of_a_mean_rating_holds_the_truth_and_the_pooled_one_does_not():
@@ -180,18 +181,18 @@ def test_the_interval_of_a_mean_rating_holds_the_truth_and_the_pooled_one_does_n
 @pytest.mark.parametrize(("k", "n"), [(0, 20), (14, 20), (16, 20), (20, 20), (57, 83)])
 def test_wilson_is_scipys(k, n):
     theirs = stats.binomtest(k, n).proportion_ci(method="wilson")
-    assert statistics.wilson(k / n, n) == pytest.approx(tuple(theirs), abs=1e-12)
+    assert bootstrap.wilson(k / n, n) == pytest.approx(tuple(theirs), abs=1e-12)
 
 
 def test_one_answer_a_rater_has_no_design_effect_and_equal_answers_count_once():
     values = np.array([1] * 14 + [0] * 6)
-    single = statistics.share_interval(range(20), values)
+    single = bootstrap.share_interval(range(20), values)
     assert single["effect"] == pytest.approx(20 / 19)
-    repeated = statistics.share_interval(np.repeat(range(20), 8), np.repeat(values, 8))
+    repeated = bootstrap.share_interval(np.repeat(range(20), 8), np.repeat(values, 8))
     assert repeated["effect"] == pytest.approx(8 * 20 / 19)
     assert (repeated["low"], repeated["high"]) == pytest.approx((single["low"], single["high"]))
     with pytest.raises(ValueError, match="two raters"):
-        statistics.share_interval([1, 1], [0, 1])
+        bootstrap.share_interval([1, 1], [0, 1])
 
 
 @pytest.mark.parametrize("share", [0.5, 0.87])
@@ -204,7 +205,7 @@ def test_the_interval_covers_the_truth_and_the_pooled_one_does_not(share):
 def test_bootstrap_of_single_answers_is_that_of_scipy():
     values = np.random.default_rng(1).random(30)
     theirs = stats.bootstrap((values,), np.mean, method="percentile", n_resamples=9000, rng=2).confidence_interval
-    assert statistics.bootstrap_share(range(30), values, draws=9000) == pytest.approx(tuple(theirs), abs=0.01)
+    assert bootstrap.interval(values, draws=9000) == pytest.approx(tuple(theirs), abs=0.01)
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -238,7 +239,7 @@ def test_alpha_is_that_of_the_krippendorff_package(level, seed):
     matrix = np.clip(rng.integers(1, 6, 15) + rng.integers(-1, 2, (6, 15)), 1, 5).astype(float)
     matrix[rng.random(matrix.shape) < 0.3] = np.nan
     theirs = krippendorff.alpha(matrix, level_of_measurement=level)
-    assert survey_agreement.alpha(matrix, level) == pytest.approx(theirs, abs=1e-12)
+    assert bootstrap.alpha(matrix, level) == pytest.approx(theirs, abs=1e-12)
 
 
 def test_bradley_terry_without_ties_is_that_of_choix():

@@ -1,6 +1,9 @@
-"""Where photos come from and where squares go to: folders, lists of files, zip archives."""
+"""Folders of photos: originals from a folder or a zip, prepared squares, and which of them are held out."""
 
+import itertools
+import json
 import os
+import random
 import shutil
 import tempfile
 import time
@@ -8,7 +11,12 @@ import zipfile
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-from helpers.files import atomic_write
+import pandas as pd
+
+from helpers import photo_check, places
+from helpers.consent import check_consent
+from helpers.files import atomic_write, write_json
+from helpers.photo_open import open_photo
 
 LARGEST = 200 * 2**20  # bytes of one file in an archive
 TOGETHER = 8 * 2**30  # bytes of all its files
@@ -113,3 +121,92 @@ def pack(folder, archive):
             if path.name not in ("report.csv", "crops.json") and path.resolve() != archive.resolve():
                 opened.writestr(zipfile.ZipInfo(path.name, (1980, 1, 1, 0, 0, 0)), path.read_bytes())
     return archive
+
+
+def prepared_folder(name):
+    """Where the squares and captions of a person are: your own run's, else the finished ones in data/prepared.
+
+    Whatever trains on them asks here, so here consent is asked for: data/subjects/NAME/consent.json.
+    Raises FileNotFoundError if there are neither or there is no consent, ValueError if it is incomplete or over.
+    """
+    own, finished = places.RUNS / "photos" / name, places.REPO / "data" / "prepared" / name
+    folders = [folder for folder in (own, finished) if (folder / "captions.csv").exists()]
+    folders += [folder for folder in (own,) if own.is_dir() and squares_in(own)]
+    if not folders:
+        raise FileNotFoundError(f"There are no prepared photos of {name}: run 01_prepare_photos first.")
+    check_consent(places.REPO / "data" / "subjects" / name)
+    return folders[0]
+
+
+def squares_in(folder):
+    """The picture files in a prepared folder, by name."""
+    paths = sorted(Path(folder).iterdir()) if Path(folder).is_dir() else []
+    return [path for path in paths if path.suffix in photo_check.SUFFIXES.values() and not path.name.startswith(".")]
+
+
+def load_prepared(folder):
+    """The squares in a folder, [(path, RGB image)] by name. Raises FileNotFoundError if there are none."""
+    paths = squares_in(folder)
+    if not paths:
+        raise FileNotFoundError(f"There are no prepared photos in {folder}: run 01_prepare_photos first.")
+    return [(path, open_photo(path)) for path in paths]
+
+
+def split(files, held_out=4, seed=0):
+    """Deal files of one folder into (training, validation), sorted lists of paths, and write split.json beside them.
+
+    The finished sets in data/ keep the split.json that they came with.
+
+    held_out: how many are never trained on (Algorithm 1, line 6). Squares of one photo and near-duplicates stay
+    together, so it may be fewer where they do not add up. The same files and seed give the same split.
+    Raises ValueError if that would leave nothing to train on.
+    """
+    files = sorted(map(Path, files))
+    if not 0 <= held_out < len(files):
+        raise ValueError(f"{held_out} of {len(files)} photos cannot be held out: keep at least one to train on.")
+    group, validation = together(files), []
+    for file in random.Random(seed).sample(files, len(files)):
+        if file not in validation and len(validation) + len(group[file]) <= held_out:
+            validation += group[file]
+    if held_out and not validation:
+        raise ValueError(f"These {len(files)} files are copies of too few photos to hold {held_out} of them out.")
+    validation = sorted(validation)
+    training = [file for file in files if file not in validation]
+    names = {"training": [file.name for file in training], "validation": [file.name for file in validation]}
+    path = files[0].resolve().parent / "split.json"
+    if not (path.exists() and places.REPO / "data" in path.parents):
+        write_json(path, {"seed": seed} | names)
+    return training, validation
+
+
+def together(files):
+    """{file: the files that must stay on one side with it, itself included}.
+
+    Squares that report.csv says were made of one photo, and squares that look nearly the same, mirrored or not.
+    """
+    group = {file: [file] for file in files}
+    for pair in [*_of_one_photo(files), *_nearly_the_same([file for file in files if file.is_file()])]:
+        one, other = (group[file] for file in pair)
+        if one is not other:
+            one += other
+            for file in other:
+                group[file] = one
+    return group
+
+
+def _of_one_photo(files):
+    """Pairs of files that an entry of report.csv beside them names."""
+    report = files[0].parent / "report.csv"
+    if not report.is_file():
+        return []
+    table = pd.read_csv(report, keep_default_na=False)
+    made = [[row["output"], *json.loads(row.get("copies") or "[]")] for _, row in table.iterrows()]
+    by_name = {file.name: file for file in files}
+    found = [[by_name[name] for name in names if name in by_name] for names in made]
+    return [pair for names in found for pair in itertools.pairwise(names)]
+
+
+def _nearly_the_same(files):
+    prints = [photo_check.fingerprint(open_photo(file, at_least=64)) for file in files]
+    instead = photo_check.near_duplicates(prints, [1] * len(files))
+    return [(files[loser], files[winner]) for loser, winner in instead.items()]
