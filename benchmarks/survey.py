@@ -18,9 +18,8 @@ from helpers import (
     files,
     places,
     plots,
+    survey_answers,
     survey_design,
-    survey_import,
-    survey_planning,
     survey_report,
     survey_simulation,
 )
@@ -47,10 +46,10 @@ def speed():
     plan = survey_design.make_plan(key, RATERS, seed=1)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "answers.csv"
-        survey_import.write_table(path, survey_simulation.simulate(key, plan))
+        survey_answers.write_table(path, survey_simulation.simulate(key, plan))
         print(f"{RATERS} raters, {path.stat().st_size / 1e6:.0f} MB of answers")
         began = now()
-        answers = survey_import.read_answers([path], key)
+        answers = survey_answers.read_answers([path], key)
         read = now()
         print(f"import   {spent(began, read)}, {len(answers.table)} answers, {len(answers.odd)} odd rows")
         survey_report.write(Path(folder) / "report.html", answers, survey_design.RULES)
@@ -64,7 +63,7 @@ def coverage():
     """The share of studies whose interval holds the truth, in every cell of the grid; written and drawn."""
     rows = []
     for share, (raters, items), spread in itertools.product(SHARES, SIZES, SPREADS):
-        found = survey_planning.precision(share, raters, items, spread, STUDIES, seed=len(rows))
+        found = survey_simulation.precision(share, raters, items, spread, STUDIES, seed=len(rows))
         rows.append({"share": share, "raters": raters, "items": items, "rater_sd": spread} | found)
     table = pd.DataFrame(rows).round(4)
     with files.atomic_write(FOLDER / "survey_coverage.csv") as partial:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from helpers import survey_planning
+from helpers import survey_simulation
 from helpers.exercises import exercise
 
 
@@ -11,10 +11,10 @@ def enough(raters):
     """How many raters, with six pictures of each method, tell 80 % from 90 % in four of five studies?"""
     if not isinstance(raters, int | np.integer) or raters < 2:
         return "A number of raters is a whole number of 2 or more."
-    found = survey_planning.power(0.8, 0.9, raters, 6)
+    found = survey_simulation.power(0.8, 0.9, raters, 6)
     if found < 0.78:
         return f"With {raters} raters the difference is found in {found:.0%} of the studies: that is too seldom."
-    if survey_planning.power(0.8, 0.9, max(2, raters - 10), 6) > 0.82:
+    if survey_simulation.power(0.8, 0.9, max(2, raters - 10), 6) > 0.82:
         return "That is enough, but ten raters fewer would do as well."
 
 

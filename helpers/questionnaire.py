@@ -21,9 +21,7 @@ def interface(path=INTERFACE):
     for code, words in languages.items():
         wrong = sorted(set(words) ^ set(languages["en"]))
         if wrong:
-            raise ValueError(
-                f"{path}: language {code!r} must have the same entries as 'en'; look at {', '.join(wrong)}."
-            )
+            raise ValueError(f"The language {code!r} in {path} must have the entries of 'en': see {', '.join(wrong)}.")
     return languages
 
 
@@ -49,30 +47,29 @@ def study_id(plan, key):
     They change with the plan, and with the words and the pixels behind any code. A key without a column file or prompt
     has none of these to change with. key: as for write.
     """
-    found = hashlib.sha256(plan.to_csv(index=False).encode())
+    digest = hashlib.sha256(plan.to_csv(index=False).encode())
     for row in key.sort_values("item").to_dict("records"):
-        found.update(f"{row['item']}\n{row.get('prompt', '')}\n".encode())
+        digest.update(f"{row['item']}\n{row.get('prompt', '')}\n".encode())
         if "file" in row:
             with Image.open(row["file"]) as image:
-                found.update(f"{image.size}".encode() + image.convert("RGB").tobytes())
-    return found.hexdigest()[:8]
+                digest.update(f"{image.size}".encode() + image.convert("RGB").tobytes())
+    return digest.hexdigest()[:8]
 
 
 def write(path, key, plan, references):
     """Write the questionnaire for all raters of a plan.
 
     key: as survey_design.make_key returns it, with columns file, prompt and maybe subject.
-    references: {subject: paths of photos to show beside the pictures}; without any, likeness is not asked.
+    references: {subject: paths of photos to show beside the pictures}; without any, there is no question on likeness.
     """
     people = [(subject, embed(photo, 192)) for subject, photos in references.items() for photo in photos]
-    subjects = key["subject"] if "subject" in key else [None] * len(key)
     pictures = {
-        row.item: {
-            "image": embed(row.file),
-            "prompt": row.prompt,
-            "references": [i for i, (name, _) in enumerate(people) if name == subject],
+        row["item"]: {
+            "image": embed(row["file"]),
+            "prompt": row["prompt"],
+            "references": [i for i, (name, _) in enumerate(people) if name == row.get("subject")],
         }
-        for row, subject in zip(key.itertuples(), subjects)
+        for row in key.to_dict("records")
     }
     study = {
         "id": study_id(plan, key),
@@ -81,8 +78,15 @@ def write(path, key, plan, references):
         "pictures": pictures,
         "screens": [rows[["kind", "item"]].values.tolist() for _, rows in plan.groupby("rater")],
     }
-    text = TEMPLATE.read_text(encoding="utf-8")
+    safe = json.dumps(study, ensure_ascii=False).replace("<", "\\u003c")  # else a prompt could end the script
+    return fill(TEMPLATE, path, {"STUDY": safe})
+
+
+def fill(template, path, parts):
+    """Write a text file with parts {NAME: text} in place of each __NAME__ of a template; returns the path."""
+    text = template.read_text(encoding="utf-8")
+    for name, part in parts.items():
+        text = text.replace(f"__{name}__", part)
     with files.atomic_write(path) as partial:
-        safe = json.dumps(study, ensure_ascii=False).replace("<", "\\u003c")  # else a prompt could end the script
-        partial.write_text(text.replace("__STUDY__", safe), encoding="utf-8")
+        partial.write_text(text, encoding="utf-8")
     return path

@@ -1,8 +1,8 @@
-"""Comments read and coded by hand, by two people who do not see each other's codes, and how far they agree."""
+"""Comments coded by hand, by two people who do not see each other's codes, and how far they agree."""
 
 import pandas as pd
 
-from helpers import bootstrap, files
+from helpers import survey_pairs
 
 CODES = {  # one a comment: what it is mostly about
     "likeness": "whether it is the person in the photos",
@@ -24,24 +24,15 @@ def sheet(table, seed=0):
     return rows
 
 
-def write_codes(path, codes):
-    """Keep one coder's codes {comment: code} as CSV with columns comment, code. Raises ValueError for an unknown code."""
-    strange = sorted(set(codes.values()) - set(CODES))
-    if strange:
-        raise ValueError(f"There is no code {strange[0]!r}: choose from {', '.join(CODES)}.")
-    with files.atomic_write(path) as partial:
-        pd.DataFrame(sorted(codes.items()), columns=["comment", "code"]).to_csv(partial, index=False)
-
-
 def read_codes(path):
     """One coder's codes {comment: code}. Raises ValueError naming the file and what is wrong with it."""
     table = pd.read_csv(path, dtype=str, keep_default_na=False)
     if list(table) != ["comment", "code"]:
-        raise ValueError(f"{path} must have the columns comment and code, not {', '.join(table)}.")
+        raise ValueError(f"The file {path} must have the columns comment and code, not {', '.join(table)}.")
     strange = table[~table["code"].isin(CODES)]
     if len(strange):
         line, code = strange.index[0] + 2, strange["code"].iloc[0]
-        raise ValueError(f"{path}, line {line}: there is no code {code!r}; choose from {', '.join(CODES)}.")
+        raise ValueError(f"The file {path}, line {line}: there is no code {code!r}; choose from {', '.join(CODES)}.")
     return dict(zip(table["comment"], table["code"]))
 
 
@@ -50,13 +41,11 @@ def agreement(one, two):
 
     Alpha takes off what two people would agree on by chance. Raises ValueError if no comment was coded by both.
     """
-    both = sorted(set(one) & set(two))
-    if not both:
-        raise ValueError("No comment was coded by both coders, so there is nothing to compare.")
-    numbers = {code: number for number, code in enumerate(CODES)}
-    matrix = [[numbers[coder[comment]] for comment in both] for coder in (one, two)]
-    same = sum(first == second for first, second in zip(*matrix)) / len(both)
-    return {"comments": len(both), "same": same, "alpha": bootstrap.alpha(matrix, "nominal")}
+    both = pd.DataFrame([one, two]).dropna(axis="columns")
+    if both.empty:
+        raise ValueError("No comment was coded by both coders: let both code the same comments.")
+    same = float((both.iloc[0] == both.iloc[1]).mean())
+    return {"comments": both.shape[1], "same": same, "alpha": survey_pairs.alpha_of_words(both)}
 
 
 def crossed(one, two):

@@ -17,32 +17,45 @@ QUESTIONS = {  # what may be answered; a comment is free text
     "comment": None,
 }
 CLOSED = {name: values for name, values in QUESTIONS.items() if values}
-RATED = ("satisfied", "likeness", "match")  # asked of every picture
-ATTENTION = "4"  # the answer that the attention screen asks for
-RULES = {"attention": True, "median_seconds": 2.0, "answered_share": 0.5}  # see survey_exclusions
+RATED = ("satisfied", "likeness", "match")  # the questions on every picture
+KINDS = {"rate": RATED, "pair": ("pair",), "attention": ("attention",)}  # of screens, with their questions
+ATTENTION = "4"  # the right answer on the attention screen
+RULES = {"attention": True, "median_seconds": 2.0, "answered_share": 0.5}  # see survey_rules
 ORDER = ("base", "hypernetwork", "DreamBooth")  # in which methods are shown in tables and figures, others after them
 LETTERS, DIGITS = "bcdfghjkmnpqrstvwxz", "23456789"  # no vowels: a code is never a word
+
+
+def questions(kind, photos):
+    """The questions of a kind of screen; without photos of the person nobody can judge the likeness."""
+    return tuple(name for name in KINDS[kind] if photos or name != "likeness")
+
+
+def choices(question, words):
+    """{value: words} of a closed question, such as {"4": "4  A lot"}; words: a language of questionnaire.interface."""
+    return {
+        v: f"{v}  {words.get(f'{question}_{v}', '')}".strip() if v.isdigit() else words[v] for v in CLOSED[question]
+    }
 
 
 def pictures(index, prompts, methods, seed=1):
     """The pictures of notebook 05 to be judged: one row a prompt and method, all from the same seed.
 
-    index: runs/compare/images.csv; prompts: DataFrame prompt_id, prompt, subject and maybe more; methods: as in the index.
+    index: runs/compare/images.csv; prompts: DataFrame prompt_id, prompt, subject and more; methods: as in the index.
     Where a method was trained on several people, the picture comes from the training on the prompt's own subject. The
     base model, trained on nobody, drew each prompt in the words of each subject: only the words that raters read count.
     Returns the columns of `prompts` with method and file. Raises FileNotFoundError naming the first that is missing.
     """
-    made, rows = pd.read_csv(index, keep_default_na=False), []
+    images, rows = pd.read_csv(index, keep_default_na=False), []
     for row, method in itertools.product(prompts.to_dict("records"), methods):
-        same = (made["prompt_id"] == row["prompt_id"]) & (made["method"] == method) & (made["seed"] == seed)
-        worded = made["prompt"] == row["prompt"]
-        found = made[same & ((made["subject"] != "") | worded)]
-        found = found.assign(strange=found["subject"] != row["subject"], other=~worded[found.index])
-        paths = [index.parent / file for file in found.sort_values(["strange", "other"], kind="stable")["file"]]
+        same = (images["prompt_id"] == row["prompt_id"]) & (images["method"] == method) & (images["seed"] == seed)
+        images["other_subject"], images["other_words"] = (images[name] != row[name] for name in ("subject", "prompt"))
+        usable = images[same & ((images["subject"] != "") | ~images["other_words"])]
+        usable = usable.sort_values(["other_subject", "other_words"], kind="stable")
+        paths = [index.parent / file for file in usable["file"]]
         if not paths or not paths[0].exists():
             what = f"{row['prompt_id']} by {method} with seed {seed} from the words {row['prompt'][:60]!r}"
-            mend = "run notebooks/05_compare.ipynb, or take another seed if the safety checker withheld it"
-            raise FileNotFoundError(f"{index.parent} has no picture of {what}: {mend}.")
+            remedy = "run notebooks/05_compare.ipynb, or take another seed if the safety checker withheld it"
+            raise FileNotFoundError(f"The folder {index.parent} has no picture of {what}: {remedy}.")
         rows.append(row | {"method": method, "file": paths[0]})
     return pd.DataFrame(rows)
 
@@ -91,7 +104,9 @@ def make_plan(key, raters, *, prompts=6, pairs=4, duplicates=2, attention=1, see
     order = list(rng.permutation(sorted(key["prompt_id"].unique())))
     methods = sorted(key["method"].unique())
     if prompts > len(order) or duplicates > prompts:
-        raise ValueError(f"There are {len(order)} prompts: a rater cannot see {max(prompts, duplicates)}.")
+        raise ValueError(
+            f"There are {len(order)} prompts and a rater sees {prompts}: ask for fewer prompts or duplicates."
+        )
     shown, compared, rows = dict.fromkeys(order, 0), itertools.count(), []
     for rater in range(raters):
         own = [order[(rater * prompts + slot) % len(order)] for slot in range(prompts)]
@@ -140,7 +155,7 @@ def write_plan(folder, key, plan, seed, rules=RULES):
     answered = sorted([*folder.glob("answers/*"), *folder.glob("rater-*.csv")])
     if answered and (folder / "rules.json").exists() and files.read_json(folder / "rules.json") != fixed:
         raise ValueError(
-            f"{answered[0]} was answered under the plan and the rules in {folder}, which therefore stay as they are: "
+            f"The file {answered[0]} was answered under the plan and the rules in {folder}, which therefore stay: "
             "put the plan and RULES back as they were, or move the answers away and begin a new study."
         )
     for name, table in (("plan.csv", plan), ("key.csv", key.drop(columns="file", errors="ignore"))):
@@ -156,8 +171,12 @@ def read_rules(folder):
     """
     path = folder / "rules.json"
     if not path.exists():
-        raise FileNotFoundError(f"{path} is missing: make the plan first, in notebook 06, and fix the rules with it.")
+        raise FileNotFoundError(
+            f"The file {path} is missing: make the plan first, in notebook 06, and the rules with it."
+        )
     rules = files.read_json(path).get("exclude")
     if not isinstance(rules, dict) or set(rules) != set(RULES):
-        raise ValueError(f"{path} must have under 'exclude' the rules {', '.join(RULES)}: take it from your backup.")
+        raise ValueError(
+            f"The file {path} must have under 'exclude' the rules {', '.join(RULES)}: take it from a copy."
+        )
     return rules

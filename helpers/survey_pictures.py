@@ -20,22 +20,24 @@ def blind(key, folder, side=512):
     Pictures of an older key in the folder are removed, for they would still be shown somewhere.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    wanted = [folder / f"{item}.jpg" for item in key["item"]]
-    for old in set(folder.glob("*.jpg")) - set(wanted):
+    paths = [folder / f"{item}.jpg" for item in key["item"]]
+    for old in set(folder.glob("*.jpg")) - set(paths):
         old.unlink()
-    for source, target in zip(key["file"], wanted):
-        with files.atomic_write(target) as partial:
+    for source, path in zip(key["file"], paths):
+        with files.atomic_write(path) as partial:
             partial.write_bytes(questionnaire.bare(source, side))
-    return key.assign(file=wanted)
+    return key.assign(file=paths)
 
 
 def finished_key():
     """The key of the finished set, with files. Raises FileNotFoundError naming the first picture that is missing."""
     key = pd.read_csv(FINISHED / "key.csv")
     key["file"] = [FINISHED / "pictures" / f"{item}.jpg" for item in key["item"]]
-    for path in key["file"]:
-        if not path.exists():
-            raise FileNotFoundError(f"{path} is missing: run notebook 05, then `python -m helpers.survey_pictures`.")
+    missing = [path for path in key["file"] if not path.exists()]
+    if missing:
+        raise FileNotFoundError(
+            f"The picture {missing[0]} is missing: run notebook 05, then `python -m helpers.survey_pictures`."
+        )
     return key
 
 
@@ -52,17 +54,17 @@ def study_key(seed, index=INDEX):
 
 def references(subjects, count=3):
     """{subject: the first prepared photos}: your own run's, else the finished ones in data/prepared."""
-    found = {}
+    photos = {}
     for subject in subjects:
         folders = places.RUNS / "photos" / subject, places.REPO / "data" / "prepared" / subject
-        found[subject] = next(filter(None, (sorted(folder.glob("*.png"))[:count] for folder in folders)), [])
-    return found
+        photos[subject] = next(filter(None, (sorted(folder.glob("*.png"))[:count] for folder in folders)), [])
+    return photos
 
 
 if __name__ == "__main__":
     if not INDEX.exists():
         sys.exit(f"There is no {INDEX}: run notebooks/05_compare.ipynb first.")
-    made = blind(study_key(survey_simulation.SEED)[0], FINISHED / "pictures")
+    key = blind(study_key(survey_simulation.SEED)[0], FINISHED / "pictures")
     with files.atomic_write(FINISHED / "key.csv") as partial:
-        made.drop(columns="file").to_csv(partial, index=False)
-    print(f"{len(made)} pictures and key.csv in {FINISHED.relative_to(places.REPO)}")
+        key.drop(columns="file").to_csv(partial, index=False)
+    print(f"{len(key)} pictures and key.csv in {FINISHED.relative_to(places.REPO)}")

@@ -1,4 +1,4 @@
-"""Invented raters: to try a study and its statistics where the truth is known.
+"""Invented raters: to try a study and its statistics where the truth is known, and to find how large a study must be.
 
 python -m helpers.survey_simulation      writes data/survey/simulated_responses.csv again
 """
@@ -7,9 +7,9 @@ import functools
 
 import numpy as np
 import pandas as pd
-from scipy import optimize, special
+from scipy import optimize, special, stats
 
-from helpers import files, places, survey_design, survey_import
+from helpers import bootstrap, files, places, survey_answers, survey_design
 
 PAPER = {"base": 0.80, "hypernetwork": 0.90, "DreamBooth": 0.95}  # Table 1, all three "approx."
 METHODS = tuple(PAPER)
@@ -23,7 +23,7 @@ PROMPTS = places.REPO / "data" / "prompts.csv"
 SECTIONS = ("4.1", "4.2")  # where the paper's ten stand
 FOLDER = places.REPO / "data" / "survey"
 FILE = FOLDER / "simulated_responses.csv"
-ALLOWED = {name: [value for value in values if value != "undecided"] for name, values in survey_design.CLOSED.items()}
+DECIDED = {name: [value for value in values if value != "undecided"] for name, values in survey_design.CLOSED.items()}
 
 
 @functools.cache
@@ -64,18 +64,17 @@ def simulate(key, plan, rates=PAPER, rater_sd=RATER_SD, prompt_sd=PROMPT_SD, car
     prompt_effect = pd.Series(rng.normal(0, prompt_sd, len(prompts)), prompts)
     middle = {method: intercept(rate, np.hypot(rater_sd, prompt_sd)) for method, rate in rates.items()}
     rows = _screens(key, plan, rng)
-    rated, pairs, watched = (rows[rows["kind"] == kind] for kind in ("rate", "pair", "attention"))
+    rated, pairs, attention = (rows[rows["kind"] == kind] for kind in ("rate", "pair", "attention"))
     shared = rater_effect[rated["rater"]] + rated["prompt_id"].map(prompt_effect).to_numpy()
     leaning = rated["method"].map(middle).to_numpy() + shared
-    found = [rated.assign(question="satisfied", value=_yes_no(leaning, rng))]
-    found += [rated.assign(question=name, value=_scale(leaning, rng)) for name in ("likeness", "match")]
-    found.append(pairs.assign(question="pair", value=_choose(pairs["method"], middle, rng)))
-    passed = np.where(rng.random(len(watched)) < 1 / 40, "2", survey_design.ATTENTION)
-    found.append(watched.assign(question="attention", value=passed))
-    found.append(_comments(rated, leaning, rng))
-    table = _click_through(pd.concat(found), rng.permutation(raters)[: round(raters * careless)] + 1, rng)
-    table = table.sort_values(["rater", "position"], kind="stable", ignore_index=True)
-    return table[survey_import.LONG]
+    parts = [rated.assign(question="satisfied", value=_yes_no(leaning, rng))]
+    parts += [rated.assign(question=name, value=_scale(leaning, rng)) for name in ("likeness", "match")]
+    parts.append(pairs.assign(question="pair", value=_choose(pairs["method"], middle, rng)))
+    passed = np.where(rng.random(len(attention)) < 1 / 40, "2", survey_design.ATTENTION)
+    parts.append(attention.assign(question="attention", value=passed))
+    parts.append(_comments(rated, leaning, rng))
+    table = _click_through(pd.concat(parts), rng.permutation(raters)[: round(raters * careless)] + 1, rng)
+    return table.sort_values(["rater", "position"], kind="stable", ignore_index=True)[survey_answers.LONG]
 
 
 def _screens(key, plan, rng):
@@ -83,9 +82,8 @@ def _screens(key, plan, rng):
     numbers = rng.choice(2**24, plan["rater"].max() + 1, replace=False)
     rows = plan.assign(respondent=[f"r{numbers[rater]:010x}" for rater in plan["rater"]], source="simulated")
     rows["duration_s"] = np.exp(rng.normal(np.log(8), 0.4, len(rows))).round(1)
-    prompt_of, method_of = survey_import.unblind(key, rows["item"].unique())
-    rows["prompt_id"], rows["method"] = rows["item"].map(prompt_of), rows["item"].map(method_of)
-    return rows
+    prompts, methods = survey_answers.unblind(key, rows["item"].unique())
+    return rows.assign(prompt_id=rows["item"].map(prompts), method=rows["item"].map(methods))
 
 
 def _undecided(values, rng):
@@ -126,10 +124,9 @@ def _comments(rated, leaning, rng):
 
 def _click_through(table, careless, rng):
     """Careless raters answer anything, a second or two a screen, and write nothing."""
+    table = table[~(table["rater"].isin(careless) & (table["question"] == "comment"))].reset_index(drop=True)
     rows = table["rater"].isin(careless)
-    table = table[~(rows & (table["question"] == "comment"))].reset_index(drop=True)
-    rows = table["rater"].isin(careless)
-    anything = [rng.choice(ALLOWED[question]) for question in table.loc[rows, "question"]]
+    anything = [rng.choice(DECIDED[question]) for question in table.loc[rows, "question"]]
     table.loc[rows, "value"] = np.array(anything, dtype=object)
     table.loc[rows, "duration_s"] = (table.loc[rows, "duration_s"] / 6).round(1)
     return table
@@ -151,7 +148,76 @@ def simulate_codes(comments, seed, right=0.85):
     return codes
 
 
+def draw(share, raters, items, rater_sd=RATER_SD, rng=None):
+    """One study of one method: (raters, items) array of 0 and 1 with this share on average over raters."""
+    rng = rng or np.random.default_rng()
+    leaning = intercept(share, rater_sd) + rng.normal(0, rater_sd, (raters, 1))
+    return (rng.random((raters, items)) < special.expit(leaning)).astype(int)
+
+
+def draw_ratings(raters, items, mean=3.5, rater_sd=0.7, rng=None):
+    """One study of one method on a scale: (raters, items) array of 1 to 5; every rater has a level of their own."""
+    rng = rng or np.random.default_rng()
+    own = mean + rng.normal(0, rater_sd, (raters, 1))
+    return np.clip(np.rint(own + rng.normal(0, 1, (raters, items))), 1, 5).astype(int)
+
+
+def as_answers(ratings, question="match"):
+    """A (raters, items) array of 1 to 5 as a long table, of a method called "invented"."""
+    raters, items = np.indices(ratings.shape).reshape(2, -1)
+    columns = {"respondent": raters, "item": items, "position": items + 1, "value": ratings.ravel().astype(str)}
+    return pd.DataFrame(columns).assign(method="invented", question=question, source="simulated")
+
+
+def intervals(share, raters, items, rater_sd=RATER_SD, studies=400, seed=0):
+    """The 95 % intervals of many studies of this size: DataFrame share, low, high, pooled_low, pooled_high.
+
+    The pooled ones are Wilson's, which would be right if every answer came from another person.
+    """
+    rng, rows = np.random.default_rng(seed), []
+    who = np.repeat(np.arange(raters), items)
+    for _ in range(studies):
+        row = bootstrap.share_interval(who, draw(share, raters, items, rater_sd, rng).ravel())
+        pooled = bootstrap.wilson(row["share"], raters * items)
+        rows.append((row["share"], row["low"], row["high"], *pooled))
+    return pd.DataFrame(rows, columns=["share", "low", "high", "pooled_low", "pooled_high"])
+
+
+def precision(share, raters, items, rater_sd=RATER_SD, studies=400, seed=0):
+    """What a study of this size shows: dict half_width of its 95 % interval on average, and coverage of the truth.
+
+    pooled_half_width and pooled_coverage are those of Wilson's interval that takes every answer for a person.
+    """
+    table, result = intervals(share, raters, items, rater_sd, studies, seed), {}
+    for kind in ("", "pooled_"):
+        low, high = table[f"{kind}low"], table[f"{kind}high"]
+        result[f"{kind}half_width"] = float((high - low).mean() / 2)
+        result[f"{kind}coverage"] = float(((low <= share) & (share <= high)).mean())
+    return result
+
+
+def power(one, two, raters, items, rater_sd=RATER_SD, studies=2000, seed=0):
+    """How often a study would tell two shares apart: every rater judges `items` pictures of both methods.
+
+    A paired t test on the raters' differences at 5 %, which respects the rater and is quick.
+    """
+    rng = np.random.default_rng(seed)
+    effect = rng.normal(0, rater_sd, (studies, raters))
+    chance = [special.expit(intercept(share, rater_sd) + effect) for share in (one, two)]
+    difference = rng.binomial(items, chance[1]) - rng.binomial(items, chance[0])
+    spread = difference.std(axis=1, ddof=1) / np.sqrt(raters)
+    t = np.abs(difference.mean(axis=1)) / np.where(spread > 0, spread, np.inf)
+    return float((t > stats.t.ppf(0.975, raters - 1)).mean())
+
+
+def smallest_difference(share, raters, items, wanted=0.8, rater_sd=RATER_SD, seed=0):
+    """By how much a second method must be better to be told apart in 4 of 5 studies: a share, or None if nothing is."""
+    steps = [step / 100 for step in range(1, 50) if share + step / 100 < 0.995]
+    enough = (step for step in steps if power(share, share + step, raters, items, rater_sd, 1000, seed) >= wanted)
+    return next(enough, None)
+
+
 if __name__ == "__main__":
     key = paper_key()
-    survey_import.write_table(FILE, simulate(key, survey_design.make_plan(key, 20, seed=SEED)))
+    survey_answers.write_table(FILE, simulate(key, survey_design.make_plan(key, 20, seed=SEED)))
     print(FILE.relative_to(places.REPO))

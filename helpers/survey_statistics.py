@@ -1,6 +1,6 @@
 """Numbers that respect the rater: answers of one person are alike, so persons are what is counted.
 
-Tables are long, as survey_import returns them: respondent, item, prompt_id, method, question, value, position, ...
+Tables are long, as survey_answers returns them: respondent, item, prompt_id, method, question, value, position, ...
 """
 
 import itertools
@@ -21,23 +21,24 @@ def screens(table):
     return table.drop_duplicates(["respondent", "position", "item"])
 
 
-def satisfied(table, keep="first"):
-    """Yes and no as 1 and 0: columns respondent, prompt_id, method, value, position.
+def first_answers(table, question, values):
+    """The answers to a question that are among `values`; of a picture that was shown twice only the first counts."""
+    rows = table[(table["question"] == question) & table["value"].isin(values)]
+    return rows.sort_values("position", kind="stable").drop_duplicates(["respondent", "item"])
 
-    "undecided" is left out, and of a picture that was shown twice only the first answer counts (keep: or the last).
-    """
-    rows = table[(table["question"] == "satisfied") & table["value"].isin(["yes", "no"])]
-    rows = rows.sort_values("position", kind="stable").drop_duplicates(["respondent", "item"], keep=keep)
-    rows = rows[["respondent", "prompt_id", "method", "value", "position"]]
+
+def satisfied(table):
+    """Yes and no as 1 and 0, "undecided" left out: columns respondent, prompt_id, method, value, position."""
+    rows = first_answers(table, "satisfied", ("yes", "no"))[["respondent", "prompt_id", "method", "value", "position"]]
     return rows.assign(value=(rows["value"] == "yes").astype(int))
 
 
 def satisfaction(table, level=0.95):
-    """bootstrap.share_interval for every method: DataFrame with index method."""
+    """share_interval for every method: DataFrame with index method."""
     groups = dict(list(satisfied(table).groupby("method")))
     names = survey_design.in_order(groups)
-    found = {name: bootstrap.share_interval(groups[name]["respondent"], groups[name]["value"], level) for name in names}
-    return pd.DataFrame(found).T
+    shares = {name: bootstrap.share_interval(groups[name]["respondent"], groups[name]["value"], level) for name in names}
+    return pd.DataFrame(shares).T
 
 
 def rating_means(table, question, level=0.95):
@@ -46,8 +47,7 @@ def rating_means(table, question, level=0.95):
     Every rater's own mean counts once; the interval is Student's over the raters. "undecided" and repeats left out.
     Methods that fewer than two raters judged are left out.
     """
-    rows = table[(table["question"] == question) & (table["value"] != "undecided")]
-    rows = rows.sort_values("position", kind="stable").drop_duplicates(["respondent", "item"])
+    rows = first_answers(table, question, survey_design.SCALE[:-1])
     own = rows.assign(value=rows["value"].astype(int)).pivot_table(index="respondent", columns="method", values="value")
     own = own.loc[:, survey_design.in_order(own.columns[own.count() > 1])]
     half = stats.t.ppf((1 + level) / 2, own.count() - 1) * own.sem()
@@ -58,8 +58,7 @@ def rating_means(table, question, level=0.95):
 
 def scale_counts(table, question):
     """How often each point of a scale was chosen: DataFrame, methods in rows, 1 to 5 and undecided in columns."""
-    rows = table[table["question"] == question].sort_values("position", kind="stable")
-    rows = rows.drop_duplicates(["respondent", "item"])
+    rows = first_answers(table, question, survey_design.SCALE)
     counts = pd.crosstab(rows["method"], rows["value"]).reindex(columns=list(survey_design.SCALE), fill_value=0)
     return counts.loc[survey_design.in_order(counts.index)]
 

@@ -14,24 +14,21 @@ def stamp(chart, table):
     return chart
 
 
-def draws(values, title, *, mark=None, label="observed", interval=None, bins=30, answers=None):
-    """Many draws of a number as a histogram, with one that is marked and an interval, where given.
+def draws(values, title, *, mark=None, label="observed", bins=30, answers=None):
+    """Many draws of a number as a histogram, with one that is marked, where given.
 
     answers: the long table that the draws come from, for the stamp.
     """
     chart, axes = plots.figure(6, 2.4)
     axes.hist(values, bins, color=plots.COLORS[0], alpha=0.7)
-    if interval is not None:
-        axes.axvspan(*interval, color=plots.COLORS[2], alpha=0.18, label=f"{interval[0]:.2f} to {interval[1]:.2f}")
     if mark is not None:
         axes.axvline(mark, color=plots.COLORS[1], linewidth=2, label=f"{label} {mark:.2f}")
-    axes.set(xlabel=title, ylabel="draws")
-    if axes.get_legend_handles_labels()[0]:
         axes.legend(frameon=False)
+    axes.set(xlabel=title, ylabel="draws")
     return stamp(chart, answers)
 
 
-def intervals(table, xlabel, *, limits=None, marks=None, answers=None, colors=None):
+def intervals(table, xlabel, *, limits=None, marks=None, answers=None):
     """One dot and whisker a row. table: columns low, high and the first one before them, in that order of rows.
 
     marks: {row name: x} drawn as open diamonds, such as the paper's shares; answers: the long table, for the stamp.
@@ -39,9 +36,8 @@ def intervals(table, xlabel, *, limits=None, marks=None, answers=None, colors=No
     chart, axes = plots.figure(6, 0.9 + 0.33 * len(table))
     middle = table[next(name for name in table if name not in ("low", "high"))].to_numpy(float)
     for y, (value, row) in enumerate(zip(middle, table.itertuples())):
-        color = colors[y] if colors else plots.COLORS[2]
-        axes.plot([row.low, row.high], [y, y], color=color, linewidth=3, solid_capstyle="round")
-        axes.plot(value, y, "o", color=color, markersize=7)
+        axes.plot([row.low, row.high], [y, y], color=plots.COLORS[2], linewidth=3, solid_capstyle="round")
+        axes.plot(value, y, "o", color=plots.COLORS[2], markersize=7)
         if marks and row.Index in marks:
             axes.plot(marks[row.Index], y, "D", color=plots.INK, markersize=7, fillstyle="none")
     axes.set(yticks=range(len(table)), yticklabels=[str(name) for name in table.index], xlabel=xlabel, xlim=limits)
@@ -52,8 +48,8 @@ def intervals(table, xlabel, *, limits=None, marks=None, answers=None, colors=No
 def shares(table, method_shares, paper=None):
     """Satisfaction by method with its intervals; paper: {method: share} as open diamonds."""
     columns = method_shares[["share", "low", "high"]].astype(float)
-    label = "satisfied (95 % interval" + ("; diamonds: the paper)" if paper else ")")
-    return intervals(columns, label, limits=(0, 1), marks=paper, answers=table)
+    xlabel = "satisfied (95 % interval" + ("; diamonds: the paper)" if paper else ")")
+    return intervals(columns, xlabel, limits=(0, 1), marks=paper, answers=table)
 
 
 def scales(table, question):
@@ -75,19 +71,18 @@ def scales(table, question):
     return stamp(chart, table)
 
 
-def many_intervals(found, truth, kind="", shown=60):
+def many_intervals(table, truth, kind="", shown=60):
     """The intervals of many studies side by side; those that miss the truth stand out.
 
-    found: as survey_planning.intervals returns it; kind: "" for the honest ones, "pooled_" for the others.
+    table: as survey_simulation.intervals returns it; kind: "" for the honest ones, "pooled_" for the others.
     """
     chart, axes = plots.figure(6, 2.6)
-    rows = found.head(shown)
+    rows = table.head(shown)
     low, high = rows[f"{kind}low"], rows[f"{kind}high"]
     missed = ~((low <= truth) & (truth <= high))
     for group, color, name in ((~missed, plots.COLORS[2], "holds the truth"), (missed, plots.COLORS[1], "misses it")):
-        axes.vlines(
-            rows.index[group], low[group], high[group], color=color, linewidth=3, label=f"{name}: {group.sum()}"
-        )
+        label = f"{name}: {group.sum()}"
+        axes.vlines(rows.index[group], low[group], high[group], color=color, linewidth=3, label=label)
     axes.axhline(truth, color=plots.INK, linewidth=1)
     axes.set(xlabel="study", ylabel="share", ylim=(min(0.4, low.min()), 1.02))
     axes.legend(frameon=False, ncols=2, loc="lower right")

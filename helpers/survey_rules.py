@@ -15,9 +15,8 @@ RULE_WORDS = {
 
 def rules_in_words(rules):
     """One sentence part for each rule that is in force."""
-    return [
-        words.format(rules[name]).replace("%", " %") for name, words in RULE_WORDS.items() if rules[name] != OFF[name]
-    ]
+    active = [name for name in RULE_WORDS if rules[name] != OFF[name]]
+    return [RULE_WORDS[name].format(rules[name]).replace("%", " %") for name in active]
 
 
 def consistency(table):
@@ -25,7 +24,7 @@ def consistency(table):
     rated = table[table["question"].isin(survey_design.RATED)]
     groups = rated.groupby(["respondent", "item", "question"])["value"]
     repeated = groups.nunique()[groups.size() > 1]
-    return (float((repeated == 1).mean()) if len(repeated) else float("nan")), len(repeated)
+    return float((repeated == 1).mean()), len(repeated)
 
 
 def exclusions(table, rules):
@@ -35,16 +34,18 @@ def exclusions(table, rules):
     attention: the attention screen was answered wrongly; median_seconds: half the screens took less than this;
     answered_share: fewer of the rated questions than this have an answer other than "undecided".
     """
-    watched = table[table["question"] == "attention"]
-    found = [(who, "attention") for who in watched[watched["value"] != survey_design.ATTENTION]["respondent"].unique()]
-    screens = survey_statistics.screens(table).groupby("respondent")["duration_s"].median()
-    found += [(who, "too fast") for who in screens[screens < rules["median_seconds"]].index]
+    attention = table[table["question"] == "attention"]
+    wrong = attention.loc[attention["value"] != survey_design.ATTENTION, "respondent"].unique()
+    seconds = survey_statistics.screens(table).groupby("respondent")["duration_s"].median()
     rated = table[table["question"].isin(survey_design.RATED)]
     answered = (rated["value"] != "undecided").groupby(rated["respondent"]).mean()
-    found += [(who, "undecided") for who in answered[answered < rules["answered_share"]].index]
-    if not rules["attention"]:
-        found = [row for row in found if row[1] != "attention"]
-    return pd.DataFrame(found, columns=["respondent", "reason"])
+    out = {
+        "attention": wrong if rules["attention"] else [],
+        "median_seconds": seconds.index[seconds < rules["median_seconds"]],
+        "answered_share": answered.index[answered < rules["answered_share"]],
+    }
+    rows = [(who, REASONS[rule]) for rule, people in out.items() for who in people]
+    return pd.DataFrame(rows, columns=["respondent", "reason"])
 
 
 def order_in_words(table):
@@ -53,7 +54,7 @@ def order_in_words(table):
     if not unknown.any():
         return []
     who = f"The order of the screens is not known for {unknown.sum()} of {len(unknown)} raters"
-    return [f"{who}: the first half is told without them, and of a picture judged twice the first in the file counts."]
+    return [f"{who}: the first half is without them, and of a picture judged twice the first in the file counts."]
 
 
 def without(table, excluded):
@@ -63,41 +64,32 @@ def without(table, excluded):
 
 def variants(table, rules):
     """{what else could have been decided: the answers to "satisfied" it leads to}, the plan's own way first."""
-    excluded, asked = exclusions(table, rules), table[table["question"] == "satisfied"]
-    left = {"as planned": excluded, "nobody left out": excluded[:0]}
-    left |= {f"without the rule {name}": excluded[excluded["reason"] != reason] for name, reason in REASONS.items()}
-    stay = {name: ~asked["respondent"].isin(out["respondent"]) for name, out in left.items()}
-    asked = asked.assign(respondent=pd.factorize(asked["respondent"])[0], item=pd.factorize(asked["item"])[0])
-    found = {name: asked[staying] for name, staying in stay.items()}
-    planned = found["as planned"]
-    found["undecided counted as no"] = planned.assign(
-        value=planned["value"].mask(planned["value"] == "undecided", "no")
-    )
+    excluded, answers = exclusions(table, rules), table[table["question"] == "satisfied"]
+    left_out = {"as planned": excluded, "nobody left out": excluded[:0]}
+    left_out |= {f"without the rule {name}": excluded[excluded["reason"] != reason] for name, reason in REASONS.items()}
+    stay = {name: ~answers["respondent"].isin(out["respondent"]) for name, out in left_out.items()}
+    numbers = {column: pd.factorize(answers[column])[0] for column in ("respondent", "item")}  # much faster than text
+    tables = {name: answers.assign(**numbers)[staying] for name, staying in stay.items()}
+    planned = tables["as planned"]
+    tables["undecided counted as no"] = planned.assign(value=planned["value"].replace("undecided", "no"))
     half = planned[planned["position"] <= planned.groupby("respondent")["position"].transform("max") / 2]
     if (half.groupby("method")["respondent"].nunique().reindex(planned["method"].unique()) > 1).all():
-        found["first half of the screens"] = half
-    for prompt in sorted(planned["prompt_id"].unique()):
-        found[f"without {prompt}"] = planned[planned["prompt_id"] != prompt]
-    return found
+        tables["first half of the screens"] = half
+    prompts = sorted(planned["prompt_id"].unique())
+    return tables | {f"without {prompt}": planned[planned["prompt_id"] != prompt] for prompt in prompts}
 
 
 def sensitivity(table, rules):
     """Satisfaction under each of variants(): DataFrame variant, method, share, low, high."""
-    parts = []
-    for name, answers in variants(table, rules).items():
-        parts.append(
-            survey_statistics.satisfaction(answers)[["share", "low", "high"]]
-            .assign(variant=name)
-            .reset_index(names="method")
-        )
-    return pd.concat(parts, ignore_index=True)[["variant", "method", "share", "low", "high"]]
+    parts = {name: survey_statistics.satisfaction(answers) for name, answers in variants(table, rules).items()}
+    return pd.concat(parts, names=["variant", "method"])[["share", "low", "high"]].reset_index()
 
 
 def spread_in_words(table):
     """One sentence a method: from where to where its share moves over the variants. table: as of sensitivity()."""
-    told = []
+    sentences = []
     for method, rows in table.groupby("method", sort=False):
-        low, high = rows.loc[rows["share"].idxmin()], rows.loc[rows["share"].idxmax()]
-        from_, to = bootstrap.percent(low["share"]), bootstrap.percent(high["share"])
-        told.append(f"{method}: {from_} ({low['variant']}) to {to} ({high['variant']}).")
-    return told
+        ends = [rows.loc[place] for place in (rows["share"].idxmin(), rows["share"].idxmax())]
+        low, high = (f"{bootstrap.percent(end['share'])} ({end['variant']})" for end in ends)
+        sentences.append(f"{method}: {low} to {high}.")
+    return sentences
