@@ -26,7 +26,7 @@ from PIL import Image, ImageOps
 from torch.utils.data import DataLoader, Dataset
 
 from benchmarks import hypernetwork
-from helpers import diffusion, dreambooth, models, photos, runtime, training
+from helpers import diffusion, dreambooth, models, optimizers, photos, runtime, training
 
 PROMPTS = ["nesrelah_001 person", "a photo of a person"]
 OURS = {  # row: (32 bits, whatever this processor does well; whether the text encoder learns)
@@ -116,7 +116,7 @@ def prepared(pipe, instances, classes, row, batch_size, text_encoder=False):
 
 def ours(pipe, parameters, loss, batches, steps):
     """(seconds of `steps` steps of training.train after one to warm up, share of processor time that is overhead)."""
-    told = {"steps": steps + 2, "learning_rate": 5e-6, "optimizer": dreambooth.adamw, "checkpoint_every": 10**6}
+    told = {"steps": steps + 2, "learning_rate": 5e-6, "optimizer": optimizers.adamw, "checkpoint_every": 10**6}
     clock = hypernetwork.Clock()
     with tempfile.TemporaryDirectory() as folder:
         run = training.train(Path(folder) / "run", parameters, loss, batches, **told)

@@ -1,4 +1,4 @@
-"""How well helpers.memory foretells: against eleven published figures, and against a step measured here.
+"""How good the forecasts of helpers.memory are: against eleven published figures, and against a step measured here.
 
     python -m benchmarks.memory            the figures of ShivamShrirao's fork (two minutes)
     python -m benchmarks.memory measure    a full-size step on this CPU, by PyTorch's own profiler (8 GB, minutes)
@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from helpers import low_memory, memory
+from helpers import memory, optimizers
 from helpers.diffusion import diffusion_loss
 
 ADAMW = functools.partial(torch.optim.AdamW, foreach=False)  # as it was in PyTorch 1.12
@@ -37,37 +37,48 @@ PUBLISHED = [  # precision, batch size, accumulation, checkpointing, 8-bit avera
 def published():
     """The published figures beside ours: DataFrame."""
     rows = []
-    for precision, batch_size, accumulate, checkpointing, packed, told in PUBLISHED:
-        forecast = memory.foretell(
+    for precision, batch_size, accumulate, checkpointing, packed, gigabytes in PUBLISHED:
+        forecast = memory.forecast(
             precision=precision, batch_size=batch_size, accumulate=accumulate, checkpointing=checkpointing,
-            optimizer=low_memory.eight_bit if packed else ADAMW, cache=True,
+            optimizer=optimizers.adamw_8bit if packed else ADAMW,
         )  # fmt: skip
         found = forecast.peak / memory.GB
-        rows.append((str(precision)[6:], batch_size, accumulate, checkpointing, packed, told, found, found / told - 1))
-    columns = ["precision", "batch", "accumulate", "checkpointing", "8 bit", "published", "foretold", "difference"]
+        row = (
+            str(precision)[6:],
+            batch_size,
+            accumulate,
+            checkpointing,
+            packed,
+            gigabytes,
+            found,
+            found / gigabytes - 1,
+        )
+        rows.append(row)
+    columns = ["precision", "batch", "accumulate", "checkpointing", "8 bit", "published", "forecast", "difference"]
     return pd.DataFrame(rows, columns=columns)
 
 
 def measured(side=32):
-    """(bytes foretold, bytes measured) of one float32 step of SD 1.x's whole U-Net on this CPU, without CUDA's part.
+    """(bytes predicted, bytes measured) of one float32 step of SD 1.x's whole U-Net on this CPU, without CUDA's part.
 
-    side: of the latents; 32 is a picture of 256 pixels. The averages of AdamW take 8 bits, or it would not fit here.
+    side: of the latents; 32 is a picture of 256 pixels. The step is in the backward pass, and by a stand-in for AdamW
+    in 8 bits: in 32 bits it would not fit here, and bitsandbytes on a CPU makes 32 bits of its averages for a moment.
     """
     config = memory.SD1_UNET | {"sample_size": side}
-    told = {"prior": False, "precision": FULL, "checkpointing": False, "optimizer": low_memory.in_backward}
-    foretold = memory.foretell(config, **told).peak - memory.CUDA
+    settings = {"prior": False, "precision": FULL, "checkpointing": False, "optimizer": optimizers.in_backward_8bit}
+    predicted = memory.forecast(config, **settings).peak - memory.CUDA
     unet = memory.UNet2DConditionModel.from_config(config).train()
-    weights = sum(parameter.nbytes for parameter in unet.parameters())
-    optimizer = low_memory.in_backward(unet.parameters())
-    optimizer.prepare()
-    before = weights + low_memory.state_bytes(optimizer)
+    parameters = [*unet.parameters()]
+    optimizer = optimizers.in_backward_8bit(parameters, memory.EightBit)
+    memory.fill(optimizer, parameters)
+    before = sum(parameter.nbytes for parameter in parameters) + sum(optimizers.state_bytes(optimizer))
     latents, noise = torch.randn(2, 1, 4, side, side)
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as trace:
         loss = diffusion_loss(
             unet, memory.DDPMScheduler(), latents, noise, torch.tensor([500]), torch.randn(1, 77, 768)
         )
         loss.backward()
-    return foretold, before + _highest(trace)
+    return predicted, before + _highest(trace)
 
 
 def _highest(trace):
@@ -82,7 +93,7 @@ def _highest(trace):
 
 if __name__ == "__main__":
     if sys.argv[1:] == ["measure"]:
-        foretold, found = measured()
-        print(f"foretold {foretold / 1e9:.2f} GB, measured {found / 1e9:.2f} GB: {foretold / found - 1:+.1%}")
+        predicted, found = measured()
+        print(f"forecast {predicted / 1e9:.2f} GB, measured {found / 1e9:.2f} GB: {predicted / found - 1:+.1%}")
     else:
         print(published().to_string(index=False, float_format=lambda value: f"{value:.3g}"))

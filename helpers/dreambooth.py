@@ -114,11 +114,6 @@ class Hearing:
         return torch.stack([self._heard[prompt] for prompt in prompts])
 
 
-def adamw(parameters):
-    """torch.optim.AdamW with all its arithmetic in one pass over memory; the numbers are AdamW's."""
-    return torch.optim.AdamW(parameters, fused=True)
-
-
 def save(folder, pipe):
     """Writes the whole pipeline in 16 bits (about 2 GB for SD 1.x), replacing `folder` in one move.
 

@@ -1,4 +1,4 @@
-"""What would stop a training halfway, told before its first step: room on the disk, room on the GPU, the model."""
+"""What would stop a training halfway, said before its first step: room on the disk, room on the GPU, the model."""
 
 import json
 import shutil
@@ -6,17 +6,17 @@ from pathlib import Path
 
 import torch
 
-from helpers import dreambooth, files, low_memory, memory
+from helpers import files, memory, optimizers
+from helpers.memory import GB
 
-GB = 1e9
 LIGHT = 'train a LoRA, "The light variant" of notebook 04'
 
 
-def check_disk(folder, pipe, learning, optimizer=dreambooth.adamw, told=None):
+def check_disk(folder, pipe, learning, optimizer=optimizers.adamw, settings=None):
     """The bytes a DreamBooth run may still need in `folder`. Raises OSError if there is less room.
 
-    learning: how many weights learn. optimizer, told: as training.train's, the latter as its settings: a run found
-    there goes on and has its bytes already, unless its settings say otherwise; then it is set aside, and stays.
+    learning: how many weights learn. optimizer, settings: as training.train's: a run found there goes on and has its
+    bytes already, unless it has other settings; then it is set aside, and stays.
     """
     networks = [part for part in pipe.components.values() if isinstance(part, torch.nn.Module)]
     whole = 2 * sum(p.numel() for part in networks for p in part.parameters())  # the model in 16 bits
@@ -25,39 +25,40 @@ def check_disk(folder, pipe, learning, optimizer=dreambooth.adamw, told=None):
     training = max(2 * checkpoint + 4 * learning, checkpoint + 2 * 4 * learning)
     # last and best weights, the model, once more while it is replaced, two files for the web UI
     done = 2 * 4 * learning + 4 * whole
-    needed = max(0, max(training, done) - held(folder, told or {}))
+    needed = max(0, max(training, done) - held(folder, settings or {}))
     place = next(p for p in [Path(folder), *Path(folder).parents] if p.exists())
     free = shutil.disk_usage(place).free
     if free < needed:
         raise OSError(
-            f"{folder} has room for {free / GB:.1f} GB, this training may need {needed / GB:.1f} GB more: make room, "
-            f"set RUNS_DIR to a larger disk, or {LIGHT}"
+            f"{folder} has room for {free / GB:.1f} GB, and this training may need {needed / GB:.1f} GB more: make room, "
+            f"set RUNS_DIR to a larger disk, or {LIGHT}."
         )
     return needed
 
 
-def held(folder, told):
+def held(folder, settings):
     """The bytes that a run with these settings finds in its folder; 0 if another's settings lie there."""
     path = Path(folder) / "settings.json"
     began = files.read_json(path) if path.exists() else {}
-    if any(began.get(name) != value for name, value in json.loads(json.dumps(told)).items()):
+    if any(began.get(name) != value for name, value in json.loads(json.dumps(settings)).items()):
         return 0
     return sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
 
 
 def state_bytes(optimizer):
-    """The bytes that an optimizer keeps for each weight; optimizer: as training.train's."""
-    count = 2**16
-    tried = optimizer([torch.nn.Parameter(torch.zeros(count))])
-    memory.fill(tried, tried.param_groups[0]["params"])
-    return low_memory.state_bytes(tried) / count
+    """The bytes that an optimizer keeps for each number of a large weight; optimizer: as training.train's."""
+    weight = torch.nn.Parameter(torch.zeros(2**20))
+    tried = optimizer([weight])
+    memory.fill(tried, [weight])
+    optimizers.remove_hook(weight)
+    return sum(optimizers.state_bytes(tried)) / weight.numel()
 
 
 def check_gpu(forecast, available=None, **others):
     """Raises MemoryError if a training's forecast, with a margin, is more than the GPU has free; says what would fit.
 
     available: bytes; else those of the GPU here. Without a GPU everything passes: main memory is the limit.
-    others: what memory.foretell was told of this training (U-Net, batch size, text encoder), but for its setting.
+    others: what memory.forecast was given of this training (U-Net, batch size, text encoder), but for its setting.
     """
     available = memory.gpu_bytes() if available is None else available
     if available is None or forecast.safe <= available:
@@ -65,6 +66,6 @@ def check_gpu(forecast, available=None, **others):
     fitting = memory.choose(available, **others)
     mend = f"choose {fitting!r}" if fitting else f"{LIGHT}, or a hypernetwork"
     raise MemoryError(
-        f"this training needs about {forecast.peak / GB:.1f} GB, {forecast.safe / GB:.1f} GB to be safe, and the GPU "
-        f"has {available / GB:.1f} GB free: {mend}"
+        f"This training needs about {forecast.peak / GB:.1f} GB, {forecast.safe / GB:.1f} GB to be safe, and the GPU "
+        f"has {available / GB:.1f} GB free: {mend}."
     )

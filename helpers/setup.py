@@ -31,7 +31,7 @@ def ready(drive=False):
 def missing(requirements=REPO / "requirements.txt"):
     """The lines of a requirements file whose package is not installed at all, comments removed."""
     lines = (line.split("#")[0].strip() for line in Path(requirements).read_text().splitlines())
-    return [line for line in lines if line and not _installed(_name(line))]
+    return [line for line in lines if line and _applies(line) and not _installed(_name(line))]
 
 
 def install_missing(requirements=REPO / "requirements.txt"):
@@ -57,6 +57,16 @@ def install_missing(requirements=REPO / "requirements.txt"):
 
 def _name(line):
     return re.match(r"[\w.-]+", line)[0].lower()
+
+
+def _applies(line):
+    """Whether what follows a semicolon, such as platform_system != "Darwin", is so on this machine."""
+    condition = line.partition(";")[2]
+    try:
+        from packaging.markers import Marker
+    except ImportError:  # nothing is installed yet: this will be told of other lines, too
+        return True
+    return not condition or Marker(condition).evaluate()
 
 
 def _installed(name):

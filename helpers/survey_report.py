@@ -39,7 +39,7 @@ def readings(studies=400, seed=0):
     round to it (half a step is shared: 15 and 17 of 20 are both called 80 %). pooled: Wilson on all answers.
     by student: the average interval of simulated studies whose raters differ by RATER_SD logits.
     """
-    rows, wilson = [], survey_statistics.wilson
+    rows = []
     for method, share in survey_simulation.PAPER.items():
         counts = [k for k in range(STUDENTS + 1) if abs(k / STUDENTS - share) <= 0.05 + 1e-9]
         lows, highs = zip(*(wilson(k / STUDENTS, STUDENTS) for k in counts))

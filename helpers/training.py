@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from helpers import low_memory, optimizers, processes, runs, runtime, schedules
+from helpers import optimizers, processes, runs, runtime, schedules
 from helpers.schedules import constant, cosine  # noqa: F401  (offered here, where they are used)
 from helpers.updates import learnable, moves_alone, scaler_for, update
 
@@ -91,7 +91,7 @@ def train(
     """
     parameters = learnable(parameters)
     for parameter in parameters:
-        low_memory.let_go(parameter)  # of the optimizer of a training that was stopped
+        optimizers.remove_hook(parameter)  # of the optimizer of a training that was stopped
     optimize = optimizer(parameters)
     moves_alone(optimize, accumulate)  # said now, before another run's folder is touched
     told = {"steps": steps, "learning_rate": learning_rate, "schedule": schedule.__name__, "seed": seed}
@@ -140,7 +140,7 @@ def _steps(run, last, learn, look, watch_every, checkpoint_every):
         raise type(error)(f"after step {run.number} {error}. {good}") from error
     finally:
         for parameter in run.parameters:  # else the weights hold the optimizer, and it them: nothing would be freed
-            low_memory.let_go(parameter)
+            optimizers.remove_hook(parameter)
 
 
 def _learn(run, loss, batches, rate_of, accumulate, seed, number):

@@ -6,10 +6,9 @@ import functools
 import torch
 from torch.utils.checkpoint import checkpoint
 
-from helpers import processes, runtime
+from helpers import optimizers, processes, runtime
 
 MAX_GRAD_NORM = 1.0  # as in diffusers' DreamBooth
-SKIPS = 16  # steps running that a gradient may be too large for float16: a GradScaler gives up after as many
 
 
 def _as_at_first():
@@ -59,16 +58,16 @@ def _needs_scaling(device):
 
 
 def moves_alone(optimizer, accumulate=1):
-    """Whether an optimizer moves each weight in the backward pass (its `in_backward`), as low_memory's do.
+    """Whether an optimizer moves each weight in the backward pass (optimizers.InBackward).
 
     Raises ValueError if it does and a step has several parts: every part, and every process, would take a
     step of its own.
     """
-    alone = getattr(optimizer, "in_backward", False)
+    alone = isinstance(optimizer, optimizers.InBackward)
     if alone and (accumulate > 1 or processes.count() > 1):
         raise ValueError(
-            f"{type(optimizer).__name__} moves the weights within the backward pass, so nothing can be added up "
-            "before: use it with accumulate=1 in one process, or take another optimizer"
+            "This optimizer moves the weights within the backward pass, so nothing can be added up before: "
+            "use it with accumulate=1 in one process, or take optimizers.adamw or adamw_8bit."
         )
     return alone
 
@@ -77,7 +76,7 @@ def update(parameters, loss, parts, optimizer, scaler, rate, count=1):
     """One step down the gradient of the mean loss of `parts`, `count` batches; returns that loss as a float.
 
     With several processes each brings some of the `count`, and all take the same step. An optimizer that
-    `moves_alone` takes one batch: nothing is clipped, and its own `loss_scale`, which it takes out again, scales.
+    `moves_alone` takes one batch, and nothing is clipped.
     Raises FloatingPointError if loss or gradient is not a number. The weights are still as they were then,
     but for a gradient under an optimizer that moves alone: some have moved already, so go back to a checkpoint.
     """
@@ -91,7 +90,7 @@ def update(parameters, loss, parts, optimizer, scaler, rate, count=1):
             raise FloatingPointError(f"the loss has become {value.item()}")
         optimizer.midway = alone  # read by runs.Run: an interrupt now must not save these weights
         if alone:
-            _backward_alone(parameters, value * getattr(optimizer, "loss_scale", 1), optimizer)
+            _check(optimizer.backward(value, scaler), scaler)
         else:
             scaler.scale(value).backward()
         total += value.item()
@@ -101,28 +100,9 @@ def update(parameters, loss, parts, optimizer, scaler, rate, count=1):
     return total
 
 
-def _backward_alone(parameters, value, optimizer):
-    """The backward pass in which the optimizer moves; looks at each gradient before it is used and forgotten.
-
-    Numbers that are none count as 0 in LeanAdamW. In float16 that is wanted now and then, as a GradScaler skips
-    such a step; sixteen steps running, or in any other precision, something is wrong.
-    """
-    total = torch.zeros((), device=parameters[0].device)  # infinite or no number where one of its parts is
-
-    def look(gradient):
-        total.add_(gradient.sum())
-
-    hooks = [parameter.register_hook(look) for parameter in parameters]
-    try:
-        value.backward()
-    finally:
-        for hook in hooks:
-            hook.remove()
-    whole = bool(torch.isfinite(total))
-    if not whole and hasattr(optimizer, "loss_scale"):
-        optimizer.loss_scale = max(1.0, optimizer.loss_scale / 2)  # as a GradScaler does
-    optimizer.skipped = 0 if whole else getattr(optimizer, "skipped", 0) + 1
-    if not whole and (optimizer.skipped >= SKIPS or not _needs_scaling(parameters[0].device)):
+def _check(finite, scaler):
+    """Raises FloatingPointError where gradients are not finite and no scaler can try again, with a smaller scale."""
+    if not (finite or scaler.is_enabled() and scaler.get_scale() >= 1):
         raise FloatingPointError("the gradient has become infinite or not a number")
 
 
@@ -131,8 +111,7 @@ def descend(parameters, total, optimizer, scaler):
     processes.add_up([total, *(p.grad for p in parameters if p.grad is not None)])
     scaler.unscale_(optimizer)  # before clipping, or the limit would act on scaled gradients
     norm = torch.nn.utils.clip_grad_norm_(parameters, MAX_GRAD_NORM)
-    if not (torch.isfinite(norm) or scaler.is_enabled() and scaler.get_scale() >= 1):  # a scaler tries again, smaller
-        raise FloatingPointError("the gradient has become infinite or not a number")
+    _check(torch.isfinite(norm), scaler)
     optimizer.midway = True
     scaler.step(optimizer)  # notebook 03: line 11 of Algorithm 1; notebook 04: line 12 of Algorithm 2
     scaler.update()

@@ -9,14 +9,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from helpers.caption_check import check_captions, repetition, says, without
+from helpers.caption_files import export_jsonl, export_txt, import_jsonl, import_txt
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from transformers import CLIPTokenizer
 
 from helpers import captions, models
-from helpers.caption_check import check_captions, repetition, says, without
-from helpers.caption_files import export_jsonl, export_txt, import_jsonl, import_txt
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
 quick = settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 from helpers import notebooks, places
 
 REPO = places.REPO
-OPTIONAL = {"bitsandbytes", "cv2"}  # used where they are found, done without elsewhere
+OPTIONAL = {"cv2"}  # used where they are found, done without elsewhere
 DEVELOPERS = ("gallery", "notebooks")  # helpers that only `make run` and the tests need begin so
 
 

@@ -5,12 +5,12 @@ import struct
 import zipfile
 
 import pytest
+from helpers.photo_sources import originals, pack, unpack
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from pictures import blobs, encoded
 
 from helpers import photo_sources, photos
-from helpers.photo_sources import originals, pack, unpack
 
 
 def zipped(path, members, **options):

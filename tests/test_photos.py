@@ -6,16 +6,16 @@ import os
 import re
 import struct
 
+import helpers.contact_sheet
 import numpy as np
 import pandas as pd
 import pytest
+from helpers.contact_sheet import contact_sheet
 from pictures import bad_files, blobs, corners, deadly, encoded
 from PIL import ExifTags, Image, ImageFilter, ImageOps, IptcImagePlugin
 
-import helpers.contact_sheet
 from helpers import crops, photo_examine, photo_work, photos, places, quality
 from helpers.consent import write_consent
-from helpers.contact_sheet import contact_sheet
 
 
 @pytest.fixture

@@ -85,7 +85,7 @@ def test_autocast_agrees_with_float32(fast, monkeypatch):
 
 
 def test_pictures_between_steps_are_made_without_copies_of_the_weights(monkeypatch):
-    """Autocast would keep 1.7 GB of them for SD 1.x, which foretell does not count beside a preview."""
+    """Autocast would keep 1.7 GB of them for SD 1.x, which memory.forecast does not count beside a preview."""
     asked = []
     monkeypatch.setattr(runtime, "half_precision", lambda device: torch.float16)
     monkeypatch.setattr(torch, "autocast", lambda *place, **settings: asked.append((place, settings)))

@@ -33,6 +33,11 @@ def on_colab(monkeypatch):
     return asked
 
 
+def test_what_has_no_wheel_for_this_machine_is_not_missing(requirements):
+    requirements.write_text('one-that-is-not>=1; platform_system == "Amiga"\none-of-ours; platform_system != "Amiga"\n')
+    assert setup.missing(requirements) == ['one-of-ours; platform_system != "Amiga"']
+
+
 def test_colab_gets_only_what_is_missing_and_keeps_its_own(requirements, on_colab):
     setup.install_missing(requirements)
     ((packages, constraints),) = on_colab

@@ -2,14 +2,13 @@
 
 import math
 import resource
-import sys
 
 import pytest
 import torch
 from test_training import STEPS, rows, same, toy_run
 from torch import nn
 
-from helpers import low_memory, optimizers, processes, runs, runtime, training, updates
+from helpers import optimizers, processes, runs, runtime, training, updates
 
 
 def numbered(folder):
@@ -143,13 +142,13 @@ def test_a_loss_that_is_no_number_names_the_last_good_checkpoint(tmp_path):
     assert training.restore(tmp_path / last / "checkpoints" / last, [weight]) == 10 and weight.item() > stood
 
 
-@pytest.mark.parametrize("optimizer", [torch.optim.AdamW, low_memory.LeanAdamW])
+@pytest.mark.parametrize("optimizer", [torch.optim.AdamW, optimizers.in_backward])
 def test_a_gradient_that_is_no_number_never_reaches_the_weights(tmp_path, optimizer):
     weight = nn.Parameter(torch.ones(2))
     with pytest.raises(FloatingPointError, match="after step 0 the gradient has become infinite"):
         train_until(tmp_path, weight, rootless(weight), optimizer=optimizer)
     assert weight.isfinite().all()
-    assert optimizer is low_memory.LeanAdamW or torch.equal(weight, torch.ones(2))
+    assert optimizer is optimizers.in_backward or torch.equal(weight, torch.ones(2))
 
 
 def test_a_loss_that_leaves_the_ground_is_stopped_before_it_is_no_number(tmp_path):
@@ -196,15 +195,6 @@ def test_a_scaled_gradient_that_overflows_is_skipped_and_tried_smaller_but_not_f
         train_until(tmp_path / "b", weight, rootless(weight), steps=40)
 
 
-def test_in_the_backward_pass_float16_may_overflow_now_and_then_but_not_for_ever(tmp_path, scaled):
-    weight = nn.Parameter(torch.ones(1))
-    once = lambda part: weight.sum() * (1e38 if part == 5 else 1)  # times the optimizer's loss_scale
-    steps = train_until(tmp_path / "a", weight, once, optimizer=low_memory.LeanAdamW)
-    assert steps[-1].number == 20 and weight.isfinite().all()
-    with pytest.raises(FloatingPointError, match="after step 15 the gradient has become infinite"):
-        train_until(tmp_path / "b", weight, rootless(weight), optimizer=low_memory.LeanAdamW)
-
-
 @pytest.mark.parametrize(
     ("weight", "message"),
     [
@@ -241,45 +231,27 @@ def test_what_moves_in_the_backward_pass_takes_one_part_in_one_process(tmp_path,
     toy_run(tmp_path)
     before = (tmp_path / "loss.csv").read_bytes()
     with pytest.raises(ValueError, match="accumulate=1"):
-        toy_run(tmp_path, optimizer=low_memory.LeanAdamW, accumulate=2)
+        toy_run(tmp_path, optimizer=optimizers.in_backward, accumulate=2)
     monkeypatch.setattr(processes, "count", lambda: 2)
     with pytest.raises(ValueError, match="in one process"):
-        toy_run(tmp_path, optimizer=low_memory.LeanAdamW)
+        toy_run(tmp_path, optimizer=optimizers.in_backward)
     assert (tmp_path / "loss.csv").read_bytes() == before, "the run that was there is not touched"
+
+
+def test_float16_may_overflow_now_and_then_but_not_for_ever(tmp_path, scaled):
+    weight = nn.Parameter(torch.ones(1))
+    once = lambda part: weight.sum() * (1e38 if part == 5 else 1)  # times the scale
+    steps = train_until(tmp_path / "a", weight, once, steps=20, optimizer=optimizers.in_backward)
+    assert steps[-1].number == 20 and weight.isfinite().all()
+    with pytest.raises(FloatingPointError, match="after step 16 the gradient has become infinite"):
+        train_until(tmp_path / "b", weight, rootless(weight), optimizer=optimizers.in_backward)
 
 
 def test_an_optimizer_before_this_one_moves_nothing_any_more(tmp_path):
     weight, other = nn.Parameter(torch.ones(3)), nn.Parameter(torch.ones(3))
-    low_memory.LeanAdamW([weight], lr=5.0)  # of a training that was stopped, or refused
+    optimizers.in_backward([weight])  # of a training that was stopped, or refused
     for parameter, name in ((weight, "a"), (other, "b")):
         train_until(tmp_path / name, parameter, lambda p, w=parameter: w.square().sum(), steps=5)
     assert torch.equal(weight, other) and not torch.equal(other, torch.ones(3))
 
 
-def test_eight_bits_want_bitsandbytes_and_say_so(monkeypatch):
-    monkeypatch.setitem(sys.modules, "bitsandbytes", None)
-    monkeypatch.setitem(sys.modules, "bitsandbytes.optim", None)
-    with pytest.raises(ImportError, match="pip install bitsandbytes"):
-        optimizers.adamw_8bit([nn.Parameter(torch.ones(1))])
-
-
-def test_eight_bits_learn_and_resume(tmp_path):
-    pytest.importorskip("bitsandbytes", reason="8-bit AdamW is an extra: pip install bitsandbytes")
-
-    def wide(folder, left_at=None):
-        torch.manual_seed(0)
-        net, inputs = nn.Linear(128, 64, bias=False), torch.randn(32, 128)  # 8192 weights: smaller ones stay 32 bits
-        loss = lambda part: (net(inputs) - inputs[:, :64]).square().mean()
-        settings = {"steps": 20, "learning_rate": 0.01, "optimizer": optimizers.adamw_8bit, "checkpoint_every": 5}
-        steps = training.train(folder, net.parameters(), loss, lambda part: part, **settings)
-        losses = [step.loss for step in steps if step.number != left_at or steps.close()]
-        return net, losses
-
-    whole, losses = wide(tmp_path / "whole")
-    assert losses[-1] < losses[1] / 2
-    wide(tmp_path / "broken", left_at=13)
-    saved = runs.read(tmp_path / "broken" / "checkpoints" / "000013.pt")
-    kept = saved["optimizer"]["state"][0]
-    kept = kept.get("__bnb_optimizer_quant_state__", kept)  # where bitsandbytes wraps them
-    assert any(value.dtype == torch.uint8 for value in kept.values() if torch.is_tensor(value))
-    assert same(whole, wide(tmp_path / "broken")[0])
