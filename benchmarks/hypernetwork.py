@@ -18,7 +18,7 @@ from unittest import mock
 import torch
 import torch.nn.functional as F
 
-from helpers import captions, diffusion, examples, hypernetwork, models, photos, processes, runtime, training
+from helpers import captions, diffusion, examples, hypernetwork, models, photos, runs, runtime, training
 
 
 def material(pipe, row):
@@ -191,7 +191,7 @@ def one_loop(model, which, steps, batch_size):
 
 
 def _mebibytes():
-    return processes.peak_memory()["peak_bytes"] / 2**20
+    return runs.peak_memory()["peak_bytes"] / 2**20
 
 
 def main():

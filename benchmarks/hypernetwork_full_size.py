@@ -15,7 +15,7 @@ from PIL import Image
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from benchmarks.hypernetwork import fresh
-from helpers import diffusion, examples, hypernetwork, memory, models, processes, runtime, training, updates
+from helpers import diffusion, examples, hypernetwork, memory, models, runs, runtime, training, updates
 
 
 def pipeline():
@@ -69,7 +69,7 @@ def full_size(pipe, size=512, steps=2):
         hypernetwork.save(Path(folder) / "net.pt", net)
         size = (Path(folder) / "net.pt").stat().st_size / 2**20
     hypernetwork.detach(pipe.unet)
-    print(f"file {size:.1f} MiB; peak memory {processes.peak_memory()['peak_bytes'] / 2**30:.2f} GiB")
+    print(f"file {size:.1f} MiB; peak memory {runs.peak_memory()['peak_bytes'] / 2**30:.2f} GiB")
 
 
 def _follow(run, stop=None):

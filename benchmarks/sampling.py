@@ -27,12 +27,13 @@ def floor(pipe, batch, steps):
 
 def _seconds(work):
     """(CPU seconds of this process, or of the GPU's clock where there is one; seconds on the wall)."""
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
+    on_gpu = torch.accelerator.is_available()
+    if on_gpu:
+        torch.accelerator.synchronize()
     wall, busy = time.perf_counter(), time.process_time()
     work()
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
+    if on_gpu:
+        torch.accelerator.synchronize()
         return (time.perf_counter() - wall,) * 2
     return time.process_time() - busy, time.perf_counter() - wall
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 from PIL import Image
 
-from helpers import files, makers, parallel, photos, png_info, runtime, sampling
+from helpers import files, makers, photos, png_info, runtime, sampling
 
 BATCH = 8  # pictures made, then saved, at a time
 COLUMNS = ["file", "maker", "method", "subject", "prompt_id", "prompt", "seed"]
@@ -42,7 +42,7 @@ def pictures(maker, base, wishes, seeds, **sampler):
     num_inference_steps. A picture made before is read from runs/compare/images/<maker>; if weights, sampler or
     safety checker have changed since, that maker's pictures are made again. All are listed in
     runs/compare/images.csv, but for those that the safety checker withheld: a card is nothing to judge.
-    Several GPUs share the work. Raises FileNotFoundError for a run that is missing.
+    Processes that were launched together share the work. Raises FileNotFoundError for a run that is missing.
     """
     place = folder() / "images" / maker.name
     table = pd.DataFrame(
@@ -51,15 +51,19 @@ def pictures(maker, base, wishes, seeds, **sampler):
         columns=COLUMNS,
     )  # fmt: skip
     weights = {"weights": fingerprint(maker.weights), "base": fingerprint(maker.base)}
-    _forget_others(place, weights | {"safety_checker": checked(base)} | sampler)
     paths = [folder() / file for file in table["file"]]
-    missing = {path: (row.prompt, row.seed) for path, row in zip(paths, table.itertuples()) if not path.exists()}
-    if missing and not parallel.share(maker, base, missing, sampler):
+
+    def missing():
+        _forget_others(place, weights | {"safety_checker": checked(base)} | sampler)
+        return {path: (row.prompt, row.seed) for path, row in zip(paths, table.itertuples()) if not path.exists()}
+
+    if wanted := runtime.from_first(missing):
         with makers.at_work(maker, base) as pipe:
-            make(pipe, missing, maker, **sampler)
+            make(pipe, wanted, maker, **sampler)
     images = [read(path) for path in paths]
     table = table.assign(image=images, withheld=[withheld(image) for image in images])
-    _list(table)
+    if runtime.state().is_main_process:
+        _list(table)
     return table
 
 
@@ -81,18 +85,23 @@ def passed(tables):
 
 
 def make(pipe, wanted, maker, **sampler):
-    """Make and keep pictures; wanted: {path: (prompt, seed)}. Each PNG tells its settings. A kill costs one batch."""
-    paths = list(wanted)
+    """Make and keep pictures; wanted: {path: (prompt, seed)}. Each PNG tells its settings. A kill costs one batch.
+
+    Of several processes each makes some of the batches, the same that one process would make: so they differ in no bit.
+    """
+    paths, state = list(wanted), runtime.state()
     network = maker.name if maker.method == "hypernetwork" else None
     weights = maker.base if network else maker.weights
     known = {"model_hash": fingerprint(weights)[:10]} if weights and Path(weights).exists() else {}
-    for start in range(0, len(paths), BATCH):
-        batch = paths[start : start + BATCH]
-        prompts, seeds = zip(*(wanted[path] for path in batch))
-        for path, prompt, seed, image in zip(batch, prompts, seeds, sampling.generate(pipe, prompts, seeds, **sampler)):
-            told = {"seed": int(seed), "size": image.size, "model": maker.name, "hypernetwork": network} | known
-            told |= {"withheld": "by the safety checker"} if "withheld" in image.info else {}
-            png_info.save(path, image, png_info.write_text(prompt, "", png_info.settings(pipe, **told, **sampler)))
+    with state.split_between_processes([paths[i : i + BATCH] for i in range(0, len(paths), BATCH)]) as batches:
+        for batch in batches:
+            prompts, seeds = zip(*(wanted[path] for path in batch))
+            images = sampling.generate(pipe, prompts, seeds, **sampler)
+            for path, prompt, seed, image in zip(batch, prompts, seeds, images):
+                told = {"seed": int(seed), "size": image.size, "model": maker.name, "hypernetwork": network} | known
+                told |= {"withheld": "by the safety checker"} if "withheld" in image.info else {}
+                png_info.save(path, image, png_info.write_text(prompt, "", png_info.settings(pipe, **told, **sampler)))
+    state.wait_for_everyone()
 
 
 def file_name(prompt, seed):

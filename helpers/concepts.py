@@ -63,6 +63,18 @@ class Concept:
         return [named(table[path.name], self.instance_prompt) for path in paths]
 
 
+def split(concepts, held_out, seed=0, use_captions=False):
+    """((paths, prompts) to learn from, (paths, prompts) held out) of several concepts, each dealt as Concept.split.
+
+    Photos that are held out go with the instance prompt.
+    """
+    dealt = [concept.split(held_out, seed) for concept in concepts]
+    learning, others = ([path for groups in dealt for path in groups[i]] for i in (0, 1))
+    prompts = [p for concept, (some, _) in zip(concepts, dealt) for p in concept.prompts(some, use_captions)]
+    names = [concept.instance_prompt for concept, (_, some) in zip(concepts, dealt) for _ in some]
+    return (learning, prompts), (others, names)
+
+
 def class_images(concepts, make):
     """(paths, prompts) of the class images of several concepts, one prompt a path; each class comes once.
 

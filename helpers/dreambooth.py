@@ -1,5 +1,6 @@
 """DreamBooth (Ruiz et al. 2023): a rare identifier for one subject, class images so the class stays itself."""
 
+import functools
 import hashlib
 import json
 import re
@@ -9,7 +10,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from helpers import compare, diffusion, makers, parallel, training, updates
+from helpers import compare, diffusion, makers, runtime, training, updates
 from helpers.files import read_json, write_json
 
 
@@ -24,26 +25,26 @@ def check_identifier(tokenizer, identifier):
     return pieces, [word for word in words if len(tokenizer.tokenize(word)) == 1]
 
 
-def class_images(pipe, prompt, folder, count, seed, *, weights="", maker=None, **sampler):
+def class_images(pipe, prompt, folder, count, seed, *, weights, **sampler):
     """Paths of `count` pictures of the class, made by the model itself before it learns (section 3.2 there).
 
-    weights: a name for the model's weights. sampler: as for `diffusion.generate`. Image i has seed + i.
+    weights: where the model's weights are. sampler: as for `diffusion.generate`. Image i has seed + i.
     Kept in a folder within `folder`, one for each set of settings; what is there already is reused.
-    maker: the base of makers.find; with it, several GPUs (or PICTURE_PROCESSES) share the work.
+    Processes that were launched together share the work.
     For a picture that the safety checker withholds, whose card nobody should learn from, a further seed is taken.
     Raises ValueError if it withholds more than it lets pass.
     """
-    told = {"prompt": prompt, "seed": seed, "weights": weights} | sampler
+    told = {"prompt": prompt, "seed": seed, "weights": compare.fingerprint(weights)} | sampler
     name = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:8]
     folder = Path(folder) / f"{re.sub('[^a-z0-9]+', '-', prompt.lower())[:40].strip('-')}-{name}"
-    write_json(folder / "settings.json", told)
-    passed, tried = [], 0
+    if runtime.state().is_main_process:
+        write_json(folder / "settings.json", told)
+    maker, passed, tried = makers.Maker("base", "base", "", "", weights, weights), [], 0
     while len(passed) < count and tried < 2 * count:
         some = range(tried, tried + count - len(passed))
         paths = {folder / f"{i:05}.png": (prompt, seed + i) for i in some}
-        missing = {path: asked for path, asked in paths.items() if not path.exists()}
-        if missing and not (maker and parallel.share(maker, pipe, missing, sampler)):
-            compare.make(pipe, missing, maker or makers.Maker("base", "base", "", "", weights, weights), **sampler)
+        if missing := runtime.from_first(functools.partial(_missing, paths)):
+            compare.make(pipe, missing, maker, **sampler)
         passed += [path for path in paths if not compare.withheld(compare.read(path))]
         tried = some.stop
     if len(passed) < count:
@@ -51,6 +52,10 @@ def class_images(pipe, prompt, folder, count, seed, *, weights="", maker=None, *
             f"the safety checker withheld {tried - len(passed)} of {tried} pictures of {prompt!r}: reword it"
         )
     return passed
+
+
+def _missing(paths):
+    return {path: asked for path, asked in paths.items() if not path.exists()}
 
 
 def paired_batches(instances, class_count, batch_size, seed):
@@ -72,6 +77,28 @@ def dreambooth_loss(prediction, noise, prior_weight):
     subject, prior = (prediction.float() - noise.float()).chunk(2)
     zero = torch.zeros_like(subject)
     return F.mse_loss(subject, zero) + prior_weight * F.mse_loss(prior, zero)
+
+
+def denoising_loss(unet, scheduler, hear, photos, class_images, prior_weight=1.0, weights="equal"):
+    """A function of (photo indices, class image indices) to the loss of one batch: notebook 04 writes it out.
+
+    hear: as Hearing. photos, class_images: (latents (n, 4, h, w), n prompts). weights: as for `diffusion.loss_scale`.
+    """
+    (photo_latents, photo_prompts), (class_latents, class_prompts) = photos, class_images
+
+    def loss(pair):
+        photo_indices, class_indices = pair
+        latents = torch.cat([photo_latents[photo_indices], class_latents[class_indices]])
+        heard = hear([photo_prompts[i] for i in photo_indices] + [class_prompts[i] for i in class_indices])
+        noise = torch.randn_like(latents)
+        timesteps = torch.randint(0, scheduler.config.num_train_timesteps, (len(latents),), device=latents.device)
+        noisy = diffusion.add_noise(scheduler, latents, noise, timesteps)
+        prediction = unet(noisy, timesteps, heard.to(unet.dtype)).sample
+        target = diffusion.target(scheduler, latents, noise, timesteps)
+        scale = diffusion.loss_scale(scheduler, timesteps, weights)
+        return dreambooth_loss(prediction.float() * scale, target * scale, prior_weight)
+
+    return loss
 
 
 def learn(pipe, text_encoder=False, checkpointing=False):

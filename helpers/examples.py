@@ -5,10 +5,10 @@ training, which then needs neither VAE nor text encoder.
 """
 
 import contextlib
-import gc
 from dataclasses import dataclass
 
 import torch
+from accelerate.utils.memory import clear_device_cache
 from PIL import ImageOps
 
 from helpers import diffusion
@@ -103,9 +103,7 @@ def fetched(device, *modules):
 def _move(modules, places):
     for module, place in zip(modules, places):
         torch.nn.Module.to(module, place)  # diffusers' own `to` warns of layers that are not there
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+    clear_device_cache(garbage_collection=True)
 
 
 def held_out_by_photo(unet, scheduler, examples, names, batch_size=8):

@@ -58,15 +58,17 @@ class InBackward:
     def backward(self, loss, scaler):
         """The backward pass and the step; returns whether all gradients were finite. A weight with another stays.
 
-        scaler: torch.amp.GradScaler; where it is at work, as for float16, its scale is halved after such a step.
+        scaler: torch.amp.GradScaler, at work or not.
         """
         one = torch.ones((), device=loss.device)
         self.scale, self.finite = scaler.scale(one) if scaler.is_enabled() else None, one.bool()
         scaler.scale(loss).backward()
-        finite = bool(self.finite)  # with 32 bits nothing else waits for the GPU
-        if scaler.is_enabled() and not finite:
-            scaler.update(scaler.get_scale() / 2)
-        return finite
+        if scaler.is_enabled():  # it shrinks and grows its scale by a gradient that stands for all
+            seen = torch.nn.Parameter(one)
+            seen.grad = torch.where(self.finite, 0.0, torch.inf)
+            scaler.step(torch.optim.SGD([seen]))
+            scaler.update()
+        return bool(self.finite)  # but for this a step in 32 bits does not wait for the GPU
 
     @torch.no_grad()
     def move(self, parameter):

@@ -11,8 +11,9 @@ from importlib import metadata
 from pathlib import Path
 
 import torch
+from accelerate.utils import broadcast
 
-from helpers import processes, webui
+from helpers import runtime, webui
 from helpers.disk import room_for
 from helpers.files import atomic_write, discard, read_json, write_json
 
@@ -35,6 +36,31 @@ def read(checkpoint):
         raise ValueError(f"{checkpoint} is damaged: delete it, and the run goes on from the one before") from error
 
 
+def reset_peak_memory():
+    """Lets `peak_memory` forget what came before, on a GPU; main memory has one highest mark for all of a process."""
+    device = torch.get_device_module(runtime.device())
+    if hasattr(device, "reset_peak_memory_stats"):  # CUDA's and Intel's
+        device.reset_peak_memory_stats()
+
+
+def peak_memory():
+    """{"peak_bytes", "how"}: the most memory held since `reset_peak_memory`, the GPU's where there is one.
+
+    None bytes where nothing tells: on Windows, and on Apple's GPU.
+    """
+    device = torch.get_device_module(runtime.device())
+    if hasattr(device, "max_memory_allocated"):
+        return {"peak_bytes": device.max_memory_allocated(), "how": f"measured on {device.get_device_name()}"}
+    try:
+        import resource
+    except ImportError:  # Windows
+        resource = None
+    if resource is None or runtime.device().type != "cpu":
+        return {"peak_bytes": None, "how": "not measured on this system"}
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 2**10)
+    return {"peak_bytes": most, "how": "measured on the CPU: main memory of the whole process"}
+
+
 class Run:
     """The folder of one training, and where in it the training stands; the first process alone writes there.
 
@@ -46,7 +72,7 @@ class Run:
         self.folder, self.parameters, self.optimizer, self.scaler = Path(folder), parameters, optimizer, scaler
         self.settings = json.loads(json.dumps(settings))  # as it will be read again
         self.settings["parameters"] = sum(parameter.numel() for parameter in parameters)
-        self.keep, self.writes = keep, processes.rank() == 0
+        self.keep, self.writes = keep, runtime.state().is_main_process
         self.number, self.seconds, self.losses = -1, 0.0, []  # the last finished step; -1: not even looked yet
         self.best = {"number": None, "held_out_loss": float("inf")}
         self.state = None  # of the weights after the last finished step
@@ -54,7 +80,7 @@ class Run:
         if self.writes:
             self._set_another_aside()
             versions = {name: metadata.version(name) for name in ("torch", "diffusers", "transformers")}
-            versions |= {"processes": processes.count(), "device": str(parameters[0].device)}
+            versions |= {"processes": runtime.state().num_processes, "device": str(parameters[0].device)}
             write_json(self.folder / "settings.json", self.settings | {"versions": versions})
 
     def _set_another_aside(self):
@@ -83,16 +109,16 @@ class Run:
         """Puts the newest checkpoint back, where there is one: weights, optimizer, number, seconds, best."""
         for parameter in self.parameters:
             parameter.grad = None  # of an interrupted step
-        newest = self.checkpoints()[-1:] if self.writes else []
-        saved = processes.from_first(read(newest[0]) if newest else None)
-        if saved:
+        newest = runtime.from_first(lambda: self.checkpoints()[-1:])
+        if newest:
+            saved = read(newest[0])  # by each process: sent to a GPU, it might not fit there
             put_back(self.parameters, saved["weights"])
             if saved["optimizer"]:  # a finished run needs none
                 self.optimizer.load_state_dict(saved["optimizer"])
             if saved["scaler"]:
                 self.scaler.load_state_dict(saved["scaler"])
             self.number, self.seconds, self.best = (saved[name] for name in ("number", "seconds", "best"))
-        processes.copy_from_first(self.parameters)
+        broadcast([parameter.detach() for parameter in self.parameters])  # the first one's weights, in place
         self._forget_later_rows()
 
     def _forget_later_rows(self):
@@ -146,7 +172,7 @@ class Run:
         for path in self.checkpoints()[: -1 if finished else -self.keep]:
             discard(path)
         if finished:
-            write_json(self.folder / "memory.json", processes.peak_memory())
+            write_json(self.folder / "memory.json", peak_memory())
             self._write_card()
 
     def checkpoint_if_whole(self):

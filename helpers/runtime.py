@@ -1,7 +1,12 @@
-"""Where and how the notebooks compute: device, precision, seeds, the QUICK dial, versions."""
+"""Where and how the notebooks compute: devices, processes, precision, seeds, the QUICK dial, versions.
+
+Processes and devices are accelerate's PartialState. Its Accelerator would wrap the U-Net, whose layers and hooks we
+use, and take over the backward pass and the seeds; PartialState costs a notebook nothing.
+"""
 
 import contextlib
 import functools
+import importlib
 import os
 import platform
 import random
@@ -14,6 +19,8 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
 from torch.overrides import TorchFunctionMode
 
 from helpers.places import QUICK, REPO, RUNS  # noqa: F401  (offered here too, for notebooks that use torch)
@@ -21,9 +28,35 @@ from helpers.places import QUICK, REPO, RUNS  # noqa: F401  (offered here too, f
 LIBRARIES = ("torch", "diffusers", "transformers", "numpy", "pillow", "pandas", "matplotlib", "ipywidgets")
 
 
+@functools.cache
+def state():
+    """accelerate's PartialState: the device of this process, its number, and how many work together.
+
+    A notebook is one process and starts nothing. What `accelerate launch` or torchrun started joins at the first call.
+    ACCELERATE_USE_CPU=1 leaves a GPU alone. Raises RuntimeError where the processes would each work for themselves.
+    """
+    started = int(os.environ.get("WORLD_SIZE", "1"))
+    if started > 1:
+        # An optimizer's first step imports it. Imported inside a group it keeps the group's threads alive past its
+        # end, and one that frees a tensor while the interpreter ends aborts the process: one time in twenty.
+        importlib.import_module("torch._dynamo")
+    on_cpu = os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "yes")
+    found = PartialState(cpu=on_cpu or not torch.accelerator.is_available())
+    if found.num_processes != started:
+        raise RuntimeError(
+            f"{started} processes cannot share one {found.device} device: start one, without a launcher."
+        )
+    return found
+
+
 def device():
-    """The device to compute on: "cuda" where there is one, else "cpu"."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """The device to compute on, as accelerate finds it: "cuda", Apple's "mps", Intel's "xpu", else "cpu"."""
+    return state().device
+
+
+def from_first(make):
+    """What `make()` returns in the first process, in all of them; the others do not call it."""
+    return broadcast_object_list([make() if state().is_main_process else None])[0]
 
 
 def seed_everything(seed):
@@ -48,10 +81,10 @@ def _version(library):
 
 
 def _machine():
-    rows = [("device", "cpu"), ("cores", os.cpu_count()), ("bf16 on CPU", "yes" if cpu_has_bf16() else "no")]
-    if torch.cuda.is_available():
-        memory = torch.cuda.get_device_properties(0).total_memory / 2**30
-        rows[0] = ("device", f"{torch.cuda.get_device_name(0)}, {memory:.1f} GiB")
+    rows = [("device", device().type), ("cores", os.cpu_count()), ("bf16 on CPU", "yes" if cpu_has_bf16() else "no")]
+    if device().type in ("cuda", "xpu"):
+        found = torch.get_device_module(device()).get_device_properties(device())
+        rows[0] = ("device", f"{found.name}, {found.total_memory / 2**30:.1f} GiB")
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
         rows.append(("RAM", f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 2**30:.1f} GiB"))
     return rows
@@ -111,29 +144,29 @@ def bf16_on_cpu():
 
 
 def autocast(device, copies=True):
-    """Mixed precision on `device`, a context: bf16 or fp16 on a GPU, bf16 on a CPU that is faster so.
+    """Mixed precision on `device`, a context, in what it `computes_in`; none where that is float32.
 
     copies: whether a GPU keeps the 16-bit copies of weights in 32 bits until the end, as a training step wants. For
     pictures made in between there may be no room.
     """
     device, precision = torch.device(device), computes_in(device)
+    if precision == torch.float32:
+        return contextlib.nullcontext()
     if device.type == "cpu":
-        return bf16_on_cpu() if precision == torch.bfloat16 else contextlib.nullcontext()
+        return bf16_on_cpu()
     return torch.autocast(device.type, precision, cache_enabled=copies)
 
 
 def computes_in(device):
-    """The type that `autocast` multiplies in on `device`."""
-    if torch.device(device).type == "cpu":
-        return torch.bfloat16 if cpu_has_bf16() else torch.float32
-    return half_precision(device)
+    """The type that `autocast` multiplies in on `device`: bfloat16 where it is fast, float16 on older GPUs of NVIDIA.
 
-
-def half_precision(device):
-    """The 16-bit type a GPU computes in: bfloat16 from compute capability 8, else float16.
-
-    torch.cuda.is_bf16_supported() also says True on a T4, which only emulates it.
+    torch.cuda.is_bf16_supported() also says True on a T4, which only emulates it. On Apple's GPU it is float32, in
+    which diffusers' own scripts train there.
     """
-    if torch.device(device).type == "cuda" and torch.cuda.get_device_capability(device)[0] < 8:
-        return torch.float16
-    return torch.bfloat16
+    device = torch.device(device)
+    if device.type == "cpu":
+        return torch.bfloat16 if cpu_has_bf16() else torch.float32
+    if device.type == "mps":
+        return torch.float32
+    old = device.type == "cuda" and torch.cuda.get_device_capability(device)[0] < 8
+    return torch.float16 if old else torch.bfloat16

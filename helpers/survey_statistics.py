@@ -37,7 +37,9 @@ def satisfaction(table, level=0.95):
     """share_interval for every method: DataFrame with index method."""
     groups = dict(list(satisfied(table).groupby("method")))
     names = survey_design.in_order(groups)
-    shares = {name: bootstrap.share_interval(groups[name]["respondent"], groups[name]["value"], level) for name in names}
+    shares = {
+        name: bootstrap.share_interval(groups[name]["respondent"], groups[name]["value"], level) for name in names
+    }
     return pd.DataFrame(shares).T
 
 

@@ -5,7 +5,7 @@
 
 A run is a folder: settings.json, loss.csv, previews/, checkpoints/, card.md. Every part of a step draws
 its random numbers from (seed, number of the part) alone, so a run killed at any moment continues bit for
-bit, and several processes (`torchrun -m helpers.training`) do what one would do.
+bit, and several processes (`accelerate launch -m tools.train`) do what one would do.
 """
 
 import functools
@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from helpers import optimizers, processes, runs, runtime, schedules
+from helpers import optimizers, runs, runtime, schedules
 from helpers.schedules import constant, cosine  # noqa: F401  (offered here, where they are used)
 from helpers.updates import learnable, moves_alone, scaler_for, update
 
@@ -120,11 +120,11 @@ def _rates(learning_rate, schedule, steps):
 def _steps(run, last, learn, look, watch_every, checkpoint_every):
     """Takes the steps that are left and keeps the run's folder; a checkpoint also where it is interrupted."""
     run.resume()
-    processes.measure_anew()
+    runs.reset_peak_memory()
     try:
         for number in range(run.number + 1, last + 1):
             loss, rate = learn(number) if number else (None, None)
-            watched = processes.rank() == 0 and (number % watch_every == 0 or number == last)
+            watched = runtime.state().is_main_process and (number % watch_every == 0 or number == last)
             held_out, by_photo, preview = look() if watched else (None, None, None)
             step = Step(number, loss, held_out, rate, run.seconds, preview, by_photo)
             run.log(step)
@@ -154,8 +154,8 @@ def _learn(run, loss, batches, rate_of, accumulate, seed, number):
 
 def _parts(batches, number, accumulate, seed):
     """The batches of step `number` that fall to this process, each met with random numbers of its own."""
-    first = (number - 1) * accumulate
-    for part in range(first + processes.rank(), first + accumulate, processes.count()):
+    first, state = (number - 1) * accumulate, runtime.state()
+    for part in range(first + state.process_index, first + accumulate, state.num_processes):
         runtime.seed_everything(seed * 1_000_003 + part + 1)
         yield batches(part)
 
@@ -192,9 +192,3 @@ def restore_best(run, parameters):
     best = runs.read(Path(run) / "checkpoints" / "best.pt")
     runs.put_back(learnable(parameters), best["weights"])
     return best["number"], best["held_out_loss"]
-
-
-if __name__ == "__main__":
-    from helpers import training_command
-
-    training_command.main()

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pandas as pd
 import pillow_heif
+from helpers.caption_check import without
 from PIL import Image, ImageEnhance, ImageFilter
 
 from helpers import captions, models, photos
-from helpers.caption_check import without
 from helpers.files import atomic_write, write_json
 from pocket.camera import shoot
 from pocket.draw import SIDE

@@ -1,12 +1,13 @@
 import shutil
 from types import SimpleNamespace
 
-import numpy as np
 import pandas as pd
 import pytest
+import torch
+from launch import two_processes
 from PIL import Image
 
-from helpers import compare, files, finished_runs, makers, models, parallel, png_info, runtime, sampling
+from helpers import compare, files, finished_runs, makers, models, png_info, runtime, sampling
 
 SAMPLER = {"guidance_scale": 5.0, "num_inference_steps": 20}
 WISHES = {"horse": "Man riding a horse", "portrait": "Portrait of a man", "chibi": "Chibi man figurine"}
@@ -59,13 +60,16 @@ def shoot(name="hypernetwork_amir", wishes=WISHES, seeds=(1, 2), checker=None, *
     return compare.pictures(makers.find("pocket")[name], pipe, wishes, seeds, **SAMPLER | sampler)
 
 
-def test_each_wish_meets_each_seed_in_order(runs, asked):
+def test_each_wish_meets_each_seed_in_order_and_each_png_tells_how_it_was_made(runs, asked):
     table = shoot(seeds=(3, 1, 2, 9))
     assert table["prompt_id"].tolist() == [key for key in WISHES for _ in range(4)]
     assert table["seed"].tolist() == [3, 1, 2, 9] * 3
     expected = [color(WISHES[row.prompt_id], row.seed) for row in table.itertuples()]
     assert [image.getpixel((0, 0)) for image in table["image"]] == expected
     assert set(table["method"]) == {"hypernetwork"} and set(table["subject"]) == {"amir"}
+    prompt, _, told = png_info.read(runs / "compare" / table["file"][4])
+    assert (prompt, told["Seed"], told["Steps"], told["CFG scale"]) == (WISHES["portrait"], 3, 20, 5.0)
+    assert told["Hypernet"] == "hypernetwork_amir"
 
 
 def test_only_what_is_missing_is_made_and_all_is_listed(runs, asked):
@@ -78,14 +82,6 @@ def test_only_what_is_missing_is_made_and_all_is_listed(runs, asked):
     assert list(listed.columns) == compare.COLUMNS and len(listed) == 9
     assert (listed["maker"] == "base").sum() == 3 and not listed["file"].duplicated().any()
     assert all((runs / "compare" / file).exists() for file in listed["file"])
-
-
-def test_each_png_tells_how_it_was_made(runs, asked):
-    table = shoot(seeds=(7,))
-    prompt, negative, told = png_info.read(runs / "compare" / table["file"][1])
-    assert (prompt, negative) == (WISHES["portrait"], "")
-    assert (told["Seed"], told["Steps"], told["CFG scale"]) == (7, 20, 5.0)
-    assert (told["Model"], told["Hypernet"]) == ("hypernetwork_amir", "hypernetwork_amir")
 
 
 def test_other_weights_or_settings_make_all_again(runs, asked):
@@ -121,34 +117,16 @@ def test_a_checker_that_is_taken_off_gives_its_pictures_back(runs, asked):
     assert "portrait" not in set(compare.listed()["prompt_id"])
 
 
-def test_several_devices_share_what_is_missing(runs, asked, monkeypatch):
-    shared = []
-
-    def share(maker, base, wanted, sampler):
-        shared.append((maker.name, list(wanted.values()), sampler))
-        compare.make(base, wanted, maker, **sampler)
-        return True
-
-    monkeypatch.setattr(parallel, "share", share)
-    shoot(seeds=(1,))
-    assert shared == [("hypernetwork_amir", [(prompt, 1) for prompt in WISHES.values()], SAMPLER)]
-
-
-def test_file_names_are_readable_and_never_the_same():
+def test_names_of_files_and_weights_are_never_the_same(tmp_path):
     long = "Man made of fire, intricate heat distortion designs, elegant, "
     names = {compare.file_name(prompt, 1) for prompt in ("a man", "A man", "a man!", long + "x", long + "y", "رجل")}
     assert len(names) == 6 and all(name.isascii() and "/" not in name for name in names)
-    assert compare.file_name("a photo of a man", 7).startswith("a-photo-of-a-man-")
-
-
-def test_fingerprints_follow_the_weights(tmp_path):
-    inner = tmp_path / "unet" / "weights.safetensors"
+    inner, prints = tmp_path / "unet" / "weights.safetensors", []
     inner.parent.mkdir()
-    inner.write_bytes(b"one")
-    before = compare.fingerprint(tmp_path)
-    assert before == compare.fingerprint(tmp_path)
-    inner.write_bytes(b"two")
-    assert compare.fingerprint(tmp_path) != before
+    for content in (b"one", b"two"):
+        inner.write_bytes(content)
+        prints += [compare.fingerprint(tmp_path), compare.fingerprint(tmp_path)]
+    assert prints[0] == prints[1] != prints[2] == prints[3]
     assert compare.fingerprint("owner/on-the-hub") == "owner/on-the-hub"
 
 
@@ -185,27 +163,24 @@ def test_where_nothing_was_trained_the_repository_has_the_papers_two(tmp_path, m
 
 
 def test_ones_own_training_comes_before_the_one_that_came(runs):
-    came = makers.FINISHED / "hypernetwork_amir"
-    shutil.copytree(runs / "hypernetwork_amir", came)
-    used = lambda: makers.find("pocket")["hypernetwork_amir"].run
-    assert used() == runs / "hypernetwork_amir"
-    files.write_json(runs / "hypernetwork_amir" / "settings.json", {"model": "sd15"})
-    assert used() == came, "one's own is of another model"
+    own, came = runs / "hypernetwork_amir", makers.FINISHED / "hypernetwork_amir"
+    shutil.copytree(own, came)
+    find = lambda: makers.find("pocket")["hypernetwork_amir"]
+    assert find().run == own
+    files.write_json(own / "settings.json", {"model": "sd15"})
+    assert find().run == came, "one's own is of another model"
     shutil.rmtree(came)
-    assert "a training of sd15, not of pocket" in makers.find("pocket")["hypernetwork_amir"].missing
+    assert "a training of sd15, not of pocket" in find().missing
 
 
 def test_a_run_is_kept_without_its_checkpoints_and_a_trial_not_at_all(runs, tmp_path):
     run, kept, row = runs / "dreambooth_nesrelah", tmp_path / "kept" / "dreambooth", models.MODELS["pocket"]
-    (run / "checkpoints").mkdir()
-    for name in ("checkpoints/000300.pt", "model.ckpt"):
-        (run / name).write_bytes(b"large")
+    (run / "model.ckpt").write_bytes(b"large")
+    (kept / "old").mkdir(parents=True)
     files.write_json(run / "settings.json", {"model": "pocket", "steps": 4})
     with pytest.raises(ValueError, match="of 300 steps"):
         finished_runs.keep(run, kept, row, 300)
-    files.write_json(run / "settings.json", {"model": "pocket", "steps": 300})
-    (kept / "old").mkdir(parents=True)
-    finished_runs.keep(run, kept, row, 300)
+    finished_runs.keep(run, kept, row, 4)
     assert sorted(path.name for path in kept.iterdir()) == ["card.md", "model", "settings.json"]
     assert (kept / "model" / "unet" / "u.safetensors").read_bytes() == b"first training"
 
@@ -224,32 +199,40 @@ def test_the_papers_own_prompts_stay_as_they_are_and_others_are_addressed(runs):
     assert named["hypernetwork_1"] == "nesrelah_001 person riding a horse, facing camera"
 
 
-@pytest.mark.parametrize(
-    ("prompt", "word", "expected"),
-    [
-        ("sculpture of nesrelah_001, fog", "person", "sculpture of a person, fog"),
-        ("Portrait of a man, 4k", "amir_001 man", "Portrait of amir_001 man, 4k"),
-        ("Man on a horse with a man", "person", "Person on a horse with a man"),
-        ("Chibi nesrelah_001 figurine", "man", "Chibi man figurine"),
-        ("a woman in Germany", "person", "a woman in Germany"),
-        ("portrait of nesrelah_001", "elder", "portrait of an elder"),
-    ],
-)
-def test_addresses_put_one_word_for_another(prompt, word, expected):
-    assert makers.address(prompt, word) == expected
+def test_addresses_put_one_word_for_another():
+    assert makers.address("sculpture of nesrelah_001, fog", "person") == "sculpture of a person, fog"
+    assert makers.address("Portrait of a man, 4k", "amir_001 man") == "Portrait of amir_001 man, 4k"
+    assert makers.address("Man on a horse with a man", "person") == "Person on a horse with a man"
+    assert makers.address("Chibi nesrelah_001 figurine", "man") == "Chibi man figurine"
+    assert makers.address("a woman in Germany", "person") == "a woman in Germany"
+    assert makers.address("portrait of nesrelah_001", "elder") == "portrait of an elder"
+
+
+TWO = """
+import sys
+from pathlib import Path
+from helpers import compare, makers, models, runtime
+runtime.cpu_has_bf16 = lambda: False
+base, state = models.load_pipeline("pocket"), runtime.state()
+assert state.num_processes == 2
+made = compare.pictures(makers.find("pocket")["base"], base, {"man": "a man"}, range(12), **SAMPLER)
+assert len(made) == 12
+state.destroy_process_group()
+"""
 
 
 @pytest.mark.slow
-def test_two_processes_make_what_one_makes(runs, monkeypatch):
-    """Real processes, started through torch's launcher and shared out by accelerate."""
-    monkeypatch.setenv("RUNS_DIR", str(runs))
-    base, sampler = models.load_pipeline("pocket"), {"guidance_scale": 4.0, "num_inference_steps": 1}
-    maker = makers.find("pocket")["base"]
-    wanted = {runs / f"{seed}.png": ("a man", seed) for seed in range(3)}
-    assert not parallel.share(maker, base, wanted, sampler), "one device: nothing to share"
-    monkeypatch.setenv("PICTURE_PROCESSES", "2")
-    assert parallel.share(maker, base, wanted, sampler)
-    alone = sampling.generate(base, "a man", [0, 1, 2], **sampler)
-    far = lambda one, other: np.abs(np.asarray(one, dtype=float) - np.asarray(other, dtype=float)).mean()
-    for path, image in zip(wanted, alone):  # other batches in bfloat16, the same picture
-        assert far(compare.read(path), image) < 0.2 * min(far(image, other) for other in alone if other is not image)
+def test_two_processes_make_the_very_pictures_that_one_makes(runs, monkeypatch):
+    """12 are two batches, and each process makes one: together it would be other batches, which round otherwise."""
+    monkeypatch.setattr(runtime, "cpu_has_bf16", lambda: False)
+    sampler = {"guidance_scale": 4.0, "num_inference_steps": 1}
+    (runs / "two.py").write_text(TWO.replace("SAMPLER", repr(sampler)))
+    two_processes(runs / "two.py", RUNS_DIR=str(runs))
+    listed, place = compare.listed(), runs / "compare"
+    assert len(listed) == 12
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    alone = sampling.generate(models.load_pipeline("pocket"), "a man", list(range(12)), batch_size=8, **sampler)
+    torch.set_num_threads(threads)
+    for image, file in zip(alone, listed.sort_values("seed")["file"], strict=True):
+        assert image.tobytes() == compare.read(place / file).tobytes()

@@ -7,15 +7,10 @@ import pytest
 import torch
 from PIL import Image
 
-from helpers import compare, diffusion, dreambooth, makers, models, png_info, sampling, training
+from helpers import compare, diffusion, dreambooth, models, png_info, sampling, training
 
 SETTINGS = {"guidance_scale": 2, "num_inference_steps": 2}
-
-
-def test_the_paper_s_identifier_is_rare_and_a_word_is_not(pocket_pipeline):
-    pieces, known = dreambooth.check_identifier(pocket_pipeline.tokenizer, "nesrelah_001")
-    assert len(pieces) > 4 and known == []
-    assert dreambooth.check_identifier(pocket_pipeline.tokenizer, "woman_001")[1] == ["woman"]
+OTHERS = SETTINGS | {"weights": "owner/model"}
 
 
 @pytest.fixture
@@ -39,42 +34,31 @@ def seeds(paths):
 
 
 def test_class_images_are_kept_counted_and_reused(made, tmp_path):
-    paths = dreambooth.class_images(None, "a photo of a person", tmp_path, 3, 10, **SETTINGS)
+    paths = dreambooth.class_images(None, "a photo of a person", tmp_path, 3, 10, **OTHERS)
     before = paths[1].stat().st_mtime_ns
     paths[2].unlink()
-    more = dreambooth.class_images(None, "a photo of a person", tmp_path, 5, 10, **SETTINGS)
+    more = dreambooth.class_images(None, "a photo of a person", tmp_path, 5, 10, **OTHERS)
     assert made.seeds == [10, 11, 12, 12, 13, 14] and more[:3] == paths
     assert seeds(more) == [10, 11, 12, 13, 14] and more[1].stat().st_mtime_ns == before
     for changed in ({"guidance_scale": 4}, {"weights": "others"}):
-        (other,) = dreambooth.class_images(None, "a photo of a person", tmp_path, 1, 10, **SETTINGS | changed)
+        (other,) = dreambooth.class_images(None, "a photo of a person", tmp_path, 1, 10, **OTHERS | changed)
         assert other not in more and seeds([other]) == [10]
 
 
 def test_what_is_withheld_is_no_class_image(made, tmp_path):
     made.withheld = {10, 11}
-    paths = dreambooth.class_images(None, "a person", tmp_path, 3, 10)
-    assert seeds(paths) == [12, 13, 14] and dreambooth.class_images(None, "a person", tmp_path, 3, 10) == paths
+    paths = dreambooth.class_images(None, "a person", tmp_path, 3, 10, weights="owner/model")
+    assert (
+        seeds(paths) == [12, 13, 14]
+        and dreambooth.class_images(None, "a person", tmp_path, 3, 10, weights="owner/model") == paths
+    )
     made.withheld = range(100)
     with pytest.raises(ValueError, match="withheld 6 of 6 pictures of 'a person'"):
-        dreambooth.class_images(None, "a person", tmp_path, 3, 20)
-
-
-def test_several_devices_share_the_class_images(made, tmp_path, monkeypatch):
-    shared = []
-
-    def share(maker, base, wanted, sampler):
-        shared.extend(wanted.values())
-        compare.make(base, wanted, maker)
-        return True
-
-    monkeypatch.setattr(dreambooth.parallel, "share", share)
-    dreambooth.class_images("pipe", "a person", tmp_path, 3, 5, maker="base")
-    assert shared == [("a person", seed) for seed in (5, 6, 7)] and made.seeds == [5, 6, 7]
+        dreambooth.class_images(None, "a person", tmp_path, 3, 20, weights="owner/model")
 
 
 def test_class_images_are_pictures_of_the_model_and_tell_how_they_were_made(tiny, tmp_path):
-    base = makers.find("pocket")["base"]
-    (path,) = dreambooth.class_images(tiny, "a person", tmp_path, 1, 7, maker=base, **SETTINGS)
+    (path,) = dreambooth.class_images(tiny, "a person", tmp_path, 1, 7, weights=models.POCKET, **SETTINGS)
     (expected,) = sampling.generate(tiny, ["a person"], [7], **SETTINGS)
     assert np.array_equal(np.asarray(Image.open(path)), np.asarray(expected))
     prompt, _, told = png_info.read(path)

@@ -68,20 +68,6 @@ def test_the_crop_widget_answers_its_page(prepared):
     assert crops.read_crops(out) == {} and json.dumps(widget.view)
 
 
-def test_sliders_do_the_same_where_widgets_cannot_run(prepared):
-    report, raw, out = prepared
-    widget = crop_editor(report, raw, out, 64, sliders=True)
-    assert crops.read_crops(out) == {}, "nothing is kept before a hand moves it"
-    left, top, side = widget.edges
-    side.value, left.value, top.value = 100, 30, 40
-    widget.photo.value = "1.png"
-    assert side.value == 300 and crops.read_crops(out) == {"0.png": (30, 40, 130, 140)}
-    widget.photo.value = "0.png"
-    assert [slider.value for slider in widget.edges] == [30, 40, 100]
-    widget.reset.click()
-    assert crops.read_crops(out) == {} and side.value == 300
-
-
 def test_the_caption_widget_answers_its_page(prepared):
     out = prepared[2]
     written = lambda: list(captions.read_captions(out).caption)
@@ -101,19 +87,6 @@ def test_the_caption_widget_answers_its_page(prepared):
     send(widget, kind="show", index=2)
     assert caption_editor(out).view["file"] == "2.png", "the next visit goes on where this one ended"
     assert json.dumps(widget.view) and dict(CaptionDesk(out).words())["man"] == 2
-
-
-def test_fields_do_the_same_where_widgets_cannot_run(prepared):
-    widget = caption_editor(prepared[2], plain=True)
-    widget.caption.value = "a man by hand"
-    assert captions.read_captions(prepared[2]).caption[0] == "a man by hand"
-    widget.children[0].children[1].click()  # the next photo
-    widget.find.value, widget.by.value = "man", "person"
-    replace, undo = widget.children[-1].children[2:]
-    replace.click()
-    assert "3 captions" in widget.told.value and widget.caption.value.startswith("a person")
-    undo.click()
-    assert widget.caption.value == "a man with a cat, number 1"
 
 
 words = st.text(st.sampled_from("ab cé.رجل-'"), max_size=12)

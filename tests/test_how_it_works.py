@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers import diffusion, runtime
-from helpers.hypernetwork_map import contexts
 from helpers.unet_map import blocks, unet_map
 
 NOTEBOOK = runtime.REPO / "notebooks" / "00_how_stable_diffusion_works.ipynb"
@@ -71,5 +70,5 @@ def test_the_maps_count_every_block_and_layer(pocket_pipeline):
     assert [part["side"] for part in parts] == [16, 8, 4, 4, 4, 8, 16]
     widths = [module.to_k.in_features for module in unet.modules() if hasattr(module, "to_k")]
     assert sum(part["attentions"] for part in parts) == widths.count(unet.config.cross_attention_dim)
-    assert sum((count for _, count in contexts(unet)), Counter()) == Counter(widths)
+    assert sum((part["contexts"] for part in blocks(unet)), Counter()) == Counter(widths)
     assert unet_map(unet).axes

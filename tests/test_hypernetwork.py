@@ -1,6 +1,5 @@
 import collections
 import copy
-import errno
 import itertools
 import pickle
 import re
@@ -11,7 +10,6 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import small_unet
-from diffusers import DDPMScheduler
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
@@ -19,7 +17,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from benchmarks.hypernetwork import attach_plainly
-from helpers import diffusion, hypernetwork, hypernetwork_file, training, updates, webui
+from helpers import hypernetwork, updates, webui
 from helpers.hypernetwork import Hypernetwork, attach, detach, widths_of
 from helpers.hypernetwork_module import ACTIVATIONS, INITS, REFUSED
 
@@ -36,9 +34,12 @@ def grown(widths=(TEXT, 32, 64), seed=0, **facts):
     return made.eval()
 
 
-@pytest.fixture
-def unet():
-    return small_unet().requires_grad_(False)
+SD_2 = {"attention_head_dim": (2, 4), "use_linear_projection": True}
+
+
+@pytest.fixture(params=[{}, SD_2], ids=["SD 1", "SD 2"])
+def unet(request):
+    return small_unet(TEXT, **request.param).requires_grad_(False)
 
 
 def drawn(*shape):
@@ -62,41 +63,21 @@ def same_weights(one, other):
 
 # The maths
 
-ACTS = {  # each written out by its definition, not by torch's function of that name
+DEFINED = {  # those whose name or dimension may deceive, by their definitions; the others are torch's of that name
     None: lambda x: x,
     "linear": lambda x: x,
-    "celu": lambda x: x.clamp(min=0) + (x.clamp(max=0).exp() - 1),
-    "elu": lambda x: torch.where(x > 0, x, x.exp() - 1),
-    "gelu": lambda x: x * (1 + torch.erf(x / 2**0.5)) / 2,
-    "hardshrink": lambda x: x * (x.abs() > 0.5),
-    "hardsigmoid": lambda x: (x / 6 + 0.5).clamp(0, 1),
-    "hardswish": lambda x: x * (x / 6 + 0.5).clamp(0, 1),
-    "hardtanh": lambda x: x.clamp(-1, 1),
     "leakyrelu": lambda x: torch.where(x > 0, x, 0.01 * x),
-    "logsigmoid": lambda x: -(1 + (-x).exp()).log(),
-    "logsoftmax": lambda x: (x.exp() / x.exp().sum(0, keepdim=True)).log(),
-    "mish": lambda x: x * (1 + x.exp()).log().tanh(),
-    "relu": lambda x: x * (x > 0),
-    "relu6": lambda x: x.clamp(0, 6),
     "rrelu": lambda x: torch.where(x > 0, x, x * (1 / 8 + 1 / 3) / 2),  # outside training
-    "selu": lambda x: 1.0507009873554805 * torch.where(x > 0, x, 1.6732632423543772 * (x.exp() - 1)),
-    "sigmoid": lambda x: 1 / (1 + (-x).exp()),
     "silu": lambda x: x / (1 + (-x).exp()),
+    "swish": lambda x: x * (x / 6 + 0.5).clamp(0, 1),  # Hardswish, as in the web UI
     # without a dimension torch takes the first of three, the pictures of a batch: so it is there, too
     "softmax": lambda x: x.exp() / x.exp().sum(0, keepdim=True),
     "softmax2d": lambda x: x.exp() / x.exp().sum(-3, keepdim=True),
-    "softmin": lambda x: (-x).exp() / (-x).exp().sum(0, keepdim=True),
-    "softplus": lambda x: (1 + x.exp()).log(),
-    "softshrink": lambda x: x.sign() * (x.abs() - 0.5).clamp(min=0),
-    "softsign": lambda x: x / (1 + x.abs()),
-    "swish": lambda x: x * (x / 6 + 0.5).clamp(0, 1),  # Hardswish, as in the web UI
-    "tanh": lambda x: (x.exp() - (-x).exp()) / (x.exp() + (-x).exp()),
-    "tanhshrink": lambda x: x - x.tanh(),
 }
 FACTS = st.fixed_dictionaries(
     {
         "layer_structure": st.lists(st.sampled_from([0.5, 1.0, 1.5, 2.0]), max_size=2).map(lambda m: [1.0, *m, 1.0]),
-        "activation_func": st.sampled_from([None, "prelu", *list(ACTS)[1:]]),
+        "activation_func": st.sampled_from([None, "linear", *ACTIVATIONS]),
         "weight_initialization": st.sampled_from(["Normal", *INITS]),
     }
     | dict.fromkeys(("is_layer_norm", "activate_output", "use_dropout", "last_layer_dropout"), st.booleans())
@@ -107,6 +88,13 @@ THEIRS = """linear relu leakyrelu elu swish tanh sigmoid celu gelu glu hardshrin
     softshrink softsign tanhshrink threshold"""
 
 
+def activated(name, x):
+    if name in DEFINED:
+        return DEFINED[name](x)
+    (kind,) = [kind for kind in vars(nn.modules.activation).values() if getattr(kind, "__name__", "").lower() == name]
+    return kind().eval()(x)
+
+
 def by_definition(weights, facts, x):
     """f(x) of one module, from its weights in their order in the file (outside training: no dropout)."""
     weights, last, act = iter(weights), len(facts["layer_structure"]) - 2, facts["activation_func"]
@@ -114,7 +102,7 @@ def by_definition(weights, facts, x):
         matrix, bias = next(weights), next(weights)
         x = x @ matrix.T + bias
         if i < last or facts["activate_output"]:
-            x = torch.where(x > 0, x, next(weights) * x) if act == "prelu" else ACTS[act](x)
+            x = torch.where(x > 0, x, next(weights) * x) if act == "prelu" else activated(act, x)
         if facts["is_layer_norm"]:
             x = (x - x.mean(-1, keepdim=True)) / (x.var(-1, keepdim=True, unbiased=False) + 1e-5).sqrt()
             x = x * next(weights) + next(weights)
@@ -123,7 +111,6 @@ def by_definition(weights, facts, x):
 
 def test_every_activation_of_the_web_ui_is_here_or_refused():
     assert {"linear", *ACTIVATIONS, *REFUSED} == set(THEIRS.split())
-    assert {*ACTS, "prelu"} - {None} == {"linear", *ACTIVATIONS}, "each has its definition above"
 
 
 @pytest.mark.filterwarnings("ignore:Implicit dimension choice")
@@ -185,14 +172,14 @@ def test_weights_start_as_wide_as_in_the_web_ui(init, activation):
     """Biases at 0; a LayerNorm near 0 and not at 1; the slope of leaky ReLU not counted."""
     torch.manual_seed(0)
     net = Hypernetwork([200], weight_initialization=init, activation_func=activation, is_layer_norm=True)
-    linear, norms = ([p for p in net.layers["200"][0].linear if isinstance(p, k)] for k in (nn.Linear, nn.LayerNorm))
-    assert not any(layer.bias.any() for layer in linear + norms) and len(linear) == len(norms) == 2
-    for layer in linear:
-        spread = SPREAD[init](layer.in_features)
-        assert layer.weight.std().item() == pytest.approx(spread, rel=0.02)
-        assert "Uniform" not in init or layer.weight.abs().max() <= 1.0001 * 3**0.5 * spread
-    for layer in norms:
-        assert layer.weight.square().mean().sqrt().item() == pytest.approx(0.01, rel=0.15)
+    layers = [layer for layer in net.layers["200"][0].linear if hasattr(layer, "weight")]
+    assert [type(layer) for layer in layers] == [nn.Linear, nn.LayerNorm] * 2
+    for layer in layers:
+        linear = isinstance(layer, nn.Linear)
+        spread = SPREAD[init](layer.in_features) if linear else 0.01
+        assert layer.weight.square().mean().sqrt().item() == pytest.approx(spread, rel=0.02 if linear else 0.15)
+        assert not layer.bias.any()
+        assert not linear or "Uniform" not in init or layer.weight.abs().max() <= 1.0001 * 3**0.5 * spread
 
 
 @pytest.mark.parametrize(
@@ -337,26 +324,6 @@ def test_a_stranger_and_fused_projections_are_refused(unet):
         attach(unet, grown())
 
 
-def test_sd_2_takes_a_step_and_is_itself_again(tmp_path):
-    """Its U-Net in small: text of 1024, linear projections, heads by block, and a velocity instead of the noise."""
-    unet = small_unet(1024, (2, 4), use_linear_projection=True).requires_grad_(False)
-    latents, embeds, timesteps = drawn(2, 4, 8, 8), drawn(2, 7, 1024), torch.tensor([10, 900])
-    before, state = predict(unet, embeds), copy.deepcopy(unet.state_dict())
-    net = Hypernetwork(widths_of(unet)).train()
-    start, scheduler = copy.deepcopy(net), DDPMScheduler(prediction_type="v_prediction")
-    attach(unet, net)
-    loss = lambda part: diffusion.diffusion_loss(unet, scheduler, latents, torch.randn_like(latents), timesteps, embeds)
-    list(training.train(tmp_path, net.parameters(), loss, lambda part: part, steps=1, learning_rate=0.1))
-    assert all(not torch.equal(old, new) for old, new in zip(start.parameters(), net.parameters(), strict=True))
-    hypernetwork.save(tmp_path / "sd2.pt", net)
-    bent = predict(unet, embeds)
-    detach(unet)
-    assert torch.equal(predict(unet, embeds), before) and not torch.equal(bent, before)
-    assert same_weights(state, unet.state_dict())
-    attach(unet, again := hypernetwork.load(tmp_path / "sd2.pt"))
-    assert torch.equal(predict(unet, embeds), bent) and again.widths == [1024, 32, 64]
-
-
 # The file
 
 
@@ -374,20 +341,6 @@ def test_copies_are_few_and_spread_over_the_training(tmp_path, count, at_most):
     gaps = [after - before for before, after in itertools.pairwise(kept)]
     assert at_most == 2 or max(gaps) <= 2 * (kept[-1] / (len(kept) - 1)), kept
     assert hypernetwork.load(tmp_path / "copies" / f"amir-{kept[-1]}.pt").facts["step"] == kept[-1]
-
-
-def test_no_room_for_a_copy_is_one_sentence_and_leaves_the_others(tmp_path, monkeypatch):
-    hypernetwork.keep_copy(tmp_path, grown([8]), "amir", 0)
-    (tmp_path / "checkpoints").mkdir()
-    (tmp_path / "checkpoints" / "000100.pt").touch()
-
-    def full(*args, **kwargs):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(hypernetwork_file.webui, "save_pt", full)
-    with pytest.raises(OSError, match=r"amir-100.pt .*000100.pt"):
-        hypernetwork.keep_copy(tmp_path, grown([8]), "amir", 100)
-    assert copied(tmp_path) == [0]
 
 
 def test_the_file_is_what_the_web_ui_writes_and_comes_back_whole(tmp_path):
@@ -470,24 +423,15 @@ class Evil:
         return print, ("executed",)
 
 
-def with_value(value):
-    def change(data):
-        data[8][1]["linear.1.bias"][0] = value
-
-    return change
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (with_value(float("nan")), "width 8, values: linear.1.bias holds values that are not numbers"),
-        (with_value(float("inf")), "not numbers"),
+        (None, "width 8, values: linear.1.bias .* not numbers"),
         ({"activation_func": "swoosh"}, "'swoosh'"),
         ({"layer_structure": [1, 4, 1]}, "width 8, keys: .* do not fit"),
         ({"layer_structure": [1e9, 1e9]}, "begin and end with 1"),
         ({"layer_structure": [1, 1e12, 1]}, "do not fit|cannot be built"),
         ({"layer_structure": "1, 2, 1"}, "cannot be built"),
-        ({"layer_structure": None}, "cannot be built"),
         ({"is_layer_norm": True}, "do not fit"),
         ({"more": Evil()}, r"wants to call \S*print, which was not done"),
     ],
@@ -495,7 +439,8 @@ def with_value(value):
 def test_a_file_that_would_do_harm_is_refused_in_one_sentence(tmp_path, capsys, change, message):
     hypernetwork.save(tmp_path / "a.pt", grown([8]))
     data = webui.load_pt(tmp_path / "a.pt")
-    change(data) if callable(change) else data.update(change)
+    data[8][1]["linear.1.bias"][0] = 1 if change else float("inf")
+    data.update(change or {})
     torch.save(data, tmp_path / "spoilt.pt")
     with pytest.raises(ValueError, match=message) as error:
         hypernetwork.load(tmp_path / "spoilt.pt")

@@ -16,17 +16,9 @@ from helpers import monitor, runtime, training
 
 def begin(folder):
     weight = nn.Parameter(torch.ones(1))
-    return training.train(
-        folder,
-        [weight],
-        lambda part: weight.square().sum(),
-        lambda part: part,
-        steps=12,
-        learning_rate=0.01,
-        held_out_loss=lambda: weight.item() / 2,
-        preview=lambda: Image.new("RGB", (8, 8)),
-        watch_every=4,
-    )
+    look = {"held_out_loss": lambda: weight.item() / 2, "preview": lambda: Image.new("RGB", (8, 8)), "watch_every": 4}
+    loss = lambda part: weight.square().sum()
+    return training.train(folder, [weight], loss, lambda part: part, steps=12, learning_rate=0.01, **look)
 
 
 @pytest.fixture
@@ -51,25 +43,8 @@ def test_it_passes_every_step_on_and_shows_the_last(tmp_path, panels):
 
 
 def test_its_button_stops_after_a_whole_step_and_keeps_it(tmp_path, panels):
-    numbers = []
-    for step in monitor.watch(begin(tmp_path), 12):
-        numbers.append(step.number)
-        if step.number == 5:
-            panels[0].stop.click()
-    assert numbers == [0, 1, 2, 3, 4, 5] and checkpoints(tmp_path) == [5]
-    assert "Stopped" in panels[0].words.value and panels[0].stop.disabled
-    assert [step.number for step in monitor.watch(begin(tmp_path), 12)] == list(range(6, 13))
-    assert list(monitor.watch(begin(tmp_path), 12)) == [] and "finished before" in panels[-1].words.value
+    """Awaited, as in the notebook."""
 
-
-def test_a_caller_that_leaves_keeps_its_checkpoint(tmp_path):
-    for step in monitor.watch(begin(tmp_path), 12):
-        if step.number == 7:
-            break
-    assert checkpoints(tmp_path) == [7]
-
-
-def test_it_can_be_awaited_as_in_the_notebook(tmp_path, panels):
     async def follow():
         numbers = []
         async for step in monitor.watch(begin(tmp_path), 12):
@@ -80,7 +55,13 @@ def test_it_can_be_awaited_as_in_the_notebook(tmp_path, panels):
 
     with ThreadPoolExecutor(1) as pool:  # Playwright keeps a loop of its own in this thread
         assert pool.submit(asyncio.run, follow()).result() == [0, 1, 2, 3, 4, 5]
-    assert checkpoints(tmp_path) == [5]
+    assert checkpoints(tmp_path) == [5] and "Stopped" in panels[0].words.value and panels[0].stop.disabled
+    for step in monitor.watch(begin(tmp_path), 12):
+        if step.number == 7:
+            break
+    assert checkpoints(tmp_path) == [7], "a caller that leaves keeps its checkpoint"
+    assert [step.number for step in monitor.watch(begin(tmp_path), 12)] == list(range(8, 13))
+    assert list(monitor.watch(begin(tmp_path), 12)) == [] and "finished before" in panels[-1].words.value
 
 
 def test_what_it_says_cannot_be_markup():

@@ -141,7 +141,7 @@ def test_a_killed_training_goes_on_bit_for_bit(optimizer, tmp_path):
 @pytest.mark.parametrize("optimizer", MOVING)
 def test_a_weight_whose_gradient_is_not_finite_stays_and_the_scale_halves(optimizer):
     good, bad = nn.Parameter(torch.ones(64, 128)), nn.Parameter(torch.ones(64, 128))
-    mover, scaler = optimizer([good, bad]), torch.amp.GradScaler("cpu")
+    mover, scaler = optimizer([good, bad]), torch.amp.GradScaler("cpu", growth_interval=2)
     loss = lambda factor: (good.square() * 3 + bad.square() * factor).sum()
     assert mover.backward(loss(1.0), scaler)
     known = {name: value.clone() for name, value in mover.each[bad].state[bad].items() if torch.is_tensor(value)}
@@ -151,6 +151,7 @@ def test_a_weight_whose_gradient_is_not_finite_stays_and_the_scale_halves(optimi
     assert all(torch.equal(value, mover.each[bad].state[bad][name]) for name, value in known.items())
     assert mover.backward(loss(1.0), scaler) and not torch.equal(bad, before[1])
     assert torch.isfinite(good).all() and torch.isfinite(bad).all() and scaler.get_scale() == 2.0**15
+    assert mover.backward(loss(1.0), scaler) and scaler.get_scale() == 2.0**16
 
 
 @pytest.mark.parametrize("optimizer", MOVING)

@@ -3,13 +3,17 @@ import os
 import random
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from accelerate import PartialState
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
-from helpers import runtime
+from helpers import diffusion, dreambooth, runtime, sampling, training, updates
 
 
 def runs_of(**environment):
@@ -87,16 +91,79 @@ def test_autocast_agrees_with_float32(fast, monkeypatch):
 def test_pictures_between_steps_are_made_without_copies_of_the_weights(monkeypatch):
     """Autocast would keep 1.7 GB of them for SD 1.x, which memory.forecast does not count beside a preview."""
     asked = []
-    monkeypatch.setattr(runtime, "half_precision", lambda device: torch.float16)
+    monkeypatch.setattr(runtime, "computes_in", lambda device: torch.float16)
     monkeypatch.setattr(torch, "autocast", lambda *place, **settings: asked.append((place, settings)))
     runtime.autocast("cuda"), runtime.autocast("cuda", copies=False)
     assert [place for place, _ in asked] == [("cuda", torch.float16)] * 2
     assert [settings["cache_enabled"] for _, settings in asked] == [True, False]
 
 
-@pytest.mark.parametrize(
-    ("capability", "dtype"), [((7, 5), torch.float16), ((8, 0), torch.bfloat16), ((9, 0), torch.bfloat16)]
-)
-def test_a_t4_gets_float16(monkeypatch, capability, dtype):
+@pytest.fixture
+def find(monkeypatch):
+    """Lets accelerate find a device that this machine has not: "mps" or "xpu"."""
+
+    def found(kind):
+        PartialState._reset_state()
+        runtime.state.cache_clear()
+        monkeypatch.setenv("PYTORCH_ENABLE_MPS_FALLBACK", "")  # which accelerate sets, for good
+        monkeypatch.setattr(torch.accelerator, "is_available", lambda: kind != "cpu")
+        monkeypatch.setattr("accelerate.state.is_mps_available", lambda *_: kind == "mps")
+        monkeypatch.setattr("accelerate.state.is_xpu_available", lambda *_: kind == "xpu")
+        return runtime.device()
+
+    yield found
+    PartialState._reset_state()
+    runtime.state.cache_clear()
+
+
+@pytest.mark.parametrize("kind, dtype", [("cpu", torch.float32), ("mps", torch.float32), ("xpu", torch.bfloat16)])
+def test_each_device_is_found_and_computes_in_what_it_can(kind, dtype, find, monkeypatch):
+    monkeypatch.setattr(runtime, "cpu_has_bf16", lambda: False)
+    device = find(kind)
+    assert device.type == kind and runtime.computes_in(device) == dtype
+    assert runtime.state().num_processes == 1 and not torch.distributed.is_initialized()
+    assert isinstance(runtime.autocast(device), torch.autocast) == (dtype != torch.float32)
+    assert not updates.scaler_for([SimpleNamespace(device=device)]).is_enabled()
+
+
+def test_a_gpu_can_be_left_alone(find, monkeypatch):
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "1")
+    assert find("mps").type == "cpu"
+
+
+def test_processes_that_would_not_work_together_are_refused(find, monkeypatch):
+    """Apple's GPU is one device: two processes there would train side by side and write into one folder."""
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(RuntimeError, match="cannot share one mps device"):
+        find("mps")
+
+
+@pytest.mark.parametrize(("capability", "dtype"), [((7, 5), torch.float16), ((9, 0), torch.bfloat16)])
+def test_a_t4_gets_float16_and_a_scaler(monkeypatch, capability, dtype):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
-    assert runtime.half_precision("cuda") == dtype
+    assert runtime.computes_in("cuda") == dtype
+    assert updates._needs_scaling(torch.device("cuda")) == (dtype == torch.float16)
+
+
+class NoFloat64(TorchDispatchMode):
+    """As on Apple's GPU, which has no float64."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        made = func(*args, **(kwargs or {}))
+        found = [value for value in tree_leaves(made) if isinstance(value, torch.Tensor)]
+        assert not any(value.dtype == torch.float64 for value in found), func
+        return made
+
+
+@pytest.mark.slow
+def test_neither_training_nor_pictures_need_float64(pipe, tmp_path, monkeypatch):
+    monkeypatch.setattr(runtime, "cpu_has_bf16", lambda: False)
+    scheduler, photos = diffusion.training_scheduler(pipe), (torch.randn(2, 4, 16, 16), ["a man", "a horse"])
+    with NoFloat64():
+        parameters, hear = dreambooth.learn(pipe), dreambooth.Hearing(pipe, photos[1])
+        loss = dreambooth.denoising_loss(pipe.unet, scheduler, hear, photos, photos, weights="snr")
+        kept = diffusion.held_out_examples(photos[0], hear(photos[1]), scheduler, 1, copies=1)
+        held_out = lambda: diffusion.held_out_loss(pipe.unet, scheduler, kept, weights="snr")
+        batches, told = dreambooth.paired_batches(2, 2, 1, seed=1), {"steps": 1, "learning_rate": 1e-3}
+        assert len(list(training.train(tmp_path, parameters, loss, batches, held_out_loss=held_out, **told))) == 2
+        sampling.generate(pipe, "a (man:1.1)", [1], guidance_scale=2.0, num_inference_steps=2)

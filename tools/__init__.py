@@ -1,0 +1,1 @@
+"""Commands beside the notebooks, started by hand, by make or by `accelerate launch`; helpers never imports them."""

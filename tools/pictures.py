@@ -1,0 +1,62 @@
+"""Makes the counted pictures of notebook 05 before it runs, on several devices: it then finds them, the very same ones.
+
+    accelerate launch -m tools.pictures --model sd15
+
+These are the paper's ten prompts and the class words, by the base model and by every finished training.
+"""
+
+import argparse
+
+import pandas as pd
+
+from helpers import compare, makers, models, places, runtime
+
+CLASSES = {
+    "class_man": "a photo of a man",
+    "class_woman": "a photo of a woman",
+    "class_person": "a photo of a person",
+    "class_horse": "a horse",
+}
+
+
+def main(arguments=None):
+    """Runs the command; arguments as on the command line."""
+    parser = argparse.ArgumentParser(prog="python -m tools.pictures", description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default="pocket", help="pocket, sd15, a folder, a file or a hub id")
+    parser.add_argument("--seeds", type=int, default=4, help="of each of the ten prompts")
+    parser.add_argument("--class-seeds", type=int, default=16, help="of each class word")
+    parser.add_argument("--no-safety-checker", action="store_true", help="where notebook 05 takes it off, too")
+    options, state = parser.parse_args(arguments), runtime.state()
+    try:
+        _make(options, state)
+    finally:
+        state.destroy_process_group()
+
+
+def _make(options, state):
+    row = models.model(options.model)
+    base = models.load_pipeline(row)
+    if options.no_safety_checker:
+        base.safety_checker = None
+    sampler = {"guidance_scale": row.guidance_scale, "num_inference_steps": row.num_inference_steps}
+    ready = [maker for maker in makers.find(row.name).values() if not maker.missing]
+    for maker in ready:
+        for prompts, count in _wanted(maker, ready, options):
+            made = compare.pictures(maker, base, prompts, range(1, count + 1), **sampler)
+            state.print(f"{maker.name}: {len(made)} pictures", flush=True)
+
+
+def _wanted(maker, ready, options):
+    """[({prompt_id: prompt}, how many seeds)] of a trained model, in the notebook's order: that makes the same batches."""
+    table = pd.read_csv(places.REPO / "data" / "prompts.csv")
+    about = [subject for subject in makers.SUBJECTS if maker.subject in ("", subject)]
+    names = {one.name: one.call for one in ready if one.method == "DreamBooth" and maker.name in ("base", one.name)}
+    return [
+        ({"class_man": CLASSES["class_man"]}, min(4, options.class_seeds)),
+        *((makers.wishes(table, maker, subject), options.seeds) for subject in about),
+        (CLASSES | names, options.class_seeds),
+    ]
+
+
+if __name__ == "__main__":
+    main()

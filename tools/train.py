@@ -1,0 +1,210 @@
+"""Trains without a notebook: a hypernetwork, DreamBooth (the whole model) or a LoRA, in one process or in several.
+
+    python -m tools.train --method hypernetwork --subject amir
+    accelerate launch -m tools.train --method dreambooth --accumulate 2
+
+What is learnt is what notebook 03 or 04 learns with the same settings, bit for bit on a CPU: its photos, its split, its
+class images, its seeds. Several processes, started by `accelerate launch` or torchrun, share the parts of each step
+(--accumulate) and end where one process would, up to the order of sums. The first line says how many there are.
+"""
+
+import argparse
+from pathlib import Path
+
+import torch
+
+from helpers import (
+    captions,
+    compare,
+    concepts,
+    diffusion,
+    dreambooth,
+    examples,
+    files,
+    hypernetwork,
+    lora,
+    makers,
+    memory,
+    models,
+    photos,
+    places,
+    runtime,
+    training,
+    updates,
+)
+
+
+def main(arguments=None):
+    """Runs the command; arguments as on the command line."""
+    options, state = _options(arguments), runtime.state()
+    if (count := state.num_processes) > options.accumulate:
+        raise SystemExit(f"{count} processes share the parts of a step: say --accumulate {count} or more.")
+    try:
+        _train(options, state)
+    finally:
+        state.destroy_process_group()
+
+
+def _options(arguments):
+    parser = argparse.ArgumentParser(prog="python -m tools.train", description=__doc__.splitlines()[0])
+    add, both = parser.add_argument, "DreamBooth and LoRA: "
+    add("--method", choices=("hypernetwork", "dreambooth", "lora"), default="hypernetwork")
+    add("--subject", help="whose prepared photos to learn; default: the paper's, amir or nesrelah")
+    add("--model", default="pocket", help="pocket, sd15, a folder, a file or a hub id")
+    add("--folder", type=Path, help="the run's folder; default: METHOD_SUBJECT where runs are kept")
+    add("--steps", type=int, help="default: as in the table of models, a quarter less for a LoRA")
+    add("--learning-rate", type=_rate, help='a number, or "2e-3:100, 5e-4:300"; default: the table\'s, along a cosine')
+    add("--batch-size", type=int, help="photos a part; default: as in the table of models")
+    add("--accumulate", type=int, default=1, help="parts a step, shared by the processes")
+    add("--seed", type=int, default=1)
+    add("--checkpoint-every", type=int, default=100, help="steps")
+    add("--keep", type=int, default=1, help="so many checkpoints")
+    add("--setting", choices=tuple(memory.SETTINGS), help="against too little memory; default: as in the notebook")
+    add("--activation", help='hypernetwork: between its layers, such as swish; "linear" is none; default: the table\'s')
+    add("--template", action="append", help='hypernetwork: such as "[filewords], close-up"; may be given often')
+    add("--flip", action="store_true", help="hypernetwork: learn mirrored photos too")
+    add("--concepts", type=Path, help=both + "several subjects, in a file that concepts.read takes")
+    add("--captions", action="store_true", help=both + "each photo with its caption, instead of one prompt for all")
+    add("--class-images", type=int, help=both + "how many; default: as in the table of models")
+    add("--rank", type=int, default=8, help="LoRA: rows and columns of its thin matrices")
+    options = parser.parse_args(arguments)
+    options.subject = options.subject or makers.PAPER.get(options.method, makers.PAPER["dreambooth"])
+    options.folder = options.folder or places.RUNS / f"{options.method}_{options.subject}"
+    return options
+
+
+def _train(options, state):
+    row, small = models.model(options.model), options.method == "hypernetwork"
+    pipe, plan = models.load_pipeline(row), row.hypernetwork if small else row.dreambooth
+    light = options.method == "lora"
+    steps = options.steps or (plan["steps"] * 3 // 4 if light else plan["steps"])  # as in notebook 04
+    rate = options.learning_rate or plan["lora_learning_rate" if light else "learning_rate"]
+    options.batch_size = options.batch_size or plan["batch_size"]
+    checkpointing, optimizer = _setting(options, row)
+    prepare = _hypernetwork if small else _dreambooth
+    learn, held_out_loss, settings, idle, save = prepare(options, row, pipe, checkpointing)
+    run = training.train(
+        options.folder,
+        *learn,
+        steps=steps,
+        learning_rate=rate,
+        seed=options.seed,
+        accumulate=options.accumulate,
+        optimizer=optimizer,
+        held_out_loss=held_out_loss,
+        watch_every=min(100, max(2, steps // 6)),  # as in the notebooks
+        checkpoint_every=options.checkpoint_every,
+        keep=options.keep,
+        settings=settings,
+    )
+    state.print(f"training in {state.num_processes} process" + "es" * (state.num_processes > 1), flush=True)
+    with examples.parked(*idle):
+        for step in run:
+            if step.held_out_loss is not None:  # in the first process alone
+                words = f"step {step.number:6}   held-out loss {step.held_out_loss:.4f}   {step.seconds:6.0f} s"
+                print(words, flush=True)
+    if state.is_main_process:
+        save(steps)
+    state.print(f"saved in {options.folder}")
+
+
+def _rate(text):
+    """A number, which falls along a cosine, or the text of a schedule as it is."""
+    return text if ":" in text else float(text)
+
+
+def _setting(options, row):
+    """(whether activations are computed twice, the optimizer): what is asked for, else what the notebook takes."""
+    usual = "plain" if options.method == "hypernetwork" or row.name == "pocket" else "8 bit"
+    setting = memory.SETTINGS[options.setting or usual]
+    if options.setting:
+        return setting["checkpointing"], setting["optimizer"]
+    of_notebook = {"hypernetwork": torch.optim.AdamW, "lora": dreambooth.adamw, "dreambooth": setting["optimizer"]}
+    return setting["checkpointing"] and runtime.device().type != "cpu", of_notebook[options.method]
+
+
+def _hypernetwork(options, row, pipe, checkpointing):
+    """((parameters, loss, batches), held-out loss, settings, networks that are idle, saving) of notebook 03."""
+    folder, templates = photos.prepared_folder(options.subject), options.template or ["[filewords]"]
+    table = captions.read_captions(folder)
+    caption = dict(zip(table["file"], table["caption"]))
+    # dealt as in notebook 01, whatever --seed, by the first process alone, which writes split.json
+    groups = runtime.from_first(lambda: photos.split([folder / file for file in caption], 4))
+
+    def encode(paths, flip=False):
+        prompts = [[examples.fill_template(t, options.subject, caption[p.name]) for t in templates] for p in paths]
+        return examples.encode(pipe, [photos.open_photo(path) for path in paths], prompts, row.image_size, flip)
+
+    (train_set, held_out), names = (encode(groups[0], options.flip), encode(groups[1])), [p.name for p in groups[1]]
+    scheduler, unet = diffusion.training_scheduler(pipe), pipe.unet.requires_grad_(False)
+    kept = diffusion.held_out_examples(*held_out.first(), scheduler, options.seed)
+    if checkpointing:
+        updates.checkpoint_gradients(unet)
+    torch.manual_seed(options.seed)
+    activation = options.activation or row.hypernetwork["activation"]
+    net = hypernetwork.Hypernetwork(hypernetwork.widths_of(unet), activation_func=activation).train()
+    hypernetwork.attach(unet, net)
+    settings = {"model": row.name, "weights": compare.fingerprint(row.weights), "batch_size": options.batch_size}
+    settings |= {"photos": files.fingerprint(groups[0] + groups[1]), "captions": caption, "facts": net.facts}
+    settings |= {"templates": templates, "flip": options.flip}
+    batches = training.shuffled(len(groups[0]), options.batch_size, options.seed)
+    learn = net.parameters(), examples.denoising_loss(unet, scheduler, train_set), batches
+    held_out_loss = lambda: examples.held_out_by_photo(unet, scheduler, kept, names)
+    path, facts = options.folder / "hypernetwork.pt", {"name": options.subject, "sd_checkpoint_name": row.name}
+    save = lambda step: hypernetwork.save(path, net.eval(), step=step, **facts)
+    return learn, held_out_loss, settings, [pipe.vae, pipe.text_encoder], save
+
+
+def _dreambooth(options, row, pipe, checkpointing):
+    """The same of notebook 04: of the whole model, or of a LoRA beside it."""
+    text, (*sets, settings) = row.dreambooth["text_encoder"], _subjects(options, row, pipe)
+    hear = dreambooth.Hearing(pipe, [prompt for _, prompts in sets for prompt in prompts], text)
+    encode = lambda paths: diffusion.encode_images(pipe.vae, [photos.open_photo(p) for p in paths], row.image_size)
+    train_set, class_set, held_out = ((encode(paths), prompts) for paths, prompts in sets)
+    parts, scheduler = [pipe.unet, pipe.text_encoder][: 1 + text], diffusion.training_scheduler(pipe)
+    if options.method == "lora":
+        torch.manual_seed(options.seed)
+        parameters, settings["rank"] = lora.add(*parts, rank=options.rank), options.rank
+        if checkpointing:
+            updates.checkpoint_gradients(*parts)
+    else:
+        parameters = dreambooth.learn(pipe, text, checkpointing)
+
+    def held_out_loss():
+        kept = diffusion.held_out_examples(held_out[0], hear(held_out[1]), scheduler, options.seed)
+        return diffusion.held_out_loss(pipe.unet, scheduler, kept, weights=row.loss_weights)
+
+    def save(step):
+        if options.method == "dreambooth":
+            return dreambooth.save(options.folder / "model", pipe)
+        lora.save(options.folder / f"{options.subject}.safetensors", *parts)
+        lora.export(options.folder / f"{options.subject}_webui.safetensors", *parts)
+
+    loss = dreambooth.denoising_loss(pipe.unet, scheduler, hear, train_set, class_set, weights=row.loss_weights)
+    batches = dreambooth.paired_batches(len(train_set[1]), len(class_set[1]), options.batch_size, options.seed)
+    return (parameters, loss, batches), held_out_loss, settings, dreambooth.idle(pipe, text), save
+
+
+def _subjects(options, row, pipe):
+    """(paths, prompts) of the photos to learn from, of class images and of photos held out; what settings.json says."""
+    word, plan = makers.class_of(options.subject), row.dreambooth
+    one = (f"{options.subject}_001 {word}", f"a photo of a {word}", photos.prepared_folder(options.subject))
+    subjects = concepts.read(options.concepts) if options.concepts else [concepts.Concept(*one)]
+    for subject in subjects:
+        subject.check()
+    sampler = {"guidance_scale": plan["class_guidance"], "num_inference_steps": row.num_inference_steps}
+    count, kept = options.class_images or plan["class_images"], places.RUNS / "class_images"
+    make = lambda p: dreambooth.class_images(pipe, p, kept, count, options.seed, weights=row.weights, **sampler)
+    class_set = concepts.class_images(subjects, make)
+    # dealt as in notebook 01, by the first process alone, which writes split.json
+    train_set, held_out = runtime.from_first(lambda: concepts.split(subjects, 4, use_captions=options.captions))
+    settings = {"model": row.name, "weights": compare.fingerprint(row.weights), "batch_size": options.batch_size}
+    settings |= {"subjects": [[s.instance_prompt, s.class_prompt] for s in subjects], "prior_weight": 1.0, **sampler}
+    settings |= {"prompts": settings["subjects"][0], "captions": train_set[1] if options.captions else None}
+    settings |= {"photos": files.fingerprint(train_set[0] + held_out[0]), "loss_weights": row.loss_weights}
+    settings |= {"class_images": [len(class_set[0]), files.fingerprint(class_set[0])]}
+    return train_set, class_set, held_out, settings | {"text_encoder": plan["text_encoder"]}
+
+
+if __name__ == "__main__":
+    main()
