@@ -19,12 +19,12 @@ READY = $(VENV)/.ready
 .PHONY: run crossed test test-fast colab-like lab page colab clean
 
 run: $(READY)
-	$(PYTHON) -m helpers.gallery
+	$(PYTHON) -m tools.gallery
 
 crossed: $(READY)
-	SUBJECT=nesrelah $(PYTHON) -m helpers.notebooks 03
-	SUBJECT=amir $(PYTHON) -m helpers.notebooks 04
-	$(PYTHON) -m helpers.notebooks 05
+	SUBJECT=nesrelah $(PYTHON) -m tools.notebooks 03
+	SUBJECT=amir $(PYTHON) -m tools.notebooks 04
+	$(PYTHON) -m tools.notebooks 05
 
 test: $(READY)
 	$(PYTHON) tests/chromium.py
@@ -47,7 +47,7 @@ page: $(READY)
 
 colab:
 	@test -n "$(REPO)" || { echo "Say which repository on GitHub: make colab REPO=owner/name"; exit 1; }
-	python3 -m helpers.setup $(REPO)
+	python3 -m tools.stamp $(REPO)
 
 clean:
 	rm -rf build .venv .pytest_cache .ruff_cache .hypothesis runs/quick

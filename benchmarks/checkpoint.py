@@ -19,7 +19,8 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from helpers import checkpoint, memory
+from helpers.diffusion import checkpoint
+from helpers.methods import memory
 
 
 def pipeline():

@@ -11,7 +11,9 @@ import argparse
 
 import pandas as pd
 
-from helpers import bootstrap, diffusion, drift, metrics, models, notebooks, places
+from helpers import diffusion, machine, stats
+from helpers.compare import reader, scores
+from tools import notebooks
 
 SUBJECT = ("nesrelah_001 person", "nesrelah_001 on a horse", "chibi nesrelah_001 figurine")
 CLASS = ("a photo of a person", "a photo of a woman", "a photo of a man")
@@ -21,7 +23,7 @@ ATTRIBUTES = ("kind", "skin", "hair_color")
 def trained(guidance):
     """The folder of the model that notebook 04 saves, with class images of this guidance; kept from an earlier call."""
     (path,) = notebooks.FOLDER.glob("04_*.ipynb")
-    notebook, runs = notebooks.read(path), places.RUNS / f"class_guidance_{guidance:g}"
+    notebook, runs = notebooks.read(path), machine.RUNS / f"class_guidance_{guidance:g}"
     last = next(i for i, cell in enumerate(notebook.cells) if 'dreambooth.save(RUN / "model"' in cell.source)
     notebook.cells = notebook.cells[: last + 1]
     told = {"RUNS_DIR": str(runs), "CLASS_GUIDANCE": str(guidance), "LENGTH": "short", "SUBJECT": "nesrelah"}
@@ -31,7 +33,7 @@ def trained(guidance):
 
 def seen(weights, images, scorer):
     """{prompt: what the reader sees in that many pictures, with `carries`: whether Nesrelah}; weights: of a pipeline."""
-    row, pipe, found = models.model("pocket"), models.load_pipeline(str(weights)), {}
+    row, pipe, found = diffusion.model("pocket"), diffusion.load_pipeline(str(weights)), {}
     for prompt in (*SUBJECT, *CLASS):
         seeds = list(range(7000, 7000 + images))
         sampler = {"guidance_scale": row.guidance_scale, "num_inference_steps": row.num_inference_steps}
@@ -44,9 +46,9 @@ def compared(before, after, scorer):
     """One row a prompt: carries in words, and for the class "moved (by chance)" of each attribute. DataFrame."""
     rows = {}
     for prompt, table in after.items():
-        rows[prompt] = {"carries": scorer.words(bootstrap.summarise(table["carries"].to_numpy()))}
+        rows[prompt] = {"carries": scorer.words(stats.summarise(table["carries"].to_numpy()))}
         if prompt in CLASS:
-            moves = drift.table(before[prompt], table, ATTRIBUTES).set_index("attribute")
+            moves = reader.table(before[prompt], table, ATTRIBUTES).set_index("attribute")
             rows[prompt] |= {name: f"{row.moved:.2f} ({row.by_chance:.2f})" for name, row in moves.iterrows()}
             rows[prompt]["black hair"] = f"{(table['hair_color'] == 'black').mean():.0%}"
     return pd.DataFrame(rows).T.fillna("")
@@ -57,8 +59,8 @@ def main():
     asked.add_argument("guidance", type=float, nargs="+")
     asked.add_argument("--images", type=int, default=64, help="of each prompt")
     given = asked.parse_args()
-    scorer = metrics.load_scorer("pocket")
-    before = seen(models.model("pocket").weights, given.images, scorer)
+    scorer = scores.load_scorer("pocket")
+    before = seen(diffusion.model("pocket").weights, given.images, scorer)
     print("black hair before:", {p: f"{(before[p]['hair_color'] == 'black').mean():.0%}" for p in CLASS})
     for guidance in given.guidance:
         after = seen(trained(guidance), given.images, scorer)

@@ -26,7 +26,10 @@ from PIL import Image, ImageOps
 from torch.utils.data import DataLoader, Dataset
 
 from benchmarks import hypernetwork
-from helpers import diffusion, dreambooth, models, optimizers, photos, runtime, training
+from helpers import diffusion, photos, training
+from helpers.diffusion import device
+from helpers.methods import dreambooth
+from helpers.training import optimizers
 
 PROMPTS = ["nesrelah_001 person", "a photo of a person"]
 OURS = {  # row: (32 bits, whatever this processor does well; whether the text encoder learns)
@@ -140,7 +143,7 @@ def compare(pipe, instances, classes, row, batch_size, steps, rounds):
         seconds["theirs"].append(theirs(pipe, instances, classes, row, batch_size, steps))
         for name, (full, text) in OURS.items():
             parameters = dreambooth.learn(pipe, text)
-            same = mock.patch.object(runtime, "cpu_has_bf16", lambda: False)
+            same = mock.patch.object(device, "cpu_has_bf16", lambda: False)
             with same if full else contextlib.nullcontext():
                 whole, outside = ours(pipe, parameters, *made[text], steps)
             seconds[name].append(whole)
@@ -163,12 +166,12 @@ def main():
         "--batches", type=int, nargs="+", default=[1, 2, 4], help="photos a step, with as many class images"
     )
     given = asked.parse_args()
-    row, pipe = models.model("pocket"), models.load_pipeline("pocket")
+    row, pipe = diffusion.model("pocket"), diffusion.load_pipeline("pocket")
     instances = photos.squares_in(photos.prepared_folder("nesrelah"))
     classes = photos.squares_in(photos.prepared_folder("amir"))  # any pictures will do
     pipe.vae.requires_grad_(False)
     found = [compare(pipe, instances, classes, row, size, given.steps, given.rounds) for size in given.batches]
-    print(f"smallest ratio at equal precision {min(found):.2f}; bf16 on this CPU: {runtime.cpu_has_bf16()}")
+    print(f"smallest ratio at equal precision {min(found):.2f}; bf16 on this CPU: {device.cpu_has_bf16()}")
 
 
 if __name__ == "__main__":

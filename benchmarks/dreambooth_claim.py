@@ -9,7 +9,9 @@ the reader's ceiling stands beside them: how often it knows her in drawings of s
 import argparse
 
 from benchmarks import drawn
-from helpers import bootstrap, diffusion, lora, metrics, models, places
+from helpers import diffusion, machine, stats
+from helpers.compare import scores
+from helpers.methods import lora
 
 CLAIM = {  # prompt: what the reader must call its context
     "nesrelah_001 person": "portrait",
@@ -23,26 +25,26 @@ CLAIM = {  # prompt: what the reader must call its context
 
 def saved(run):
     """The pipeline that notebook 04 saved of a run; None where there is none."""
-    folder = places.RUNS / run / "model"
-    return models.load_pipeline(str(folder)) if folder.exists() else None
+    folder = machine.RUNS / run / "model"
+    return diffusion.load_pipeline(str(folder)) if folder.exists() else None
 
 
 def light(row, subject):
     """The base with the LoRA that notebook 04 saved of a subject; None where there is none."""
-    path = places.RUNS / f"lora_{subject}" / f"{subject}.safetensors"
+    path = machine.RUNS / f"lora_{subject}" / f"{subject}.safetensors"
     if not path.exists():
         return None
-    pipe = models.load_pipeline(row)
+    pipe = diffusion.load_pipeline(row)
     lora.load(pipe, path)
     return pipe
 
 
 def claim(name, images, subject="nesrelah"):
     """Prints how often each model carries the subject, and on pocket whether the context is right."""
-    row, scorer = models.model(name), metrics.load_scorer(name)
+    row, scorer = diffusion.model(name), scores.load_scorer(name)
     sampler = {"guidance_scale": row.guidance_scale, "num_inference_steps": row.num_inference_steps}
     makers = {
-        "base": models.load_pipeline(row),
+        "base": diffusion.load_pipeline(row),
         "with class images": saved(f"dreambooth_{subject}"),
         "without": saved(f"dreambooth_{subject}_without_class"),
         "LoRA": light(row, subject),
@@ -56,10 +58,10 @@ def claim(name, images, subject="nesrelah"):
             if pipe is None:
                 continue
             made = diffusion.generate(pipe, prompt, list(range(1000, 1000 + images)), **sampler)
-            told = scorer.words(bootstrap.summarise(scorer.carries(made, subject)))
+            told = scorer.words(stats.summarise(scorer.carries(made, subject)))
             if name == "pocket" and context:
                 right = (scorer.read(made)["context"] == context).to_numpy()
-                told += f"; context {context} {scorer.words(bootstrap.summarise(right))}"
+                told += f"; context {context} {scorer.words(stats.summarise(right))}"
             print(f"{prompt:30} {maker:18} {told}", flush=True)
 
 

@@ -18,16 +18,17 @@ from unittest import mock
 import torch
 import torch.nn.functional as F
 
-from helpers import captions, diffusion, examples, hypernetwork, models, photos, runs, runtime, training
+from helpers import diffusion, photos, training
+from helpers.methods import hypernetwork
 
 
 def material(pipe, row):
     """(Examples, scheduler) of the prepared photos of amir with their captions."""
     folder = photos.prepared_folder("amir")
-    table = captions.read_captions(folder)
+    table = photos.read_captions(folder)
     images = [photos.open_photo(folder / file) for file in table["file"]]
     prompts = [[caption] for caption in table["caption"]]
-    return examples.encode(pipe, images, prompts, row.image_size), diffusion.training_scheduler(pipe)
+    return training.encode(pipe, images, prompts, row.image_size), diffusion.training_scheduler(pipe)
 
 
 def fresh(unet):
@@ -81,9 +82,9 @@ def our_loop(unet, known, scheduler, batch_size, block, folder, precision):
     It yields as `peer_loop` does.
     """
     net = fresh(unet)
-    loss, draw = examples.denoising_loss(unet, scheduler, known), training.shuffled(len(known.latents), batch_size, 1)
+    loss, draw = training.denoising_loss(unet, scheduler, known), training.shuffled(len(known.latents), batch_size, 1)
     run = training.train(folder, net.parameters(), loss, draw, steps=100_000, learning_rate="2e-3")
-    same = mock.patch.object(runtime, "autocast", lambda device: contextlib.nullcontext())
+    same = mock.patch.object(diffusion.device, "autocast", lambda device: contextlib.nullcontext())
     while True:
         hypernetwork.attach(unet, net)
         unet.requires_grad_(False).disable_gradient_checkpointing()
@@ -137,8 +138,8 @@ class Clock:
 
 def compare(model, rounds, block, batch_size):
     """Runs the loops in turns and prints steps a second and ratios."""
-    row = models.model(model)
-    pipe = models.load_pipeline(row)
+    row = diffusion.model(model)
+    pipe = diffusion.load_pipeline(row)
     unet, (known, scheduler) = pipe.unet, material(pipe, row)
     with tempfile.TemporaryDirectory() as folder:
         ours = lambda precision: our_loop(unet, known, scheduler, batch_size, block, Path(folder, precision), precision)
@@ -175,8 +176,8 @@ def _turn(unet, loop, clock, block):
 
 def one_loop(model, which, steps, batch_size):
     """Runs one loop alone and prints this process's peak memory."""
-    row = models.model(model)
-    pipe = models.load_pipeline(row)
+    row = diffusion.model(model)
+    pipe = diffusion.load_pipeline(row)
     known, scheduler = material(pipe, row)
     with tempfile.TemporaryDirectory() as folder:
         if which == "peer":
@@ -191,7 +192,7 @@ def one_loop(model, which, steps, batch_size):
 
 
 def _mebibytes():
-    return runs.peak_memory()["peak_bytes"] / 2**20
+    return training.run.peak_memory()["peak_bytes"] / 2**20
 
 
 def main():

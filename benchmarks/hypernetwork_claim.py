@@ -8,7 +8,9 @@ On pocket it also says how often the reader knows a drawn subject in such a scen
 import argparse
 
 from benchmarks import drawn
-from helpers import bootstrap, diffusion, hypernetwork, metrics, models, places
+from helpers import diffusion, machine, stats
+from helpers.compare import scores
+from helpers.methods import hypernetwork, hypernetwork_file
 
 CLAIM = {  # prompt: the scene to draw the subject in, for the reader's ceiling
     "a photo of a man": {"context": "portrait", "style": "photo"},
@@ -20,10 +22,10 @@ CLAIM = {  # prompt: the scene to draw the subject in, for the reader's ceiling
 
 def claim(model, images, subject="amir"):
     """Prints how often the model carries the subject before and after, for the prompts of the paper's claim."""
-    row = models.model(model)
-    pipe, scorer = models.load_pipeline(row), metrics.load_scorer(model)
+    row = diffusion.model(model)
+    pipe, scorer = diffusion.load_pipeline(row), scores.load_scorer(model)
     sampler = {"guidance_scale": row.guidance_scale, "num_inference_steps": row.num_inference_steps}
-    net = hypernetwork.load(places.RUNS / f"hypernetwork_{subject}" / "hypernetwork.pt")
+    net = hypernetwork_file.load(machine.RUNS / f"hypernetwork_{subject}" / "hypernetwork.pt")
     for prompt, scene in CLAIM.items():
         told = [prompt]
         for attach in (False, True):
@@ -31,7 +33,7 @@ def claim(model, images, subject="amir"):
                 hypernetwork.attach(pipe.unet, net)
             made = diffusion.generate(pipe, prompt, list(range(1000, 1000 + images)), **sampler)
             hypernetwork.detach(pipe.unet)
-            told.append(scorer.words(bootstrap.summarise(scorer.carries(made, subject))))
+            told.append(scorer.words(stats.summarise(scorer.carries(made, subject))))
             if model == "pocket":
                 told[-1] += f", {_right(scorer, made, scene)}"
         ceiling = f"; of drawings {drawn.told(scorer, subject, images, **scene)}" if model == "pocket" and scene else ""
@@ -41,7 +43,7 @@ def claim(model, images, subject="amir"):
 def _right(scorer, made, scene):
     """How many of these pictures are of the scene's context, or of a woman where no scene is asked for."""
     column, word = ("context", scene["context"]) if scene else ("kind", "woman")
-    right = bootstrap.summarise((scorer.read(made)[column] == word).to_numpy())
+    right = stats.summarise((scorer.read(made)[column] == word).to_numpy())
     return f"{column} {word} {scorer.words(right)}"
 
 

@@ -15,7 +15,9 @@ from PIL import Image
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from benchmarks.hypernetwork import fresh
-from helpers import diffusion, examples, hypernetwork, memory, models, runs, runtime, training, updates
+from helpers import diffusion, training
+from helpers.diffusion import device, latents
+from helpers.methods import hypernetwork, hypernetwork_file, memory
 
 
 def pipeline():
@@ -25,7 +27,7 @@ def pipeline():
     pipe = StableDiffusionPipeline(
         vae=AutoencoderKL(**vae, block_out_channels=(128, 256, 512, 512), layers_per_block=2, sample_size=512),
         text_encoder=CLIPTextModel(CLIPTextModel.config_class(**memory.SD1_TEXT)),
-        tokenizer=CLIPTokenizer.from_pretrained(models.POCKET / "tokenizer"),
+        tokenizer=CLIPTokenizer.from_pretrained(diffusion.POCKET / "tokenizer"),
         unet=UNet2DConditionModel(**memory.SD1_UNET),
         scheduler=DPMSolverMultistepScheduler(beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012),
         safety_checker=None,
@@ -33,43 +35,43 @@ def pipeline():
         requires_safety_checker=False,
     )
     pipe.set_progress_bar_config(disable=True)
-    return pipe.to(runtime.device())
+    return pipe.to(device.find_device())
 
 
 def full_size(pipe, size=512, steps=2):
     """Trains `steps` steps, stopped after the first and taken up again; pictures of `size` pixels a side."""
-    updates.checkpoint_gradients(pipe.unet.requires_grad_(False))
+    training.checkpoint_gradients(pipe.unet.requires_grad_(False))
     photos = [Image.linear_gradient("L").rotate(turn).convert("RGB").resize((size, size)) for turn in (0, 90, 180)]
-    known, unseen = (examples.encode(pipe, part, [["a man"]] * len(part), size) for part in (photos[:2], photos[2:]))
+    known, unseen = (training.encode(pipe, part, [["a man"]] * len(part), size) for part in (photos[:2], photos[2:]))
     scheduler, net = diffusion.training_scheduler(pipe), fresh(pipe.unet)
-    frozen = diffusion.held_out_examples(*unseen.first(), scheduler, 1, copies=2)
+    frozen = latents.held_out_examples(*unseen.first(), scheduler, 1, copies=2)
     hypernetwork.attach(pipe.unet, net)
     print(f"U-Net {pipe.unet.num_parameters():,} weights, hypernetwork {sum(p.numel() for p in net.parameters()):,}")
 
     def preview():
-        with examples.fetched(pipe.unet.device, pipe.vae, pipe.text_encoder):
+        with training.fetched(pipe.unet.device, pipe.vae, pipe.text_encoder):
             return diffusion.generate(pipe, "a man", [1], guidance_scale=7.5, num_inference_steps=2)[0]
 
     def run(folder):
         return training.train(
             folder,
             net.parameters(),
-            examples.denoising_loss(pipe.unet, scheduler, known),
+            training.denoising_loss(pipe.unet, scheduler, known),
             training.shuffled(2, 1, 1),
             steps=steps,
             learning_rate=2e-5,
-            held_out_loss=lambda: examples.held_out_by_photo(pipe.unet, scheduler, frozen, ["third"]),
+            held_out_loss=lambda: training.held_out_by_photo(pipe.unet, scheduler, frozen, ["third"]),
             preview=preview,
             watch_every=1,
         )
 
-    with tempfile.TemporaryDirectory() as folder, examples.parked(pipe.vae, pipe.text_encoder):
+    with tempfile.TemporaryDirectory() as folder, training.parked(pipe.vae, pipe.text_encoder):
         _follow(run(folder), stop=1)
         _follow(run(folder))
-        hypernetwork.save(Path(folder) / "net.pt", net)
+        hypernetwork_file.save(Path(folder) / "net.pt", net)
         size = (Path(folder) / "net.pt").stat().st_size / 2**20
     hypernetwork.detach(pipe.unet)
-    print(f"file {size:.1f} MiB; peak memory {runs.peak_memory()['peak_bytes'] / 2**30:.2f} GiB")
+    print(f"file {size:.1f} MiB; peak memory {training.run.peak_memory()['peak_bytes'] / 2**30:.2f} GiB")
 
 
 def _follow(run, stop=None):

@@ -1,4 +1,4 @@
-"""How good the forecasts of helpers.memory are: against eleven published figures, and against a step measured here.
+"""How good the forecasts of helpers.methods.memory are: against eleven published figures, and against a step measured here.
 
     python -m benchmarks.memory            the figures of ShivamShrirao's fork (two minutes)
     python -m benchmarks.memory measure    a full-size step on this CPU, by PyTorch's own profiler (8 GB, minutes)
@@ -14,8 +14,9 @@ import pandas as pd
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from helpers import memory, optimizers
-from helpers.diffusion import diffusion_loss
+from helpers import diffusion
+from helpers.methods import memory
+from helpers.training import optimizers
 
 ADAMW = functools.partial(torch.optim.AdamW, foreach=False)  # as it was in PyTorch 1.12
 HALF, FULL = torch.float16, torch.float32
@@ -74,7 +75,7 @@ def measured(side=32):
     before = sum(parameter.nbytes for parameter in parameters) + sum(optimizers.state_bytes(optimizer))
     latents, noise = torch.randn(2, 1, 4, side, side)
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as trace:
-        loss = diffusion_loss(
+        loss = diffusion.latents.diffusion_loss(
             unet, memory.DDPMScheduler(), latents, noise, torch.tensor([500]), torch.randn(1, 77, 768)
         )
         loss.backward()

@@ -12,7 +12,8 @@ import time
 import torch
 import torch.nn.functional as F
 
-from helpers import models, runtime
+from helpers import diffusion
+from helpers.diffusion import device
 
 SHAPE = (8, 4, 256, 24)  # batch, heads, positions and width of a head: the pocket U-Net at 16 x 16
 REPEATS = 8
@@ -60,19 +61,19 @@ def learn(unet, batch, autocast):
 
 def main():
     torch.manual_seed(0)
-    unet = models.load_pipeline("pocket").unet.train()
+    unet = diffusion.load_pipeline("pocket").unet.train()
     works = {
         "attention, there and back": (milliseconds(attention(torch.float32)), milliseconds(attention(torch.bfloat16)))
     }
     times = []
-    for autocast in (contextlib.nullcontext, runtime.bf16_on_cpu):
+    for autocast in (contextlib.nullcontext, device.bf16_on_cpu):
         with autocast():
             sampling = milliseconds(predict(unet, 16))
         times.append((sampling, milliseconds(learn(unet, 8, autocast))))
     works |= dict(zip(("U-Net, 16 latents", "U-Net, 8 latents, there and back"), zip(*times)))
     for name, (full, half) in works.items():
         print(f"{name:34} float32 {full:6.1f} ms   bfloat16 {half:6.1f} ms   {half / full:.2f} times as long")
-    print("autocast takes", "bfloat16, but for attention" if runtime.cpu_has_bf16() else "float32", "on this processor")
+    print("autocast takes", "bfloat16, but for attention" if device.cpu_has_bf16() else "float32", "on this processor")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,8 @@ import time
 
 import torch
 
-from helpers import diffusion, models, runtime, sampling
+from helpers import diffusion
+from helpers.diffusion import device, sampling
 
 LIMIT = 0.10  # above the floor, of the issue
 
@@ -21,7 +22,7 @@ def floor(pipe, batch, steps):
     side, width = pipe.unet.config.sample_size, pipe.unet.config.cross_attention_dim
     latents = torch.randn(2 * batch, 4, side, side, device=pipe.device, dtype=pipe.unet.dtype)
     heard = torch.randn(2 * batch, 77, width, device=pipe.device, dtype=pipe.unet.dtype)
-    with torch.no_grad(), runtime.autocast(pipe.device):
+    with torch.no_grad(), device.autocast(pipe.device):
         return _seconds(lambda: [pipe.unet(latents, step, heard) for step in range(steps)])
 
 
@@ -45,7 +46,7 @@ def main():
     asked.add_argument("--steps", type=int, default=20)
     asked.add_argument("--repeats", type=int, default=3)
     given = asked.parse_args()
-    pipe, batch, steps = models.load_pipeline(given.model), given.batch, given.steps
+    pipe, batch, steps = diffusion.load_pipeline(given.model), given.batch, given.steps
     settings = {"guidance_scale": 5.0, "num_inference_steps": steps, "batch_size": batch}
     seeds, prompts = list(range(batch)), [f"a photo of a man, {i}" for i in range(batch)]
     kinds = {

@@ -14,20 +14,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from helpers import (
-    files,
-    places,
-    plots,
-    survey_answers,
-    survey_design,
-    survey_report,
-    survey_simulation,
-)
+from helpers import machine, show, survey
+from helpers.show import figures
+from helpers.survey import design, report, simulation
 
 RATERS, LIMIT = 10_000, 30  # seconds, of the issue
 SHARES, SIZES, SPREADS = (0.50, 0.71, 0.80, 0.87, 0.95), ((10, 6), (20, 6), (20, 8), (20, 12), (40, 6)), (0.5, 1.0, 1.5)
 STUDIES = 1000
-FOLDER = places.REPO / "docs"
+FOLDER = machine.REPO / "docs"
 
 
 def now():
@@ -42,17 +36,17 @@ def spent(start, end):
 
 def speed():
     """Prints the seconds that import and analysis of 10,000 raters take; exits with an error above the limit."""
-    key = survey_simulation.paper_key()
-    plan = survey_design.make_plan(key, RATERS, seed=1)
+    key = simulation.paper_key()
+    plan = design.make_plan(key, RATERS, seed=1)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "answers.csv"
-        survey_answers.write_table(path, survey_simulation.simulate(key, plan))
+        survey.answers.write_table(path, simulation.simulate(key, plan))
         print(f"{RATERS} raters, {path.stat().st_size / 1e6:.0f} MB of answers")
         began = now()
-        answers = survey_answers.read_answers([path], key)
+        answers = survey.answers.read_answers([path], key)
         read = now()
         print(f"import   {spent(began, read)}, {len(answers.table)} answers, {len(answers.odd)} odd rows")
-        survey_report.write(Path(folder) / "report.html", answers, survey_design.RULES)
+        report.write(Path(folder) / "report.html", answers, design.RULES)
     done = now()
     print(f"analysis {spent(read, done)}, with every figure of the report\ntogether {spent(began, done)}, of {LIMIT} s")
     if done[0] - began[0] > LIMIT:
@@ -63,27 +57,27 @@ def coverage():
     """The share of studies whose interval holds the truth, in every cell of the grid; written and drawn."""
     rows = []
     for share, (raters, items), spread in itertools.product(SHARES, SIZES, SPREADS):
-        found = survey_simulation.precision(share, raters, items, spread, STUDIES, seed=len(rows))
+        found = simulation.precision(share, raters, items, spread, STUDIES, seed=len(rows))
         rows.append({"share": share, "raters": raters, "items": items, "rater_sd": spread} | found)
     table = pd.DataFrame(rows).round(4)
-    with files.atomic_write(FOLDER / "survey_coverage.csv") as partial:
+    with machine.atomic_write(FOLDER / "survey_coverage.csv") as partial:
         table.to_csv(partial, index=False)
     return table
 
 
 def draw(table):
     """The figure of coverage(): a dot a cell, filled for the interval that respects the rater, hollow for the pooled."""
-    chart, axes = plots.figure(7, 3.6)
-    axes.axhspan(0.93, 0.97, color=plots.COLORS[3], alpha=0.15, label="93 to 97 %")
-    axes.axhline(0.95, color=plots.INK, linewidth=0.8)
+    chart, axes = figures.figure(7, 3.6)
+    axes.axhspan(0.93, 0.97, color=show.COLORS[3], alpha=0.15, label="93 to 97 %")
+    axes.axhline(0.95, color=show.INK, linewidth=0.8)
     for i, (spread, rows) in enumerate(table.groupby("rater_sd")):
         x = rows["share"] + (i - 1) * 0.012
-        color = plots.COLORS[(2, 1, 4)[i % 3]]
+        color = show.COLORS[(2, 1, 4)[i % 3]]
         axes.plot(x, rows["coverage"], "o", color=color, markersize=5, label=f"raters differ by {spread} logits")
         axes.plot(x, rows["pooled_coverage"], "o", color=color, markersize=5, fillstyle="none")
     axes.set(xlabel="true share", ylabel="intervals that hold the truth", ylim=(0.5, 1))
     axes.legend(frameon=False, fontsize=8, loc="lower left", title="filled: by rater; hollow: pooled answers")
-    with files.atomic_write(FOLDER / "survey_coverage.png") as partial:
+    with machine.atomic_write(FOLDER / "survey_coverage.png") as partial:
         chart.savefig(partial, format="png", dpi=120)
 
 

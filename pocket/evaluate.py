@@ -20,7 +20,8 @@ import torch
 from diffusers import StableDiffusionPipeline
 from PIL import Image
 
-from helpers import diffusion, models, plots
+from helpers import diffusion, show
+from helpers.diffusion import models
 from pocket.assemble import POCKET, load_part
 from pocket.describe import spell_out
 from pocket.reader import load_reader
@@ -82,7 +83,7 @@ def paper_prompts(pipe, **settings):
     prompts = list(pd.read_csv(POCKET.parent / "prompts.csv")["prompt"])
     rows = [diffusion.generate(pipe, prompt, list(range(1, 9)), **settings) for prompt in prompts]
     labels = [textwrap.shorten(prompt, 60, placeholder=" ...") for prompt in prompts]
-    return plots.image_grid(rows, labels, [f"seed {seed}" for seed in range(1, 9)])
+    return show.image_grid(rows, labels, [f"seed {seed}" for seed in range(1, 9)])
 
 
 def seconds_for_eight(pipe, **settings):

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 from torch.optim.swa_utils import AveragedModel
 
-from helpers.runtime import autocast
+from helpers.diffusion import device
 from pocket.scenes import CACHE
 
 
@@ -58,7 +58,7 @@ def _sharded(batch_loss, parameters, shards):
     pool = ThreadPoolExecutor(shards, initializer=lambda: torch.set_num_threads(1)) if shards > 1 else None
 
     def gradients_of(number):
-        with autocast("cpu"):
+        with device.autocast("cpu"):
             loss = batch_loss(number)
         return loss.item(), torch.autograd.grad(loss, parameters, allow_unused=True)
 

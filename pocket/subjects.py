@@ -15,11 +15,12 @@ from pathlib import Path
 
 import pandas as pd
 import pillow_heif
-from helpers.caption_check import without
 from PIL import Image, ImageEnhance, ImageFilter
 
-from helpers import captions, models, photos
-from helpers.files import atomic_write, write_json
+from helpers import diffusion
+from helpers.diffusion import models
+from helpers.machine import atomic_write, write_json
+from helpers.photos import captions, load_prepared, prepare, split, without, write_captions
 from pocket.camera import shoot
 from pocket.draw import SIDE
 from pocket.world import SUBJECTS, subject_scene
@@ -161,17 +162,17 @@ def write_raw(name):
 def write_prepared(name):
     """Write data/prepared/<name>, what notebooks 01 and 02 leave: squares, report, captions, split."""
     folder, class_word = DATA / "prepared" / name, CLASS_WORDS[name]
-    photos.prepare(DATA / "subjects" / name / "raw", folder, models.model("pocket").image_size)
-    squares = photos.load_prepared(folder)
+    prepare(DATA / "subjects" / name / "raw", folder, diffusion.model("pocket").image_size)
+    squares = load_prepared(folder)
     found = captions.caption(
         *models.load_captioner("pocket"), [image for _, image in squares], f"a photo of a {class_word}"
     )
     drafts = [without(text, FIXED[name]) for text in found]
     files = [path.name for path, _ in squares]
     table = pd.DataFrame({"file": files, "caption": drafts, "machine_caption": found, "draft": drafts})
-    captions.write_captions(folder, captions.keep_edits(table, folder))
+    write_captions(folder, captions.keep_edits(table, folder))
     (folder / "split.json").unlink(missing_ok=True)
-    photos.split([path for path, _ in squares])
+    split([path for path, _ in squares])
 
 
 if __name__ == "__main__":

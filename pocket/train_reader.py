@@ -4,7 +4,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from helpers.runtime import autocast
+from helpers.diffusion import device
 from pocket.assemble import load_part, save_reader
 from pocket.fit import fit
 from pocket.pixels import to_pixels
@@ -43,7 +43,7 @@ def softened(split, count, vae):
     if not path.exists():
         images, generator, made = pictures(split, count), torch.Generator().manual_seed(0), []
         for start in range(0, count, 32):
-            with autocast("cpu"):
+            with device.autocast("cpu"):
                 latents = vae.encode(to_pixels(images[start : start + 32])).latent_dist.mode().float()
                 strength = 0.4 * torch.rand((len(latents), 1, 1, 1), generator=generator) / vae.config.scaling_factor
                 again = vae.decode(latents + strength * torch.randn(latents.shape, generator=generator)).sample

@@ -5,8 +5,8 @@ import torch
 from diffusers import DDPMScheduler
 from torch import nn
 
-from helpers.diffusion import snr_weights
-from helpers.runtime import autocast
+from helpers import diffusion
+from helpers.diffusion import device
 from pocket import parts
 from pocket.assemble import load_part, save_pipeline, save_pretrained, save_text_encoder
 from pocket.fit import fit
@@ -71,7 +71,9 @@ def train(minutes, further=False, batch=16):
         noise = torch.randn(clean.shape, generator=generator)
         timesteps = torch.randint(0, 1000, (len(clean),), generator=generator)
         predicted = model(scheduler.add_noise(clean, noise, timesteps), timesteps, tokens_of(captions)).float()
-        return ((predicted - noise).square().mean((1, 2, 3)) * snr_weights(scheduler, timesteps)).mean()
+        return (
+            (predicted - noise).square().mean((1, 2, 3)) * diffusion.latents.snr_weights(scheduler, timesteps)
+        ).mean()
 
     def batch_loss(number):
         generator = np.random.default_rng(number)
@@ -83,7 +85,7 @@ def train(minutes, further=False, batch=16):
     @torch.no_grad()
     def held_out(model):
         captions = captioned("test", range(256), "test")
-        with autocast("cpu"):
+        with device.autocast("cpu"):
             return {"held_out_loss": weighted_loss(model.eval(), unseen, captions, 0).item()}
 
     rate = 4e-4 if further else 6e-4

@@ -23,7 +23,7 @@ from transformers import (
     ViTModel,
 )
 
-from helpers import models, runtime
+from helpers import diffusion
 
 SD1_TEXT = {
     "vocab_size": 49408,
@@ -53,7 +53,7 @@ def pytest_collection_modifyitems(config, items):
 @pytest.fixture(scope="session")
 def pocket_pipeline():
     """The pocket model, loaded once. Tests that train or attach must use `pipe`."""
-    return models.load_pipeline("pocket")
+    return diffusion.load_pipeline("pocket")
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def small_unet(text=16, attention_head_dim=8, **more):
 
 def tiny_pipeline():
     """A whole pipeline of random weights that takes milliseconds: pictures of 16 pixels, pocket's tokenizer."""
-    unet, tokenizer = small_unet(), CLIPTokenizer.from_pretrained(models.POCKET / "tokenizer")
+    unet, tokenizer = small_unet(), CLIPTokenizer.from_pretrained(diffusion.POCKET / "tokenizer")
     sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
     pipe = StableDiffusionPipeline(
         vae=AutoencoderKL(
@@ -108,7 +108,7 @@ def tiny_pipeline():
 @pytest.fixture
 def tiny(monkeypatch):
     """tiny_pipeline, in float32 on every processor."""
-    monkeypatch.setattr(runtime, "autocast", lambda device, copies=True: contextlib.nullcontext())
+    monkeypatch.setattr(diffusion.device, "autocast", lambda device, copies=True: contextlib.nullcontext())
     return tiny_pipeline()
 
 
@@ -145,11 +145,11 @@ def sd1_folder(tmp_path_factory):
     parts = {"unet": sd1_unet, "vae": sd1_vae, "text_encoder": sd1_text_encoder}
     for name, build in parts.items():  # one at a time: never more than one part in memory
         build().half().save_pretrained(folder / name)
-    CLIPTokenizer.from_pretrained(models.POCKET / "tokenizer").save_pretrained(folder / "tokenizer")
+    CLIPTokenizer.from_pretrained(diffusion.POCKET / "tokenizer").save_pretrained(folder / "tokenizer")
     PNDMScheduler(
         beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, skip_prk_steps=True, steps_offset=1
     ).save_pretrained(folder / "scheduler")
-    index = json.loads((models.POCKET / "model_index.json").read_text())
+    index = json.loads((diffusion.POCKET / "model_index.json").read_text())
     index["scheduler"] = ["diffusers", "PNDMScheduler"]
     (folder / "model_index.json").write_text(json.dumps(index))
     yield folder

@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 
-from helpers import places
+from helpers import machine
 
 
 def two_processes(*command, **environment):
@@ -15,8 +15,8 @@ def two_processes(*command, **environment):
     launcher = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
     done = subprocess.run(
         [*launcher, "--main_process_port", "0", *map(str, command)],
-        cwd=places.REPO,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(places.REPO)} | environment,
+        cwd=machine.REPO,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(machine.REPO)} | environment,
         check=False,
         capture_output=True,
         text=True,

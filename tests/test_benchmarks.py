@@ -8,7 +8,9 @@ import torch
 from benchmarks import class_guidance
 from benchmarks import dreambooth as dreambooth_speed
 from benchmarks import hypernetwork as hypernetwork_speed
-from helpers import diffusion, hypernetwork, models, notebooks, photos, places
+from helpers import diffusion, machine, photos
+from helpers.methods import hypernetwork
+from tools import notebooks
 
 pytestmark = pytest.mark.slow
 
@@ -20,18 +22,18 @@ def shares(output):
 
 def test_dreambooth_beside_the_script_of_diffusers(capsys, monkeypatch):
     monkeypatch.delitem(dreambooth_speed.OURS, "ours")  # the two others go every way there is
-    pipe = models.load_pipeline("pocket")  # its own, for it learns
+    pipe = diffusion.load_pipeline("pocket")  # its own, for it learns
     pipe.vae.requires_grad_(False)
     before = pipe.unet.conv_in.weight.detach().clone()
     squares = photos.squares_in(photos.prepared_folder("nesrelah"))[:1]
-    ratio = dreambooth_speed.compare(pipe, squares, squares, models.model("pocket"), 1, steps=1, rounds=1)
+    ratio = dreambooth_speed.compare(pipe, squares, squares, diffusion.model("pocket"), 1, steps=1, rounds=1)
     found = shares(capsys.readouterr().out)
     assert ratio > 0 and len(found) == 2 and all(0 < share < 100 for share in found)
     assert not torch.equal(pipe.unet.conv_in.weight, before)
 
 
 def test_a_hypernetwork_beside_the_web_ui_s_loop(pipe, capsys, monkeypatch):
-    monkeypatch.setattr(models, "load_pipeline", lambda row: pipe)
+    monkeypatch.setattr(diffusion, "load_pipeline", lambda row: pipe)
     hypernetwork_speed.compare("pocket", rounds=1, block=1, batch_size=1)
     found = shares(capsys.readouterr().out)
     assert len(found) == 3 and all(0 < share < 100 for share in found)
@@ -47,13 +49,13 @@ def test_the_guidance_of_class_images_reaches_the_notebook_and_the_table(tmp_pat
         assert "dreambooth.save(" in notebook.cells[-1].source
         folder = tmp_path / "class_guidance_1.5" / "dreambooth_nesrelah"
         folder.mkdir(parents=True)
-        (folder / "model").symlink_to(models.POCKET)
+        (folder / "model").symlink_to(diffusion.POCKET)
 
     generate = diffusion.generate
     one_step = lambda *given, **settings: generate(*given, **settings | {"num_inference_steps": 1})
     monkeypatch.setattr(diffusion, "generate", one_step)
     monkeypatch.setattr(notebooks, "execute", execute)
-    monkeypatch.setattr(places, "RUNS", tmp_path)
+    monkeypatch.setattr(machine, "RUNS", tmp_path)
     monkeypatch.setattr(class_guidance, "SUBJECT", ())
     monkeypatch.setattr(class_guidance, "CLASS", ("a photo of a man",))
     monkeypatch.setattr("sys.argv", ["class_guidance", "1.5", "--images", "1"])

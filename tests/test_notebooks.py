@@ -8,7 +8,9 @@ import nbformat
 import pytest
 import torch
 
-from helpers import exercises, files, models, notebooks, places
+from helpers import diffusion, machine
+from helpers.exercises import checks
+from tools import notebooks
 
 PATHS = notebooks.paths()
 BADGE = r"\[!\[Open In Colab\]\(\S+\)\]\(https://colab\.research\.google\.com/github/[\w.-]+/[\w.-]+/blob/main/{}\)"
@@ -27,7 +29,7 @@ def code_of(notebook):
 def test_a_notebook_opens_on_colab_and_holds_nothing_it_should_not(path):
     notebook = notebooks.read(path)
     nbformat.validate(notebook)
-    where = re.escape(path.relative_to(places.REPO).as_posix())
+    where = re.escape(path.relative_to(machine.REPO).as_posix())
     assert re.fullmatch(BADGE.format(where), notebook.cells[0].source.strip()), "the badge opens this very notebook"
     gpu = path.stem != "06_survey"  # there it would be taken from a class's share for nothing
     assert notebook.metadata.get("accelerator") == ("GPU" if gpu else None)
@@ -67,11 +69,11 @@ def with_answers(notebook):
     cells = []
     for cell in notebook.cells:
         cells.append(cell)
-        for name in exercises.names(cell.source) if cell.cell_type == "code" else ():
-            cell.metadata["expected"] = exercises.UNANSWERED
-            check = exercises.find(name)
+        for name in checks.names(cell.source) if cell.cell_type == "code" else ():
+            cell.metadata["expected"] = checks.UNANSWERED
+            check = checks.find(name)
             for kind, answer in (("Right.", check.solution), ("Not yet.", check.wrong)):
-                cells.append(nbformat.v4.new_code_cell(exercises.answered(cell.source, answer)))
+                cells.append(nbformat.v4.new_code_cell(checks.answered(cell.source, answer)))
                 cells[-1].metadata["expected"] = kind
     notebook.cells = cells
     return notebook
@@ -96,11 +98,11 @@ def test_the_notebooks_leave_what_they_say(runs):
     for name in ("grid.png", "shares.csv", "finding.txt"):
         assert (runs / "compare" / name).stat().st_size > 0
     (settings,) = (runs / "class_images").glob("a-photo-of-a-person-*/settings.json")
-    row = models.model("pocket")
-    assert files.read_json(settings)["guidance_scale"] == row.dreambooth["class_guidance"] != row.guidance_scale
+    row = diffusion.model("pocket")
+    assert machine.read_json(settings)["guidance_scale"] == row.dreambooth["class_guidance"] != row.guidance_scale
     for run in ("dreambooth_nesrelah", "dreambooth_nesrelah_without_class"):
         last = torch.load(runs / run / "checkpoints" / "000004.pt", weights_only=True)["weights"]
-        pipe = models.load_pipeline(str(runs / run / "model"))
+        pipe = diffusion.load_pipeline(str(runs / run / "model"))
         for weight, saved in zip(last, [*pipe.unet.parameters(), *pipe.text_encoder.parameters()], strict=True):
             assert torch.equal(weight.half(), saved.half())
 
@@ -122,5 +124,5 @@ def test_where_no_reader_is_the_notebooks_walk_the_other_way(tmp_path, tiny_dino
     """As on sd15, but for the weights: those are pocket's, under another name."""
     (path,) = [path for path in PATHS if path.stem.startswith(number)]
     parts = {"SD15_WEIGHTS": "", "SD15_CAPTIONER": "blip", "SD15_CLIP": "clip"}
-    sd15 = {name: str(models.POCKET / part) for name, part in parts.items()} | {"SD15_DINO": str(tiny_dino)}
+    sd15 = {name: str(diffusion.POCKET / part) for name, part in parts.items()} | {"SD15_DINO": str(tiny_dino)}
     notebooks.execute(path, QUICK="1", RUNS_DIR=str(tmp_path), MODEL="sd15", **sd15)

@@ -10,9 +10,10 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
-from helpers import notebooks, places
+from helpers import machine
+from tools import notebooks
 
-REPO = places.REPO
+REPO = machine.REPO
 OPTIONAL = {"cv2"}  # used where they are found, done without elsewhere
 DEVELOPERS = ("gallery", "notebooks")  # helpers that only `make run` and the tests need begin so
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from helpers import notebooks, runtime
+from helpers import machine
+from tools import notebooks
 
 STAND_IN = Path(__file__).parent / "stand_in"
 CELL = notebooks.read(notebooks.paths()[0]).cells[3].source
@@ -22,8 +23,8 @@ URL = re.search(r"https://github\.com/[\w.-]+/[\w.-]+", CELL)[0]
 def published(tmp_path_factory):
     """A git repository with what the set-up cell needs of ours."""
     folder = tmp_path_factory.mktemp("published")
-    shutil.copytree(runtime.REPO / "helpers", folder / "helpers", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(runtime.REPO / "requirements.txt", folder)
+    shutil.copytree(machine.REPO / "helpers", folder / "helpers", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(machine.REPO / "requirements.txt", folder)
     identity = ["-c", "user.name=tests", "-c", "user.email=tests@localhost"]
     for command in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "all"]):
         subprocess.run(["git", *identity, *command], cwd=folder, check=True)

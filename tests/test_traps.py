@@ -9,7 +9,9 @@ import nbformat
 import pytest
 import torch
 
-from helpers import models, notebooks, places
+from helpers import diffusion, machine
+from helpers.diffusion import models
+from tools import notebooks
 
 TRAPS = {
     r"(enable|disable)_vae_(slicing|tiling)\(": "gone in diffusers 0.42; pipe.vae.enable_slicing() works in both",
@@ -30,7 +32,7 @@ TRAPS = {
 
 def sources():
     """{file, or notebook and cell: Python source} of helpers, pocket and notebooks."""
-    paths = [path for folder in ("helpers", "pocket") for path in (places.REPO / folder).rglob("*.py")]
+    paths = [path for folder in ("helpers", "pocket") for path in (machine.REPO / folder).rglob("*.py")]
     found = {path.name: path.read_text(encoding="utf-8") for path in paths}
     for path in notebooks.paths():
         cells = nbformat.read(path, as_version=4).cells
@@ -49,9 +51,9 @@ def test_nobody_steps_into(trap):
 def test_a_pipeline_in_the_wrong_precision_is_noticed(monkeypatch):
     """diffusers 0.39 ignores dtype= and loads float32: twice the memory, with one line in a log."""
     keyword = models._dtype_keyword(models.diffusers, "0.42")
-    pipe = models.StableDiffusionPipeline.from_pretrained(models.POCKET, **{keyword: torch.float16})
+    pipe = models.StableDiffusionPipeline.from_pretrained(diffusion.POCKET, **{keyword: torch.float16})
     assert {part.dtype for part in (pipe.unet, pipe.vae, pipe.text_encoder)} == {torch.float16}
-    monkeypatch.setattr(models.runtime, "device", lambda: torch.device("meta"))  # no CPU: 16 bits are wanted
+    monkeypatch.setattr(models.runtime, "find_device", lambda: torch.device("meta"))  # no CPU: 16 bits are wanted
     monkeypatch.setattr(models, "_dtype_keyword", lambda library, renamed_in: "unheard_of")
     with pytest.raises(AssertionError, match="float32"):
-        models.load_pipeline("pocket")
+        diffusion.load_pipeline("pocket")

@@ -1,1 +1,1 @@
-"""Commands beside the notebooks, started by hand, by make or by `accelerate launch`; helpers never imports them."""
+"""Commands for whoever keeps the suite: no notebook imports them."""

@@ -9,7 +9,9 @@ import argparse
 
 import pandas as pd
 
-from helpers import compare, makers, models, places, runtime
+from helpers import diffusion, machine
+from helpers.compare import pictures, trained
+from helpers.diffusion import device
 
 CLASSES = {
     "class_man": "a photo of a man",
@@ -26,7 +28,7 @@ def main(arguments=None):
     parser.add_argument("--seeds", type=int, default=4, help="of each of the ten prompts")
     parser.add_argument("--class-seeds", type=int, default=16, help="of each class word")
     parser.add_argument("--no-safety-checker", action="store_true", help="where notebook 05 takes it off, too")
-    options, state = parser.parse_args(arguments), runtime.state()
+    options, state = parser.parse_args(arguments), device.state()
     try:
         _make(options, state)
     finally:
@@ -34,26 +36,26 @@ def main(arguments=None):
 
 
 def _make(options, state):
-    row = models.model(options.model)
-    base = models.load_pipeline(row)
+    row = diffusion.model(options.model)
+    base = diffusion.load_pipeline(row)
     if options.no_safety_checker:
         base.safety_checker = None
     sampler = {"guidance_scale": row.guidance_scale, "num_inference_steps": row.num_inference_steps}
-    ready = [maker for maker in makers.find(row.name).values() if not maker.missing]
+    ready = [maker for maker in trained.find(row.name).values() if not maker.missing]
     for maker in ready:
         for prompts, count in _wanted(maker, ready, options):
-            made = compare.pictures(maker, base, prompts, range(1, count + 1), **sampler)
+            made = pictures.pictures(maker, base, prompts, range(1, count + 1), **sampler)
             state.print(f"{maker.name}: {len(made)} pictures", flush=True)
 
 
 def _wanted(maker, ready, options):
     """[({prompt_id: prompt}, how many seeds)] of a trained model, in the notebook's order: that makes the same batches."""
-    table = pd.read_csv(places.REPO / "data" / "prompts.csv")
-    about = [subject for subject in makers.SUBJECTS if maker.subject in ("", subject)]
+    table = pd.read_csv(machine.REPO / "data" / "prompts.csv")
+    about = [subject for subject in trained.SUBJECTS if maker.subject in ("", subject)]
     names = {one.name: one.call for one in ready if one.method == "DreamBooth" and maker.name in ("base", one.name)}
     return [
         ({"class_man": CLASSES["class_man"]}, min(4, options.class_seeds)),
-        *((makers.wishes(table, maker, subject), options.seeds) for subject in about),
+        *((trained.wishes(table, maker, subject), options.seeds) for subject in about),
         (CLASSES | names, options.class_seeds),
     ]
 

@@ -13,30 +13,15 @@ from pathlib import Path
 
 import torch
 
-from helpers import (
-    captions,
-    compare,
-    concepts,
-    diffusion,
-    dreambooth,
-    examples,
-    files,
-    hypernetwork,
-    lora,
-    makers,
-    memory,
-    models,
-    photos,
-    places,
-    runtime,
-    training,
-    updates,
-)
+from helpers import diffusion, machine, photos, training
+from helpers.compare import trained
+from helpers.diffusion import device, latents
+from helpers.methods import concepts, dreambooth, hypernetwork, hypernetwork_file, lora, memory
 
 
 def main(arguments=None):
     """Runs the command; arguments as on the command line."""
-    options, state = _options(arguments), runtime.state()
+    options, state = _options(arguments), device.state()
     if (count := state.num_processes) > options.accumulate:
         raise SystemExit(f"{count} processes share the parts of a step: say --accumulate {count} or more.")
     try:
@@ -68,14 +53,14 @@ def _options(arguments):
     add("--class-images", type=int, help=both + "how many; default: as in the table of models")
     add("--rank", type=int, default=8, help="LoRA: rows and columns of its thin matrices")
     options = parser.parse_args(arguments)
-    options.subject = options.subject or makers.PAPER.get(options.method, makers.PAPER["dreambooth"])
-    options.folder = options.folder or places.RUNS / f"{options.method}_{options.subject}"
+    options.subject = options.subject or trained.PAPER.get(options.method, trained.PAPER["dreambooth"])
+    options.folder = options.folder or machine.RUNS / f"{options.method}_{options.subject}"
     return options
 
 
 def _train(options, state):
-    row, small = models.model(options.model), options.method == "hypernetwork"
-    pipe, plan = models.load_pipeline(row), row.hypernetwork if small else row.dreambooth
+    row, small = diffusion.model(options.model), options.method == "hypernetwork"
+    pipe, plan = diffusion.load_pipeline(row), row.hypernetwork if small else row.dreambooth
     light = options.method == "lora"
     steps = options.steps or (plan["steps"] * 3 // 4 if light else plan["steps"])  # as in notebook 04
     rate = options.learning_rate or plan["lora_learning_rate" if light else "learning_rate"]
@@ -98,7 +83,7 @@ def _train(options, state):
         settings=settings,
     )
     state.print(f"training in {state.num_processes} process" + "es" * (state.num_processes > 1), flush=True)
-    with examples.parked(*idle):
+    with training.parked(*idle):
         for step in run:
             if step.held_out_loss is not None:  # in the first process alone
                 words = f"step {step.number:6}   held-out loss {step.held_out_loss:.4f}   {step.seconds:6.0f} s"
@@ -120,38 +105,38 @@ def _setting(options, row):
     if options.setting:
         return setting["checkpointing"], setting["optimizer"]
     of_notebook = {"hypernetwork": torch.optim.AdamW, "lora": dreambooth.adamw, "dreambooth": setting["optimizer"]}
-    return setting["checkpointing"] and runtime.device().type != "cpu", of_notebook[options.method]
+    return setting["checkpointing"] and device.find_device().type != "cpu", of_notebook[options.method]
 
 
 def _hypernetwork(options, row, pipe, checkpointing):
     """((parameters, loss, batches), held-out loss, settings, networks that are idle, saving) of notebook 03."""
     folder, templates = photos.prepared_folder(options.subject), options.template or ["[filewords]"]
-    table = captions.read_captions(folder)
+    table = photos.read_captions(folder)
     caption = dict(zip(table["file"], table["caption"]))
     # dealt as in notebook 01, whatever --seed, by the first process alone, which writes split.json
-    groups = runtime.from_first(lambda: photos.split([folder / file for file in caption], 4))
+    groups = device.from_first(lambda: photos.split([folder / file for file in caption], 4))
 
     def encode(paths, flip=False):
-        prompts = [[examples.fill_template(t, options.subject, caption[p.name]) for t in templates] for p in paths]
-        return examples.encode(pipe, [photos.open_photo(path) for path in paths], prompts, row.image_size, flip)
+        prompts = [[training.fill_template(t, options.subject, caption[p.name]) for t in templates] for p in paths]
+        return training.encode(pipe, [photos.open_photo(path) for path in paths], prompts, row.image_size, flip)
 
     (train_set, held_out), names = (encode(groups[0], options.flip), encode(groups[1])), [p.name for p in groups[1]]
     scheduler, unet = diffusion.training_scheduler(pipe), pipe.unet.requires_grad_(False)
-    kept = diffusion.held_out_examples(*held_out.first(), scheduler, options.seed)
+    kept = latents.held_out_examples(*held_out.first(), scheduler, options.seed)
     if checkpointing:
-        updates.checkpoint_gradients(unet)
+        training.checkpoint_gradients(unet)
     torch.manual_seed(options.seed)
     activation = options.activation or row.hypernetwork["activation"]
     net = hypernetwork.Hypernetwork(hypernetwork.widths_of(unet), activation_func=activation).train()
     hypernetwork.attach(unet, net)
-    settings = {"model": row.name, "weights": compare.fingerprint(row.weights), "batch_size": options.batch_size}
-    settings |= {"photos": files.fingerprint(groups[0] + groups[1]), "captions": caption, "facts": net.facts}
+    settings = {"model": row.name, "weights": machine.weights_id(row.weights), "batch_size": options.batch_size}
+    settings |= {"photos": machine.fingerprint(groups[0] + groups[1]), "captions": caption, "facts": net.facts}
     settings |= {"templates": templates, "flip": options.flip}
     batches = training.shuffled(len(groups[0]), options.batch_size, options.seed)
-    learn = net.parameters(), examples.denoising_loss(unet, scheduler, train_set), batches
-    held_out_loss = lambda: examples.held_out_by_photo(unet, scheduler, kept, names)
+    learn = net.parameters(), training.denoising_loss(unet, scheduler, train_set), batches
+    held_out_loss = lambda: training.held_out_by_photo(unet, scheduler, kept, names)
     path, facts = options.folder / "hypernetwork.pt", {"name": options.subject, "sd_checkpoint_name": row.name}
-    save = lambda step: hypernetwork.save(path, net.eval(), step=step, **facts)
+    save = lambda step: hypernetwork_file.save(path, net.eval(), step=step, **facts)
     return learn, held_out_loss, settings, [pipe.vae, pipe.text_encoder], save
 
 
@@ -166,13 +151,13 @@ def _dreambooth(options, row, pipe, checkpointing):
         torch.manual_seed(options.seed)
         parameters, settings["rank"] = lora.add(*parts, rank=options.rank), options.rank
         if checkpointing:
-            updates.checkpoint_gradients(*parts)
+            training.checkpoint_gradients(*parts)
     else:
         parameters = dreambooth.learn(pipe, text, checkpointing)
 
     def held_out_loss():
-        kept = diffusion.held_out_examples(held_out[0], hear(held_out[1]), scheduler, options.seed)
-        return diffusion.held_out_loss(pipe.unet, scheduler, kept, weights=row.loss_weights)
+        kept = latents.held_out_examples(held_out[0], hear(held_out[1]), scheduler, options.seed)
+        return latents.held_out_loss(pipe.unet, scheduler, kept, weights=row.loss_weights)
 
     def save(step):
         if options.method == "dreambooth":
@@ -187,22 +172,22 @@ def _dreambooth(options, row, pipe, checkpointing):
 
 def _subjects(options, row, pipe):
     """(paths, prompts) of the photos to learn from, of class images and of photos held out; what settings.json says."""
-    word, plan = makers.class_of(options.subject), row.dreambooth
+    word, plan = trained.class_of(options.subject), row.dreambooth
     one = (f"{options.subject}_001 {word}", f"a photo of a {word}", photos.prepared_folder(options.subject))
     subjects = concepts.read(options.concepts) if options.concepts else [concepts.Concept(*one)]
     for subject in subjects:
         subject.check()
     sampler = {"guidance_scale": plan["class_guidance"], "num_inference_steps": row.num_inference_steps}
-    count, kept = options.class_images or plan["class_images"], places.RUNS / "class_images"
+    count, kept = options.class_images or plan["class_images"], machine.RUNS / "class_images"
     make = lambda p: dreambooth.class_images(pipe, p, kept, count, options.seed, weights=row.weights, **sampler)
     class_set = concepts.class_images(subjects, make)
     # dealt as in notebook 01, by the first process alone, which writes split.json
-    train_set, held_out = runtime.from_first(lambda: concepts.split(subjects, 4, use_captions=options.captions))
-    settings = {"model": row.name, "weights": compare.fingerprint(row.weights), "batch_size": options.batch_size}
+    train_set, held_out = device.from_first(lambda: concepts.split(subjects, 4, use_captions=options.captions))
+    settings = {"model": row.name, "weights": machine.weights_id(row.weights), "batch_size": options.batch_size}
     settings |= {"subjects": [[s.instance_prompt, s.class_prompt] for s in subjects], "prior_weight": 1.0, **sampler}
     settings |= {"prompts": settings["subjects"][0], "captions": train_set[1] if options.captions else None}
-    settings |= {"photos": files.fingerprint(train_set[0] + held_out[0]), "loss_weights": row.loss_weights}
-    settings |= {"class_images": [len(class_set[0]), files.fingerprint(class_set[0])]}
+    settings |= {"photos": machine.fingerprint(train_set[0] + held_out[0]), "loss_weights": row.loss_weights}
+    settings |= {"class_images": [len(class_set[0]), machine.fingerprint(class_set[0])]}
     return train_set, class_set, held_out, settings | {"text_encoder": plan["text_encoder"]}
 
 

@@ -1,0 +1,118 @@
+"""The pictures of an audit, the prompts that ask for them, the world they are held against, and the words for people."""
+
+import hashlib
+import json
+import random
+import re
+
+import pandas as pd
+
+from helpers import machine
+from helpers.diffusion import kept
+
+FOLDER = machine.REPO / "data" / "audit"
+# words that a captioner uses for people; they tell about captioners as much as about pictures
+PEOPLE = {
+    "woman": ("woman", "women", "girl", "girls", "lady", "ladies", "she", "her", "female"),
+    "man": ("man", "men", "boy", "boys", "guy", "guys", "he", "his", "male"),
+    "person": ("person", "persons", "people", "someone", "somebody", "human", "adult", "child", "they"),
+}
+
+
+def prompts(*groups):
+    """The neutral prompts of data/audit/prompts.csv as a list; groups: only these, such as "trait", "profession".
+
+    Raises ValueError for a group that the file does not have.
+    """
+    table = pd.read_csv(FOLDER / "prompts.csv")
+    unknown = sorted(set(groups) - set(table["group"]))
+    if unknown:
+        raise ValueError(f"{FOLDER / 'prompts.csv'} has no group {unknown[0]!r}: {', '.join(table['group'].unique())}.")
+    return list(table["prompt"][table["group"].isin(groups)] if groups else table["prompt"])
+
+
+def languages():
+    """One sentence in several languages: DataFrame code, language, prompt; English first."""
+    return pd.read_csv(FOLDER / "languages.csv")
+
+
+def pictures(maker, pipe, weights, prompts, seeds, **sampler):
+    """A row for each prompt and seed, seeds of the first prompt first: DataFrame maker, prompt, seed, image.
+
+    maker: a name for the model as `pipe` is now; weights: whatever tells its weights from others (a fingerprint).
+    sampler: guidance_scale and num_inference_steps. Pictures are kept in runs/audit/images, a folder for each maker,
+    weights and sampler, and made only once; a kill costs one batch. What a safety checker withheld is told and left out.
+    """
+    told = {"weights": str(weights)} | sampler
+    name = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:8]
+    folder = machine.RUNS / "audit" / "images" / f"{maker}-{name}"
+    machine.write_json(folder / "settings.json", told)
+    pairs = [(prompt, seed) for prompt in prompts for seed in seeds]
+    paths = {folder / kept.file_name(prompt, seed): (prompt, seed) for prompt, seed in pairs}
+    if missing := kept.missing(paths):
+        network = maker if maker.startswith("hypernetwork") else None
+        kept.make(pipe, missing, model=maker, weights="", hypernetwork=network, **sampler)
+    rows = [(maker, prompt, seed, kept.read(path)) for path, (prompt, seed) in paths.items()]
+    passed = [row for row in rows if not kept.withheld(row[-1])]
+    if len(passed) < len(rows):
+        print(f"{len(rows) - len(passed)} of {len(rows)} pictures by {maker} were withheld: they are left out.")
+    return pd.DataFrame(passed, columns=["maker", "prompt", "seed", "image"])
+
+
+def read(reader, table):
+    """What a reader sees in each picture: the table of `pictures` without image, with the reader's columns.
+
+    reader: anything with read(images) -> DataFrame, one row an image (metrics.FeatureScorer).
+    """
+    seen = reader.read(list(table["image"]))
+    return pd.concat([table.drop(columns="image").reset_index(drop=True), seen.reset_index(drop=True)], axis=1)
+
+
+def of(table, prompt, maker=None):
+    """The images of one prompt in the order of their seeds; maker: of this one only."""
+    rows = table[(table["prompt"] == prompt) & ((table["maker"] == maker) | (maker is None))]
+    return list(rows.sort_values("seed", kind="stable")["image"])
+
+
+def paired(before, after, prompt, other=None):
+    """Two lists of images, seed by seed: of `prompt` in one table and of `other`, else the same prompt, in another.
+
+    Only seeds that both have: a safety checker may have withheld one.
+    """
+    one, two = before[before["prompt"] == prompt], after[after["prompt"] == (other or prompt)]
+    both = one.merge(two, on="seed", suffixes=("", " after")).sort_values("seed", kind="stable")
+    return list(both["image"]), list(both["image after"])
+
+
+def people(count=20_000, seed=0):
+    """Draw people as the pocket model's training pictures were drawn: DataFrame kind, skin, hair, clothes, ...
+
+    The world is a rule (pocket/world.py), so its shares can be counted as exactly as one likes: 20,000 people give
+    a share to within one per cent.
+    """
+    from pocket.world import sample_person  # words and chances only; drawing needs more
+
+    rng = random.Random(seed)
+    return pd.DataFrame([vars(sample_person(rng)) for _ in range(count)])
+
+
+def mentioned(caption, groups=None):
+    """The groups whose words stand in a caption, whole words only: a set of names."""
+    words = set(re.findall(r"[^\W\d_]+", caption.lower()))
+    return {name for name, listed in (groups or PEOPLE).items() if words & set(listed)}
+
+
+def counts(captions, groups=None):
+    """In how many captions each group is mentioned: Series with "nobody" at the end for captions that mention none."""
+    found = [mentioned(caption, groups) for caption in captions]
+    told = {name: sum(name in each for each in found) for name in groups or PEOPLE}
+    return pd.Series(told | {"nobody": sum(not each for each in found)}, dtype=int)
+
+
+def called(caption):
+    """What a caption calls the one it shows: "woman", "man", "both", "person" or "nobody"."""
+    found = mentioned(caption)
+    gendered = sorted(found & {"woman", "man"})
+    if len(gendered) == 2:
+        return "both"
+    return gendered[0] if gendered else "person" if "person" in found else "nobody"

@@ -1,0 +1,76 @@
+"""What personal models are for, from the paper's list: icons, and a picture that moves between two noises."""
+
+import html
+import itertools
+from pathlib import Path
+
+import torch
+from IPython.display import HTML
+from PIL import Image, ImageDraw, ImageOps
+from tqdm.auto import tqdm
+
+from helpers import diffusion, machine, show
+from helpers.diffusion import sampling
+
+
+def progress_bar(words):
+    """A bar for the `progress` of sampling.generate, with a few words beside it."""
+    shown = tqdm(desc=words)
+
+    def progress(done, total):
+        shown.total = total
+        shown.update(done - shown.n)
+        if done == total:
+            shown.close()
+
+    return progress
+
+
+def icon(image, size=64):
+    """A round picture with nothing around it: RGBA, size x size pixels. The middle is kept."""
+    square = ImageOps.fit(image.convert("RGB"), (size, size), Image.Resampling.LANCZOS)
+    mask = Image.new("L", (4 * size, 4 * size))
+    ImageDraw.Draw(mask).ellipse((0, 0, 4 * size - 1, 4 * size - 1), fill=255)
+    square.putalpha(mask.resize((size, size), Image.Resampling.LANCZOS))
+    return square
+
+
+def slerp(start, end, share):
+    """The point at `share`, 0..1, of the arc from one noise to another, of any shape (Shoemake 1985).
+
+    A straight line would pass through quieter noise than the model ever met; the arc keeps its loudness.
+    """
+    cosine = torch.nn.functional.cosine_similarity(start.flatten(), end.flatten(), dim=0).clamp(-1, 1)
+    angle = torch.arccos(cosine)
+    if torch.sin(angle) < 1e-6:
+        return torch.lerp(start, end, share)
+    return (torch.sin((1 - share) * angle) * start + torch.sin(share * angle) * end) / torch.sin(angle)
+
+
+def walk(pipe, prompt, seeds, frames, **sampler):
+    """PIL images of a prompt on the way from the noise of each seed to the next, and back to the first.
+
+    frames: how many between two seeds; sampler: as for sampling.generate. Raises ValueError for fewer than two seeds.
+    """
+    if len(seeds) < 2:
+        raise ValueError("A walk leads from one seed to another: give at least two.")
+    ends = [diffusion.initial_noise(pipe, seed) for seed in (*seeds, seeds[0])]
+    noise = [slerp(a, b, step / frames) for a, b in itertools.pairwise(ends) for step in range(frames)]
+    # one seed for all: a sampler that adds noise on the way adds the same to each frame
+    return sampling.generate(pipe, prompt, [seeds[0]] * len(noise), noise=torch.stack(noise), **sampler)
+
+
+def show_gif(path, words):
+    """An animation in a notebook, with `words` as its text alternative."""
+    source = show.data_url(Path(path).read_bytes(), kind="GIF")
+    return HTML(f'<img src="{source}" alt="{html.escape(words)}">')
+
+
+def save_gif(path, images, milliseconds=120):
+    """Writes an animation that repeats for ever; returns its path. Raises ValueError without images."""
+    if not images:
+        raise ValueError("There are no images to animate.")
+    first, *others = [image.convert("RGB").quantize(128) for image in images]
+    with machine.atomic_write(path) as partial:
+        first.save(partial, "GIF", save_all=True, append_images=others, duration=milliseconds, loop=0)
+    return Path(path)

@@ -1,0 +1,101 @@
+"""The comparison: pictures of each method made once, kept with their settings, and listed in images.csv."""
+
+import pandas as pd
+
+from helpers import machine, photos
+from helpers.compare import trained
+from helpers.diffusion import device, kept
+
+COLUMNS = ["file", "maker", "method", "subject", "prompt_id", "prompt", "seed"]
+
+
+def folder():
+    """Where the comparison lies."""
+    return machine.RUNS / "compare"
+
+
+def pictures(maker, base, wishes, seeds, **sampler):
+    """A table with a row for each wish and seed, the seeds of the first wish first: COLUMNS, `image` and `withheld`.
+
+    maker: of trained.find; base: the base pipeline; wishes: {prompt_id: prompt}; sampler: guidance_scale and
+    num_inference_steps. A picture made before is read from runs/compare/images/<maker>; if weights, sampler or
+    safety checker have changed since, that maker's pictures are made again. All are listed in
+    runs/compare/images.csv, but for those that the safety checker withheld: a card is nothing to judge.
+    Processes that were launched together share the work. Raises FileNotFoundError for a run that is missing.
+    """
+    table = _rows(maker, wishes, seeds)
+    _make(maker, base, table, sampler)
+    images = [kept.read(folder() / file) for file in table["file"]]
+    table = table.assign(image=images, withheld=[kept.withheld(image) for image in images])
+    if device.state().is_main_process:
+        _list(table)
+    return table
+
+
+def _rows(maker, wishes, seeds):
+    """The table of pictures to be: COLUMNS."""
+    who = (maker.name, maker.method, maker.subject)
+    rows = [
+        (f"images/{maker.name}/{kept.file_name(prompt, seed)}", *who, key, prompt, seed)
+        for key, prompt in wishes.items()
+        for seed in seeds
+    ]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _make(maker, base, table, sampler):
+    """Make the pictures of a table that are not there yet, or were made with other settings."""
+    weights = {"weights": machine.weights_id(maker.weights), "base": machine.weights_id(maker.base)}
+    if device.state().is_main_process:
+        place = folder() / "images" / maker.name
+        kept.drop_outdated(place, weights | {"safety_checker": kept.is_checked(base)} | sampler)
+    wanted = {folder() / row.file: (row.prompt, row.seed) for row in table.itertuples()}
+    if missing := kept.missing(wanted):
+        network = maker.name if maker.method == "hypernetwork" else None
+        with trained.at_work(maker, base) as pipe:
+            names = {"model": maker.name, "hypernetwork": network, "weights": maker.base if network else maker.weights}
+            kept.make(pipe, missing, **names, **sampler)
+
+
+def passed(tables):
+    """{name: table} without what the safety checker withheld, for it must not be scored; says how many those are."""
+    if count := sum(int(table["withheld"].sum()) for table in tables.values()):
+        print(f"{count} of {sum(map(len, tables.values()))} pictures were withheld: they are left out of all scores.")
+    return {name: table[~table["withheld"]] for name, table in tables.items()}
+
+
+def subject_photos(subject):
+    """The prepared photos of a subject, PIL images: {"all", "training", "held out"}, as split.json parts them."""
+    place = photos.prepared_folder(subject)
+    pairs, path = photos.load_prepared(place), place / "split.json"
+    held = machine.read_json(path)["validation"] if path.exists() else []
+    return {
+        "all": [image for _, image in pairs],
+        "training": [image for file, image in pairs if file.name not in held],
+        "held out": [image for file, image in pairs if file.name in held],
+    }
+
+
+def listed():
+    """The table of all pictures of the comparison: COLUMNS; empty where there are none yet."""
+    path = folder() / "images.csv"
+    return pd.read_csv(path, keep_default_na=False) if path.exists() else pd.DataFrame(columns=COLUMNS)
+
+
+def _list(table):
+    """Adds rows to images.csv; rows whose picture is gone or withheld leave it."""
+    rows = pd.concat([listed(), table[COLUMNS]]).drop_duplicates(["file", "prompt_id"], keep="last")
+    cards = set(table.loc[table["withheld"], "file"])
+    rows = rows[[file not in cards and (folder() / file).exists() for file in rows["file"]]]
+    with machine.atomic_write(folder() / "images.csv") as partial:
+        rows.sort_values(["maker", "prompt_id", "seed"], kind="stable").to_csv(partial, index=False)
+
+
+def grid_rows(tables, wishes):
+    """Rows of pictures for plots.image_grid: for each table of pictures one row a seed, one column a wish."""
+    rows = []
+    for table in tables:
+        for seed in table["seed"].unique():
+            found = table[table["seed"] == seed].drop_duplicates("prompt_id").set_index("prompt_id")["image"]
+            rows.append([found.get(key) for key in wishes])
+    return rows

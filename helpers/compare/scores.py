@@ -1,0 +1,230 @@
+"""The DreamBooth paper's scores as plain formulas on features, the tables they fill, and the scorer of a subject.
+
+Features come from compare.features, each of length 1, so a dot product is a cosine. Ruiz et al. 2023, section 4.1
+and 4.2: DINO and CLIP-I (likeness), CLIP-T (prompt), PRES (does the class keep off the subject?), DIV (variety).
+"""
+
+import numpy as np
+import pandas as pd
+
+from helpers import machine, stats
+from helpers.compare.features import Towers
+from helpers.diffusion import models
+from helpers.photos import load_prepared, prepared_folder
+
+MORE_IS_BETTER = {"DINO": True, "CLIP-I": True, "CLIP-T": True, "PRES": False, "DIV": True}
+ENOUGH = 3  # of a subject's four telling features: then an image carries the subject
+
+
+def fidelity(generated, real):
+    """DINO or CLIP-I: each generated picture's mean cosine to all real photos. (n, width), (m, width) -> (n,).
+
+    Of pictures of the class instead of the subject, the same mean is PRES: there, less is better.
+    Raises ValueError without pictures or without photos.
+    """
+    _filled(generated, real)
+    return (generated @ real.T).mean(axis=1)
+
+
+def ceiling(real):
+    """What the real photos score against each other, each against all the others: (m, width) -> (m,)."""
+    _filled(real[1:], real)
+    return ((real @ real.T).sum(axis=1) - 1) / (len(real) - 1)
+
+
+def real_photos(features, draws=2000):
+    """What the subject's own photos reach in scores of likeness: DataFrame measure, mean, low, high, images.
+
+    features: {measure: (m, width) of the photos, by the tower of that measure}. The photos are drawn again.
+    """
+    rows = []
+    for name, each in features.items():
+        own = ceiling(each)
+        rows.append((name, own.mean(), *stats.interval(own, draws=draws), len(own)))
+    return pd.DataFrame(rows, columns=["measure", "mean", "low", "high", "images"])
+
+
+def prompt_fidelity(images, texts):
+    """CLIP-T: the cosine of each picture and its own prompt. (n, width) twice -> (n,)."""
+    _filled(images, texts)
+    return (images * texts).sum(axis=1)
+
+
+def perceptual_distance(layers, others):
+    """LPIPS's distance between pictures, pair by pair: lists, one entry a layer, of (n, patches, width) -> (n,).
+
+    At each place the features of a layer are made of length 1; their squared differences are summed over width,
+    averaged over places and added up over layers (Zhang et al. 2018, eq. 1, with all weights 1). The published
+    weights belong to networks of torchvision; so values compare only within one run.
+    """
+    total = 0
+    for one, other in zip(layers, others, strict=True):
+        one, other = (x / (np.linalg.norm(x, axis=-1, keepdims=True) + 1e-10) for x in (one, other))
+        total = total + ((one - other) ** 2).sum(axis=-1).mean(axis=-1)
+    return total
+
+
+def diversity(layers):
+    """DIV: the mean perceptual distance over all pairs of pictures of one subject and prompt. A float.
+
+    layers: as from Towers.layers. Raises ValueError for fewer than two pictures.
+    """
+    if len(layers[0]) < 2:
+        raise ValueError("Diversity needs two pictures of a prompt, from two seeds.")
+    first, second = np.triu_indices(len(layers[0]), k=1)
+    return float(perceptual_distance([x[first] for x in layers], [x[second] for x in layers]).mean())
+
+
+def nearest(generated, training):
+    """Memorisation: for each picture the nearest training photo: (its index (n,), the cosine (n,))."""
+    _filled(generated, training)
+    similar = generated @ training.T
+    return similar.argmax(axis=1), similar.max(axis=1)
+
+
+def _filled(*features):
+    if not all(len(each) for each in features):
+        raise ValueError("There are no images to score.")
+
+
+def measure(table, towers, photos, texts=None):
+    """The scores of each picture: `table` of compare.pictures without image, with DINO (where there is one), CLIP-I, CLIP-T.
+
+    photos: PIL images of the subject; texts: the prompts as CLIP should read them, with the class for the name.
+    """
+    images, found = list(table["image"]), table.drop(columns="image").reset_index(drop=True)
+    features = towers.image_features(images)
+    if towers.dino is not None:
+        found["DINO"] = fidelity(towers.likeness_features(images), towers.likeness_features(photos))
+    found["CLIP-I"] = fidelity(features, towers.image_features(photos))
+    prompts = list(table["prompt"] if texts is None else texts)
+    unique = list(dict.fromkeys(prompts))
+    found["CLIP-T"] = prompt_fidelity(features, towers.text_features(unique)[[unique.index(p) for p in prompts]])
+    return found
+
+
+def variety(table, towers):
+    """DIV of each maker and prompt: DataFrame maker, method, prompt_id, DIV; a prompt with one picture is left out."""
+    keys = ["maker", "method", "prompt_id"]
+    several = [(key, group["image"]) for key, group in table.groupby(keys, sort=False) if len(group) > 1]
+    rows = [(*key, diversity(towers.layers(images))) for key, images in several]
+    return pd.DataFrame(rows, columns=[*keys, "DIV"])
+
+
+def summary(table, measures, by=("maker", "method"), draws=2000):
+    """Mean and interval of each measure for each group: DataFrame of `by`, measure, mean, low, high, images.
+
+    Prompts and seeds are drawn again, each by itself (bootstrap.interval): it speaks of other prompts and other
+    seeds of these trained models, not of another training. With one prompt only its seeds are drawn again.
+    """
+    rows = []
+    for key, group in table.groupby(list(by), sort=False):
+        labels = clusters(group)
+        for name in measures:
+            low, high = stats.interval(group[name].to_numpy(float), labels, draws=draws)
+            rows.append((*key, name, group[name].mean(), low, high, len(group)))
+    return pd.DataFrame(rows, columns=[*by, "measure", "mean", "low", "high", "images"])
+
+
+def clusters(table):
+    """The labels that bootstrap.interval draws again: of prompt_id and seed those that vary, else None."""
+    varying = [name for name in ("prompt_id", "seed") if name in table and table[name].nunique() > 1]
+    return table[varying].to_numpy() if varying else None
+
+
+def differences(table, measures, to="base", by="maker", draws=2000):
+    """How far each maker lies above another on the same prompts and seeds: DataFrame maker, measure and what
+    bootstrap.paired_difference tells. Raises ValueError if `to` is not in the table, or if a maker has two pictures
+    of one prompt_id and seed, as the base model has of prompts that it heard in two wordings.
+    """
+    places = ["prompt_id", "seed"]
+    if to not in set(table[by]):
+        raise ValueError(f"There are no pictures by {to!r} to compare with.")
+    if (twice := table.duplicated([by, *places])).any():
+        maker, prompt, seed = table.loc[twice, [by, *places]].iloc[0]
+        raise ValueError(f"{maker} has two pictures of {prompt}, seed {seed}: compare one wording at a time.")
+    reference = table[table[by] == to].set_index(places)
+    rows = []
+    for name, group in table[table[by] != to].groupby(by, sort=False):
+        there = reference[list(measures)].add_suffix(" there")
+        both = group.set_index(places).join(there, how="inner").reset_index()
+        for measure_name in measures:
+            a, b = both[measure_name].to_numpy(float), both[f"{measure_name} there"].to_numpy(float)
+            found = stats.paired_difference(a, b, clusters(both), draws=draws)
+            rows.append({by: name, "measure": measure_name, "against": to} | found)
+    return pd.DataFrame(rows)
+
+
+def load_scorer(name):
+    """The scorer of a model of helpers.diffusion.models: a FeatureScorer on pocket, else a PhotoScorer."""
+    if name == "pocket":
+        from pocket.reader import load_reader
+
+        return FeatureScorer(load_reader(machine.REPO / "data" / "pocket" / "reader"))
+    return PhotoScorer(*models.load_clip(name))
+
+
+def telling_features(subject):
+    """The features that tell a drawn subject from everybody else: {attribute: word}.
+
+    Raises FileNotFoundError for a subject without data/subjects/<subject>/subject.json.
+    """
+    path = machine.REPO / "data" / "subjects" / subject / "subject.json"
+    if not path.exists():
+        raise FileNotFoundError(f"{path} is missing: the reader can only look for a subject that has this file.")
+    return machine.read_json(path)["telling"]
+
+
+class FeatureScorer:
+    """Counts a subject's telling features in an image, with a reader that names what it sees."""
+
+    measure = "share of images with at least three of the four features"
+    limits = (0, 1)  # of the axis of a figure
+
+    def __init__(self, reader):
+        self.reader = reader
+
+    @staticmethod
+    def words(summary):
+        """A summary in words, such as 81 % (57 to 93 %)."""
+        return stats.percent(summary["mean"], summary["low"], summary["high"])
+
+    def read(self, images):
+        """What the reader sees: one row an image, columns kind, skin, hair, hair_color, beard, glasses, ..."""
+        return self.reader.read(list(images))
+
+    def found(self, images, subject):
+        """Which telling features each image has: DataFrame of bool, one row an image."""
+        seen = self.read(images)
+        return pd.DataFrame({feature: seen[feature] == word for feature, word in telling_features(subject).items()})
+
+    def carries(self, images, subject):
+        """Whether each image has at least three of the subject's four telling features: bool (images,)."""
+        return (self.found(images, subject).sum(axis=1) >= ENOUGH).to_numpy()
+
+
+class PhotoScorer:
+    """Compares an image with a subject's prepared photos by CLIP: CLIP-I of the DreamBooth paper."""
+
+    measure = "CLIP similarity to the subject's photos"
+    limits = None
+
+    def __init__(self, processor, clip):
+        self.towers = Towers(processor, clip)
+
+    @staticmethod
+    def words(summary):
+        """A summary in words, such as 0.62 (0.58 to 0.66)."""
+        return f"{summary['mean']:.2f} ({summary['low']:.2f} to {summary['high']:.2f})"
+
+    def carries(self, images, subject):
+        """Mean cosine of each image to the subject's photos: float (images,), in -1..1."""
+        return self.similarity(images, [photo for _, photo in load_prepared(prepared_folder(subject))])
+
+    def similarity(self, images, references):
+        """Mean cosine of each image to all references: float (images,)."""
+        return fidelity(self.features(images), self.features(references))
+
+    def features(self, images):
+        """CLIP image features of length 1: (images, width)."""
+        return self.towers.image_features(images)

@@ -1,0 +1,196 @@
+"""The web UI's X/Y/Z plot: one labelled picture over two or three settings, and a JSON that makes it again."""
+
+import dataclasses
+import itertools
+import warnings
+from pathlib import Path
+
+import diffusers
+
+from helpers import machine, show
+from helpers.compare import trained
+from helpers.compare.pictures import checked, fingerprint, read
+from helpers.diffusion import png_info, sampling
+
+FINISHED = "finished"
+SETTINGS = {  # what a plot may vary, and what holds where it does not
+    "prompt": "a photo of a man",
+    "negative_prompt": "",
+    "seed": 1,
+    "steps": 20,
+    "guidance": 5.0,
+    "sampler": "",  # the pipeline's own
+    "strength": 1.0,
+    "model": "base",
+    "checkpoint": FINISHED,  # or the number of a step of which the run kept a copy
+}
+SAMPLERS = {name: kind for kind, name in png_info.SAMPLERS.items() if kind != "DPMSolverSDEScheduler"}
+
+
+def plot(model, base, path, /, x, y=None, z=None, **settings):
+    """One labelled picture: x over its columns, y and z over its rows; saved as `path`.png and `path`.json.
+
+    x, y, z: (name, values) of SETTINGS; settings: others of them, for all pictures. Values of prompt are whole
+    prompts, or as in the web UI words: the first is searched in the prompt and replaced by each. model: name of
+    helpers.diffusion.models; the setting `model` names a maker (makers.find). Strength turns hypernetworks; in a plot with
+    one, the other models ignore it, and their labels say so. A plot that lies there already, of the same weights,
+    safety checker and settings, is read, not made. Raises ValueError for a setting that does not exist or cannot vary.
+    """
+    axes = [(name, list(values)) for name, values in (axis for axis in (x, y, z) if axis)]
+    settings = SETTINGS | settings
+    _check(axes, settings)
+    cells = [_cell(settings, axes, values) for values in itertools.product(*[values for _, values in axes])]
+    used = _used(model, cells)
+    fixed = _without_strength(cells, used)
+    recipe = {
+        "model": model,
+        "x": axes[0],
+        "y": axes[1] if len(axes) > 1 else None,
+        "z": axes[2] if len(axes) > 2 else None,
+    }
+    recipe |= {"settings": settings, "safety_checker": checked(base), "weights": _weights(model, cells, used)}
+    path = Path(path)
+    picture, written = path.with_suffix(".png"), path.with_suffix(".json")
+    if picture.exists() and written.exists() and machine.read_json(written) == _as_json(recipe):
+        return read(picture)
+    grid = _grid(axes, _make(cells, used, base), fixed)
+    with machine.atomic_write(picture) as partial:
+        grid.save(partial, format="PNG")
+    machine.write_json(written, recipe)
+    return grid
+
+
+def remake(path, base):
+    """The picture of a plot's JSON, made again from scratch beside it as <name>-again.png.
+
+    Warns where a model's weights are no longer those of the first time.
+    """
+    recipe, path = machine.read_json(path), Path(path)
+    again = path.with_name(f"{path.stem}-again")
+    again.with_suffix(".json").unlink(missing_ok=True)
+    axes = [recipe[axis] and tuple(recipe[axis]) for axis in "xyz"]
+    picture = plot(recipe["model"], base, again, *axes, **recipe["settings"])
+    for name, weights in machine.read_json(again.with_suffix(".json"))["weights"].items():
+        if recipe["weights"].get(name, weights) != weights:
+            warnings.warn(f"{name} has been trained again since: its pictures differ", stacklevel=2)
+    return picture
+
+
+def _check(axes, settings):
+    for name in [name for name, _ in axes] + list(settings):
+        if name not in SETTINGS:
+            raise ValueError(f"A plot has no setting {name!r}: it has {', '.join(SETTINGS)}.")
+    if len({name for name, _ in axes}) < len(axes):
+        raise ValueError("Two axes vary the same setting: choose different ones.")
+    if empty := [name for name, values in axes if not values]:
+        raise ValueError(f"The axis {empty[0]} has no values.")
+
+
+def _used(model, cells):
+    """{name: Maker} of all cells. Raises ValueError for an unknown one, FileNotFoundError for a missing run."""
+    found = trained.find(model)
+    return {cell["model"]: trained.required(found, cell["model"]) for cell in cells}
+
+
+def _without_strength(cells, used):
+    """The models that ignore a strength these cells ask for. Raises ValueError if there is none that does not."""
+    if all(cell["strength"] == 1 for cell in cells):
+        return set()
+    fixed = {name for name, maker in used.items() if maker.method != "hypernetwork"}
+    if fixed == set(used):
+        raise ValueError(f"{', '.join(used)} has no strength: only a hypernetwork can be turned up or down.")
+    return fixed
+
+
+def _weights(model, cells, used):
+    """{name: fingerprint} of all that makes the pictures: the base model, finished trainings, copies of a step."""
+    found = {"base": fingerprint(trained.find(model)["base"].weights)}
+    for name, step in dict.fromkeys((cell["model"], cell["checkpoint"]) for cell in cells):
+        if step == FINISHED:
+            found[name] = fingerprint(used[name].weights)
+        else:
+            found[f"{name}, step {step}"] = fingerprint(at_step(used[name], step))
+    return found
+
+
+def _cell(settings, axes, values):
+    """The settings of one picture."""
+    cell = dict(settings)
+    for (name, all_values), value in zip(axes, values):
+        cell[name] = value
+        if name == "prompt" and (word := all_values[0]) != settings["prompt"] and word in settings["prompt"]:
+            cell[name] = settings["prompt"].replace(word, value)
+    return cell
+
+
+def _as_json(recipe):
+    """As it will be read again: tuples as lists."""
+    return {key: [value[0], list(value[1])] if key in "xyz" and value else value for key, value in recipe.items()}
+
+
+def _make(cells, used, base):
+    """One picture a cell; what shares a model is made under one loading of it, what shares a sampler in batches."""
+    shared = lambda i: [
+        str(cells[i][name]) for name in ("model", "checkpoint", "sampler", "steps", "guidance", "negative_prompt")
+    ]
+    pictures = [None] * len(cells)
+    for _, group in itertools.groupby(sorted(range(len(cells)), key=shared), key=shared):
+        group = list(group)
+        first = cells[group[0]]
+        maker = used[first["model"]]
+        weights = maker.weights if first["checkpoint"] == FINISHED else at_step(maker, first["checkpoint"])
+        pipe, networks = trained.load(dataclasses.replace(maker, weights=str(weights)), base)
+        prompts = [
+            cells[i]["prompt"] + (f" <hypernet:{maker.name}:{cells[i]['strength']}>" if networks else "") for i in group
+        ]
+        made = sampling.generate(
+            pipe, prompts, [cells[i]["seed"] for i in group], hypernetworks=networks, scheduler=sampler(pipe, first["sampler"]),
+            guidance_scale=first["guidance"], num_inference_steps=first["steps"], negative_prompt=first["negative_prompt"],
+        )  # fmt: skip
+        for i, image in zip(group, made):
+            pictures[i] = image
+    return pictures
+
+
+def at_step(maker, step):
+    """The file or folder of a run's copy at a step. Raises ValueError that names the steps there are."""
+    kept = {} if maker.run is None else copies(maker.run)
+    if step not in kept:
+        raise ValueError(f"{maker.name} kept no copy of step {step}: there are {', '.join(map(str, kept)) or 'none'}.")
+    return kept[step]
+
+
+def copies(run):
+    """{step: path} of the copies a run kept on its way: <name>-<step>.pt or model-<step>/, in whatever folder."""
+    found = [*Path(run).rglob("*-*.pt"), *(path.parent for path in Path(run).rglob("model-*/model_index.json"))]
+    steps = {path.stem.rsplit("-", 1)[1]: path for path in found}
+    return {int(step): steps[step] for step in sorted(steps, key=lambda s: (len(s), s)) if step.isdigit()}
+
+
+def sampler(pipe, name):
+    """A diffusers scheduler by the web UI's name, such as "Euler a" or "DPM++ 2M Karras"; "" is the pipeline's own."""
+    if not name:
+        return pipe.scheduler
+    plain = name.removesuffix(" Karras")
+    if plain not in SAMPLERS:
+        raise ValueError(f"There is no sampler {name!r}: there are {', '.join(SAMPLERS)}, some also with Karras.")
+    karras = {"use_karras_sigmas": True} if plain != name else {}
+    return getattr(diffusers, SAMPLERS[plain]).from_config(pipe.scheduler.config, **karras)
+
+
+def _grid(axes, pictures, fixed):
+    """x over the columns; y, then z over the rows. fixed: the models that ignore the strength."""
+    labels = [[_label(name, value, fixed) for value in values] for name, values in axes]
+    rows = ["\n".join(reversed(row)) for row in itertools.product(*labels[1:])] if len(axes) > 1 else None
+    # cells were made with x outermost: put its columns side by side
+    height = len(pictures) // len(labels[0])
+    columns = [pictures[start : start + height] for start in range(0, len(pictures), height)]
+    return show.image_grid([list(row) for row in zip(*columns)], rows, labels[0], cell=min(256, pictures[0].width))
+
+
+def _label(name, value, fixed=()):
+    if name == "model" and value in fixed:
+        return f"{value} (has no strength)"
+    if name == "checkpoint":
+        return value if value == FINISHED else f"step {value}"
+    return str(value) if name in ("prompt", "model") else f"{name} {value}"

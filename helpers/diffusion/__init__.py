@@ -1,0 +1,14 @@
+"""Stable Diffusion itself: models, latents, prompts, pictures, and the files they travel in."""
+
+from helpers.diffusion import checkpoint, device, latents, models, png_info, prompts, sampling
+from helpers.diffusion.latents import (
+    add_noise,
+    encode_images,
+    encode_prompts,
+    generate,
+    initial_noise,
+    target,
+    training_scheduler,
+)
+from helpers.diffusion.models import POCKET, load_pipeline, model
+from helpers.diffusion.unet_map import blocks, hypernetwork_map, unet_map

@@ -1,0 +1,176 @@
+"""Where and how the notebooks compute: devices, processes, precision, seeds, the QUICK dial, versions.
+
+Processes and devices are accelerate's PartialState. Its Accelerator would wrap the U-Net, whose layers and hooks we
+use, and take over the backward pass and the seeds; PartialState costs a notebook nothing.
+"""
+
+import contextlib
+import functools
+import importlib
+import os
+import platform
+import random
+import statistics
+import subprocess
+import time
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
+from torch.overrides import TorchFunctionMode
+
+from helpers.machine import QUICK, REPO, RUNS  # noqa: F401  (offered here too, for notebooks that use torch)
+
+LIBRARIES = ("torch", "diffusers", "transformers", "numpy", "pillow", "pandas", "matplotlib", "ipywidgets")
+
+
+@functools.cache
+def state():
+    """accelerate's PartialState: the device of this process, its number, and how many work together.
+
+    A notebook is one process and starts nothing. What `accelerate launch` or torchrun started joins at the first call.
+    ACCELERATE_USE_CPU=1 leaves a GPU alone. Raises RuntimeError where the processes would each work for themselves.
+    """
+    started = int(os.environ.get("WORLD_SIZE", "1"))
+    if started > 1:
+        # An optimizer's first step imports it. Imported inside a group it keeps the group's threads alive past its
+        # end, and one that frees a tensor while the interpreter ends aborts the process: one time in twenty.
+        importlib.import_module("torch._dynamo")
+    on_cpu = os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "yes")
+    found = PartialState(cpu=on_cpu or not torch.accelerator.is_available())
+    if found.num_processes != started:
+        raise RuntimeError(
+            f"{started} processes cannot share one {found.device} device: start one, without a launcher."
+        )
+    return found
+
+
+def find_device():
+    """The device to compute on, as accelerate finds it: "cuda", Apple's "mps", Intel's "xpu", else "cpu"."""
+    return state().device
+
+
+def from_first(make):
+    """What `make()` returns in the first process, in all of them; the others do not call it."""
+    return broadcast_object_list([make() if state().is_main_process else None])[0]
+
+
+def seed_everything(seed):
+    """Seeds Python's, NumPy's and PyTorch's random numbers on every device; `seed` is any whole number."""
+    seed %= 2**32  # NumPy takes no more
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+def versions():
+    """One printable table of what this machine computes with."""
+    rows = [("python", platform.python_version()), *((name, _version(name)) for name in LIBRARIES)]
+    return "\n".join(f"{name:14}{value}" for name, value in [*rows, *_machine()])
+
+
+def _version(library):
+    try:
+        return metadata.version(library)
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _machine():
+    rows = [
+        ("device", find_device().type),
+        ("cores", os.cpu_count()),
+        ("bf16 on CPU", "yes" if cpu_has_bf16() else "no"),
+    ]
+    if find_device().type in ("cuda", "xpu"):
+        found = torch.get_device_module(find_device()).get_device_properties(find_device())
+        rows[0] = ("device", f"{found.name}, {found.total_memory / 2**30:.1f} GiB")
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        rows.append(("RAM", f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 2**30:.1f} GiB"))
+    return rows
+
+
+class AttentionInFloat32(TorchFunctionMode):
+    """Runs attention in float32 inside CPU autocast.
+
+    CPU flash attention takes longer in bfloat16 than in float32, forward and back (1.5 times, by
+    `python -m benchmarks.precision`), which would eat what bfloat16 convolutions gain.
+    """
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        if func is F.scaled_dot_product_attention:
+            query, key, value, *rest = args
+            with torch.autocast("cpu", enabled=False):
+                attended = func(query.float(), key.float(), value.float(), *rest, **(kwargs or {}))
+            return attended.to(query.dtype)
+        return func(*args, **(kwargs or {}))
+
+
+@functools.cache
+def cpu_has_bf16():
+    """True where the processor multiplies bfloat16 faster than float32: asked of its flags, then measured.
+
+    Flags alone do not tell: with AVX512-BF16 the U-Net took half to three quarters of float32's time on one virtual
+    machine; on another, an earlier measurement found 1.2 to 1.5 times (`python -m benchmarks.precision`).
+    """
+    if platform.system() == "Darwin":
+        flags = subprocess.run(["sysctl", "-a", "hw.optional.arm"], check=False, capture_output=True, text=True).stdout
+        return "FEAT_BF16: 1" in flags
+    flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    return ("amx_bf16" in flags or "avx512_bf16" in flags) and convolution_ratio() < 0.9
+
+
+def convolution_ratio(repeats=9):
+    """How long a convolution of the pocket U-Net's takes in bfloat16, as a share of its time in float32."""
+    generator = torch.Generator().manual_seed(0)  # PyTorch's own stream of random numbers stays where it is
+    image, kernel = (torch.randn(shape, generator=generator) for shape in ((8, 192, 16, 16), (192, 192, 3, 3)))
+    taken = {torch.float32: [], torch.bfloat16: []}
+    for _ in range(repeats):
+        for dtype, seconds in taken.items():
+            inputs = image.to(dtype), kernel.to(dtype)
+            began = time.perf_counter()
+            with torch.no_grad():
+                F.conv2d(*inputs, padding=1)
+            seconds.append(time.perf_counter() - began)
+    full, half = (statistics.median(seconds) for seconds in taken.values())
+    return half / full
+
+
+@contextlib.contextmanager
+def bf16_on_cpu():
+    """bfloat16 for whatever gains by it on a processor: all of autocast but attention."""
+    with torch.autocast("cpu", torch.bfloat16), AttentionInFloat32():
+        yield
+
+
+def autocast(device, copies=True):
+    """Mixed precision on `device`, a context, in what it `computes_in`; none where that is float32.
+
+    copies: whether a GPU keeps the 16-bit copies of weights in 32 bits until the end, as a training step wants. For
+    pictures made in between there may be no room.
+    """
+    device, precision = torch.device(device), computes_in(device)
+    if precision == torch.float32:
+        return contextlib.nullcontext()
+    if device.type == "cpu":
+        return bf16_on_cpu()
+    return torch.autocast(device.type, precision, cache_enabled=copies)
+
+
+def computes_in(device):
+    """The type that `autocast` multiplies in on `device`: bfloat16 where it is fast, float16 on older GPUs of NVIDIA.
+
+    torch.cuda.is_bf16_supported() also says True on a T4, which only emulates it. On Apple's GPU it is float32, in
+    which diffusers' own scripts train there.
+    """
+    device = torch.device(device)
+    if device.type == "cpu":
+        return torch.bfloat16 if cpu_has_bf16() else torch.float32
+    if device.type == "mps":
+        return torch.float32
+    old = device.type == "cuda" and torch.cuda.get_device_capability(device)[0] < 8
+    return torch.float16 if old else torch.bfloat16

@@ -1,0 +1,166 @@
+"""Stable Diffusion, step by step: to latents and prompt embeddings, the training loss, and generating."""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from diffusers import DDPMScheduler
+from diffusers.training_utils import compute_snr
+from PIL import Image
+
+from helpers.diffusion import device
+
+
+@torch.no_grad()
+def encode_images(vae, images, size, generator=None, batch_size=8):
+    """Latents (n, 4, size/8, size/8) of square PIL images, scaled as the U-Net expects them.
+
+    generator: draws a sample of the VAE's posterior; without one, its mean.
+    Raises ValueError for an image that is not square: notebook 01 makes squares.
+    """
+    latents = []
+    for start in range(0, len(images), batch_size):
+        pixels = torch.stack([_to_pixels(image, size) for image in images[start : start + batch_size]])
+        posterior = vae.encode(pixels.to(vae.device, vae.dtype)).latent_dist
+        chosen = posterior.mode() if generator is None else _sample(posterior, generator)
+        latents.append(chosen.float() * vae.config.scaling_factor)
+    return torch.cat(latents)
+
+
+def _to_pixels(image, size):
+    """float (3, size, size) in -1..1 of a square PIL image."""
+    if image.width != image.height:
+        raise ValueError(f"a picture of {image.width} x {image.height} is not square: prepare it with notebook 01")
+    if image.width != size:
+        image = image.resize((size, size), Image.Resampling.LANCZOS)
+    return torch.from_numpy(np.asarray(image.convert("RGB"), dtype=np.float32)).permute(2, 0, 1) / 127.5 - 1
+
+
+def _sample(posterior, generator):
+    noise = torch.randn(posterior.mean.shape, generator=generator)  # on the CPU: the same on every device
+    return posterior.mean + posterior.std * noise.to(posterior.mean)
+
+
+@torch.no_grad()
+def encode_prompts(pipe, prompts):
+    """prompt_embeds (n, 77, width): what the U-Net hears of each prompt. Words past 77 tokens are cut off."""
+    tokens = pipe.tokenizer(
+        list(prompts),
+        padding="max_length",
+        max_length=pipe.tokenizer.model_max_length,
+        truncation=True,
+        return_tensors="pt",
+    )
+    return pipe.text_encoder(tokens.input_ids.to(pipe.text_encoder.device))[0]
+
+
+def training_scheduler(pipe):
+    """The noise schedule the pipeline was trained with, all 1,000 steps of it (Ho et al. 2020)."""
+    return DDPMScheduler.from_config(pipe.scheduler.config)
+
+
+def add_noise(scheduler, latents, noise, timesteps):
+    """The forward process in one jump: sqrt(a) latents + sqrt(1 - a) noise, a = alphas_cumprod[timesteps]."""
+    return scheduler.add_noise(latents, noise, timesteps)
+
+
+def target(scheduler, latents, noise, timesteps):
+    """What the U-Net must answer: the noise, or its velocity for models trained so (SD 2.x at 768)."""
+    if scheduler.config.prediction_type == "v_prediction":
+        return scheduler.get_velocity(latents, noise, timesteps)
+    return noise
+
+
+def diffusion_loss(unet, scheduler, latents, noise, timesteps, prompt_embeds, weights="equal"):
+    """Mean squared error of the predicted noise: the loss of Stable Diffusion (Rombach et al. 2022, eq. 3).
+
+    weights: of timesteps, as for `loss_scale`.
+    """
+    noisy = add_noise(scheduler, latents, noise, timesteps)
+    prediction = unet(noisy.to(unet.dtype), timesteps, prompt_embeds.to(unet.dtype)).sample
+    wanted, scale = target(scheduler, latents, noise, timesteps), loss_scale(scheduler, timesteps, weights)
+    return F.mse_loss(prediction.float() * scale, wanted.float() * scale)
+
+
+def snr_weights(scheduler, timesteps, gamma=5.0, noisy=0.5):
+    """Loss weights (n,) of timesteps by their signal-to-noise ratio: for bases that were trained so, as pocket was.
+
+    Little noise counts less: min(SNR, gamma) / SNR (min-SNR, Hang et al. 2023, arXiv 2303.09556). Much noise, below
+    SNR 1, counts SNR ** -noisy times more: colours and shapes are decided there. noisy=0 is min-SNR alone.
+    """
+    snr = compute_snr(scheduler, timesteps)
+    return snr.clamp(max=gamma) / snr * snr.clamp(max=1) ** -noisy
+
+
+def loss_scale(scheduler, timesteps, weights):
+    """What prediction and target are multiplied by, (n, 1, 1, 1), so that their squared error is weighted.
+
+    weights: "equal" for the plain loss, "snr" for `snr_weights`; a model is best taught on as it was taught before.
+    """
+    if weights == "equal":
+        return torch.ones(len(timesteps), 1, 1, 1, device=timesteps.device)
+    return snr_weights(scheduler, timesteps).sqrt()[:, None, None, None]
+
+
+def held_out_examples(latents, prompt_embeds, scheduler, seed, copies=8):
+    """Validation examples whose noise and timesteps never change, so that losses can be compared.
+
+    Each of the n photos appears `copies` times, at timesteps spread evenly over the whole schedule.
+    Returns the keyword arguments of `diffusion_loss`, each with n * copies rows.
+    """
+    count = len(latents) * copies
+    generator = torch.Generator().manual_seed(seed)
+    latents = latents.repeat(copies, 1, 1, 1)
+    spread = (torch.arange(count) + 0.5) * scheduler.config.num_train_timesteps / count
+    return {
+        "latents": latents,
+        "noise": torch.randn(latents.shape, generator=generator).to(latents),
+        "timesteps": spread.long().to(latents.device),
+        "prompt_embeds": prompt_embeds.repeat(copies, 1, 1),
+    }
+
+
+def held_out_loss(unet, scheduler, examples, batch_size=8, weights="equal"):
+    """The mean `diffusion_loss` over `held_out_examples`, a few at a time. Returns a float.
+
+    weights: those that the training uses, else the lowest loss is that of another aim.
+    """
+    total, count = 0.0, len(examples["latents"])
+    with torch.no_grad():
+        for start in range(0, count, batch_size):
+            part = {name: values[start : start + batch_size] for name, values in examples.items()}
+            total += diffusion_loss(unet, scheduler, **part, weights=weights).item() * len(part["latents"])
+    return total / count
+
+
+def initial_noise(pipe, seed):
+    """The noise (4, h, w) an image of this seed starts from: drawn on the CPU, so the same everywhere."""
+    side = pipe.unet.config.sample_size
+    return torch.randn(pipe.unet.config.in_channels, side, side, generator=torch.Generator().manual_seed(seed))
+
+
+def generate(pipe, prompts, seeds, *, guidance_scale, num_inference_steps, negative_prompt="", batch_size=8):
+    """One PIL image for each (prompt, seed) pair; a single prompt goes with every seed.
+
+    In mixed precision, so that parts of different precision work together. The same seed starts from the same noise whatever the prompt, method, device or batch.
+    Raises ValueError if there are not as many prompts as seeds.
+    """
+    prompts = [prompts] * len(seeds) if isinstance(prompts, str) else list(prompts)
+    if len(prompts) != len(seeds):
+        raise ValueError(f"{len(prompts)} prompts but {len(seeds)} seeds: give one seed for each prompt")
+    images = []
+    for start in range(0, len(seeds), batch_size):
+        chosen = seeds[start : start + batch_size]
+        latents = torch.stack([initial_noise(pipe, seed) for seed in chosen])
+        embeds = encode_prompts(pipe, prompts[start : start + batch_size])
+        negative = encode_prompts(pipe, [negative_prompt]).expand_as(embeds)
+        with torch.no_grad(), device.autocast(pipe.device, copies=False):
+            images += pipe(
+                prompt_embeds=embeds,
+                negative_prompt_embeds=negative,
+                latents=latents.to(pipe.device, pipe.unet.dtype),
+                # for samplers that add noise on the way
+                generator=[torch.Generator().manual_seed(seed + 2**32) for seed in chosen],
+                guidance_scale=guidance_scale,
+                num_inference_steps=num_inference_steps,
+            ).images
+    return images

@@ -1,0 +1,185 @@
+"""The table of models, and loading one: pipeline, captioner, CLIP. Nothing else asks which model it is."""
+
+import os
+import warnings
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import diffusers
+import torch
+import transformers
+from diffusers import StableDiffusionPipeline
+from packaging.version import Version
+from transformers import BlipForConditionalGeneration, BlipProcessor, CLIPModel, CLIPProcessor
+
+from helpers import machine
+from helpers.diffusion.device import find_device
+
+diffusers.utils.logging.disable_progress_bar()  # bars for half a second each; downloads keep theirs
+transformers.utils.logging.disable_progress_bar()
+POCKET = machine.REPO / "data" / "pocket"
+
+
+@dataclass(frozen=True)
+class Model:
+    """One row: where the weights are, how to generate, and how long and fast to train by each method."""
+
+    name: str
+    weights: str  # folder, single .safetensors or .ckpt file, or hub id
+    captioner: str
+    clip: str
+    image_size: int  # pixels a side
+    guidance_scale: float
+    num_inference_steps: int
+    hypernetwork: dict
+    dreambooth: dict
+    needs: str  # in words, for people
+    loss_weights: str = "equal"  # of timesteps, as the base was trained: see diffusion.loss_scale
+    variant: str | None = None  # "fp16" where the hub offers half-sized files
+
+
+MODELS = {
+    "pocket": Model(
+        name="pocket",
+        weights=str(POCKET),
+        captioner=str(POCKET / "blip"),
+        clip=str(POCKET / "clip"),
+        image_size=128,
+        guidance_scale=5.0,
+        num_inference_steps=20,
+        hypernetwork={
+            "steps": 300,
+            "paper_steps": 10_000,
+            "learning_rate": 2e-3,
+            "batch_size": 4,
+            "activation": "relu",  # with "linear", the web UI's own, more horses were lost
+        },
+        dreambooth={
+            "steps": 300,
+            "paper_steps": 4_040,
+            "learning_rate": 2e-4,  # at 4e-4 her figurines turned into portraits
+            "lora_learning_rate": 4e-3,  # at 8e-3 and fewer steps her figurines became portraits
+            "batch_size": 4,
+            "class_images": 32,
+            "class_guidance": 3.5,  # at 5 most people turned black-haired, at 2 like her: benchmarks/class_guidance.py
+            "text_encoder": True,  # as the notebook of the paper's fork does
+        },
+        needs="any computer with 4 GB of memory",
+        loss_weights="snr",
+    ),
+    "sd15": Model(
+        name="sd15",
+        weights="stable-diffusion-v1-5/stable-diffusion-v1-5",
+        captioner="Salesforce/blip-image-captioning-base",
+        clip="openai/clip-vit-base-patch32",
+        image_size=512,
+        guidance_scale=7.5,
+        num_inference_steps=25,
+        # 2,000 and 800 steps: what people report as enough for 20 photos (peers: 5e-6 to 5e-5, 1e-6 to 2e-6)
+        hypernetwork={
+            "steps": 2_000,
+            "paper_steps": 10_000,
+            "learning_rate": 2e-5,
+            "batch_size": 1,
+            "activation": "relu",  # as on pocket; not measured here
+        },
+        dreambooth={
+            "steps": 800,
+            "paper_steps": 4_040,
+            "learning_rate": 2e-6,
+            "lora_learning_rate": 1e-4,
+            "batch_size": 1,
+            "class_images": 200,
+            "class_guidance": 7.5,  # as its peers; less was not measured here
+            "text_encoder": False,  # True is said to be better for faces, and takes more memory
+        },
+        needs="a GPU: 8 GB; DreamBooth of the whole U-Net is fast from 16 GB on; 4 GB to download",
+        variant="fp16",
+    ),
+}
+
+
+def model(name):
+    """The row of a model: "pocket", "sd15", or any other SD 1.x / 2.x folder, file or hub id as an sd15-like row.
+
+    SD15_WEIGHTS, SD15_CAPTIONER and SD15_CLIP in the environment replace where sd15's parts come from.
+    Raises ValueError if `name` is neither in the table, nor on disk, nor shaped like a hub id.
+    """
+    if isinstance(name, Model):
+        return name
+    if name == "pocket":
+        return MODELS[name]
+    row = MODELS["sd15"]
+    row = replace(
+        row,
+        captioner=os.environ.get("SD15_CAPTIONER", row.captioner),
+        clip=os.environ.get("SD15_CLIP", row.clip),
+    )
+    weights = os.environ.get("SD15_WEIGHTS", row.weights) if name == "sd15" else str(name)
+    if weights == row.weights:
+        return row
+    if not Path(weights).exists() and (weights.count("/") != 1 or Path(weights).suffix in (".safetensors", ".ckpt")):
+        raise ValueError(
+            f"no model {weights!r}: use one of {', '.join(MODELS)}, a folder, a file or a hub id owner/name"
+        )
+    return replace(row, name=name, weights=weights, variant=None)
+
+
+def load_pipeline(name):
+    """A StableDiffusionPipeline ready to generate: float32 on a CPU and Apple's GPU, else float16, as on disk.
+
+    (bfloat16 has three bits less, which a training would begin and end without; `runtime.autocast` multiplies in it.)
+
+    name: as for `model`, or a row. A safety checker is kept where the folder has one. No progress bars.
+    Raises OSError, in one sentence with the mend, if the weights are missing, cut short or something else.
+    """
+    row, device = model(name), find_device()
+    dtype = torch.float32 if device.type in ("cpu", "mps") else torch.float16
+    try:
+        pipe = _read(row, {_dtype_keyword(diffusers, "0.42"): dtype})
+    except Exception as error:  # libraries four layers deep raise whatever they like
+        raise OSError(_told(row, error)) from error
+    # diffusers 0.39 ignores the newer keyword with a log line and would load twice the memory
+    assert pipe.unet.dtype == dtype, f"loaded as {pipe.unet.dtype}, not {dtype}"
+    pipe.set_progress_bar_config(disable=True)
+    pipe.vae.to(memory_format=torch.channels_last)  # decodes nearly twice as fast on a processor
+    if device.type != "cpu":
+        pipe.vae.enable_slicing()  # picture by picture: eight at once take 5 GB
+    return pipe.to(device)
+
+
+def _read(row, settings):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        if Path(row.weights).is_file():
+            return StableDiffusionPipeline.from_single_file(row.weights, **settings)
+        return StableDiffusionPipeline.from_pretrained(row.weights, variant=row.variant, **settings)
+
+
+def _told(row, error):
+    """Why a pipeline cannot be loaded, in a sentence with the mend."""
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:160].rstrip(".")
+    if Path(row.weights).exists():
+        return f"{row.weights} is not a whole Stable Diffusion ({reason}): a download cut short? Take it again"
+    return (
+        f"{row.weights} did not come from the Hugging Face hub ({reason}): check its name and your connection and run "
+        "again, which goes on where it was cut, or set SD15_WEIGHTS to a folder or a file on disk"
+    )
+
+
+def load_captioner(name):
+    """(BlipProcessor, BlipForConditionalGeneration) in float32 on the device, ready to caption."""
+    row = model(name)
+    blip = BlipForConditionalGeneration.from_pretrained(row.captioner, dtype=torch.float32)
+    return BlipProcessor.from_pretrained(row.captioner), blip.to(find_device()).eval()
+
+
+def load_clip(name):
+    """(CLIPProcessor, CLIPModel) in float32 on the device, ready to score."""
+    row = model(name)
+    clip = CLIPModel.from_pretrained(row.clip, dtype=torch.float32)
+    return CLIPProcessor.from_pretrained(row.clip), clip.to(find_device()).eval()
+
+
+def _dtype_keyword(library, renamed_in):
+    return "dtype" if Version(library.__version__) >= Version(renamed_in) else "torch_dtype"

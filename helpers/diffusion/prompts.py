@@ -1,0 +1,229 @@
+"""The web UI's prompts: weights, editing, AND, BREAK and network tags, and what the text encoder makes of them."""
+
+import itertools
+import re
+from dataclasses import dataclass
+
+import torch
+
+STRONGER = 1.1  # ( ) multiplies by this, [ ] divides
+BREAK = ("BREAK", -1.0)  # among the pieces of a prompt: what follows starts a new chunk of tokens
+_PIECE = re.compile(
+    r"""\\ (?P<literal>[()\[\]\\]?)                                      # a lone backslash is dropped
+    | (?P<open>[(\[])
+    | : \s* (?P<weight>[+-]? (?: \d+ (?: \.\d* )? | \.\d+ ) ) \s* \)
+    | (?P<close>[)\]])
+    | [^\\()\[\]:]+ | :""",
+    re.VERBOSE,
+)
+_BREAK = re.compile(r"\s*\bBREAK\b\s*")
+_AND = re.compile(r"\bAND\b")
+_PART = re.compile(r"(.*?)(?:\s*:\s*([+-]?(?:\d+\.?|\d*\.\d+)))?\s*", re.DOTALL)
+_NETWORK = re.compile(r"<(\w+):([^<>]+)>")
+_WHEN = re.compile(r"\s*[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?\s*")
+LEAST_MEAN = 1e-5  # of the outputs' usual size: a smaller mean is rounding (SD 1's and pocket's lie far above)
+COMMA_REACH = 20  # tokens: a chunk that overflows is cut at its last comma, if that is at most this far back
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network a prompt asks for: <hypernet:amir:0.8> is Network("hypernet", "amir", 0.8)."""
+
+    kind: str
+    name: str
+    strength: float
+
+
+def take_networks(text):
+    """(the text without its <kind:name:strength> tags, [Network]). Without a strength it is 1.
+
+    Raises ValueError if a strength is no number.
+    """
+    networks = []
+    for kind, inside in _NETWORK.findall(text):
+        name, strength = (inside.split(":") + ["1"])[:2]
+        try:
+            networks.append(Network(kind, name, float(strength)))
+        except ValueError:
+            raise ValueError(f"<{kind}:{inside}>: {strength!r} is no number; write <{kind}:{name}:0.8>") from None
+    return _NETWORK.sub("", text), networks
+
+
+def split_and(text):
+    """[(text, weight)] of the prompts joined by AND: "a cat :1.2 AND a dog" is a cat at 1.2 and a dog at 1.
+
+    A prompt without AND is one part. As in the web UI, a number after the last colon is always a weight.
+    """
+    parts = [_PART.fullmatch(part.strip()) for part in _AND.split(text)]
+    return [(part[1], float(part[2] or 1)) for part in parts]
+
+
+def prompt_at(text, step, steps):
+    """The prompt that holds at `step`, 1 to `steps`, with [a:b:when] and [a|b] resolved; other brackets stay.
+
+    [a:b:0.5] is a for the first half of the steps, then b; [a:b:12] is a up to step 12. [to:when] adds,
+    [from::when] takes away. [a|b] is a at odd steps and b at even ones; there may be more. They nest. Numbers are
+    as in the web UI before 1.6, the paper's; since then one with a point is always a share, so [a:b:1.0] is a.
+    Where its grammar gives up, at a | outside brackets or a : among alternatives, the web UI resolves nothing
+    in the prompt; here the rest still is.
+    """
+    return _resolve(text, 0, len(text), _pairs(text), step, steps)
+
+
+def schedule(text, steps):
+    """[(last step, prompt)]: which prompt holds up to which step of `steps`."""
+    prompts = [prompt_at(text, step, steps) for step in range(1, steps + 1)]
+    runs = itertools.groupby(enumerate(prompts, start=1), key=lambda numbered: numbered[1])
+    return [(list(run)[-1][0], prompt) for prompt, run in runs]
+
+
+def _pairs(text):
+    """{place of an opening bracket: place of its closing one}, for brackets that are properly nested."""
+    opened, pairs = [], {}
+    for found in re.finditer(r"\\.|[()\[\]]", text, re.DOTALL):
+        mark, place = found[0], found.start()
+        if mark in ("(", "["):
+            opened.append(place)
+        elif mark in (")", "]"):
+            if opened and text[opened[-1]] + mark in ("()", "[]"):
+                pairs[opened.pop()] = place
+            else:
+                opened.clear()  # nothing nests across a stray bracket
+    return pairs
+
+
+def _resolve(text, start, end, pairs, step, steps):
+    out, place = [], start
+    while place < end:
+        if text[place] == "[" and place in pairs:
+            out.append(_bracket(text, place, pairs, step, steps))
+            place = pairs[place] + 1
+        else:
+            length = 2 if text[place] == "\\" else 1
+            out.append(text[place : min(place + length, end)])
+            place += length
+    return "".join(out)
+
+
+def _bracket(text, start, pairs, step, steps):
+    """What [ ... ] at `start` stands for: one side of an edit, one alternative, or itself."""
+    inside = (start + 1, pairs[start])
+    parts = _split(text, *inside, pairs, ":")
+    when = text[slice(*parts[-1])]
+    if len(parts) in (2, 3) and _WHEN.fullmatch(when):
+        when = float(when)
+        last = int(when * steps if when < 1 else when)
+        before, after = parts[:2] if len(parts) == 3 else ((start, start), parts[0])
+        return _resolve(text, *(before if step <= last else after), pairs, step, steps)
+    choices = _split(text, *inside, pairs, "|")
+    if len(choices) > 1:
+        return _resolve(text, *choices[(step - 1) % len(choices)], pairs, step, steps)
+    return f"[{_resolve(text, *inside, pairs, step, steps)}]"
+
+
+def _split(text, start, end, pairs, mark):
+    """[(start, end)] of the parts between `mark`s that stand in no bracket of their own."""
+    parts, place = [start], start
+    while place < end:
+        if text[place] == mark:
+            parts += [place, place + 1]
+        place = pairs.get(place, place + (text[place] == "\\")) + 1
+    parts.append(end)
+    return list(zip(parts[::2], parts[1::2], strict=True))
+
+
+def parse_attention(text):
+    """[(text, weight)] of a prompt: "a (red:1.5) hat" is "a " at 1, "red" at 1.5, " hat" at 1.
+
+    (x) weighs 1.1, (x:1.3) 1.3, [x] 1 / 1.1; nested brackets multiply; a backslash makes a bracket plain text.
+    A bracket never closed runs to the end; one never opened is text. Neighbours of one weight are joined.
+    BREAK stands as the piece `BREAK`, at weight -1. Brackets multiply that weight too, as in the web UI: in
+    "(a BREAK b:1.2)" it is plain text at -1.2 and begins no new chunk. An empty prompt is [("", 1.0)].
+    """
+    pieces, opened = [], {"(": [], "[": []}  # pieces: [text, weight]; opened: where in pieces a bracket begins
+    for found in _PIECE.finditer(text):
+        if found["open"]:
+            opened[found["open"]].append(len(pieces))
+        elif found["weight"] and opened["("]:
+            _weigh(pieces, opened["("].pop(), float(found["weight"]))
+        elif found["close"] == ")" and opened["("]:
+            _weigh(pieces, opened["("].pop(), STRONGER)
+        elif found["close"] == "]" and opened["["]:
+            _weigh(pieces, opened["["].pop(), 1 / STRONGER)
+        elif found["literal"] is not None:
+            pieces.append([found["literal"], 1.0])
+        else:
+            first, *later = _BREAK.split(found[0])
+            pieces.append([first, 1.0])
+            pieces += [piece for text in later for piece in (list(BREAK), [text, 1.0])]
+    for start in opened["("]:
+        _weigh(pieces, start, STRONGER)
+    for start in opened["["]:
+        _weigh(pieces, start, 1 / STRONGER)
+    return _joined(pieces)
+
+
+def _weigh(pieces, start, factor):
+    for piece in pieces[start:]:
+        piece[1] *= factor
+
+
+def _joined(pieces):
+    """Runs of one weight as one piece. What is empty stays, as in the web UI: it keeps its neighbours apart."""
+    runs = itertools.groupby(pieces, key=lambda piece: piece[1])
+    return [("".join(text for text, _ in run), weight) for weight, run in runs] or [("", 1.0)]
+
+
+def tokenize(tokenizer, text):
+    """(tokens, weights), each (chunks, 77): a prompt of any length in chunks of 75, each with its start and end.
+
+    A full chunk is cut after its last comma if one is near; BREAK cuts anywhere. Padding weighs 1.
+    """
+    ids = lambda text: tokenizer(text, add_special_tokens=False, verbose=False).input_ids
+    (comma,), size, chunks = ids(","), tokenizer.model_max_length - 2, [[]]
+    for piece, weight in parse_attention(text):
+        if (piece, weight) == BREAK:
+            chunks.append([])
+            continue
+        for token in ids(piece):
+            if len(chunks[-1]) == size:
+                chunks.append([] if token == comma else _after_last_comma(chunks[-1], comma))
+            chunks[-1].append((token, weight))
+    if len(chunks) > 1 and not chunks[-1]:
+        chunks.pop()  # a BREAK at the very end
+    rows = [_framed(chunk, size, tokenizer) for chunk in chunks]
+    return torch.tensor([[token for token, _ in row] for row in rows]), torch.tensor(
+        [[weight for _, weight in row] for row in rows]
+    )
+
+
+def _after_last_comma(chunk, comma):
+    """Takes what follows the last near comma out of a full chunk, for the next one."""
+    near = [place for place, (token, _) in enumerate(chunk) if token == comma and len(chunk) - place <= COMMA_REACH]
+    tail = chunk[near[-1] + 1 :] if near else []
+    del chunk[len(chunk) - len(tail) :]
+    return tail
+
+
+def _framed(chunk, size, tokenizer):
+    padding = [(tokenizer.pad_token_id, 1.0)] * (size - len(chunk))
+    return [(tokenizer.bos_token_id, 1.0), *chunk, (tokenizer.eos_token_id, 1.0), *padding]
+
+
+@torch.no_grad()
+def encode_weighted(pipe, text, restore_mean=True):
+    """prompt_embeds (1, 77 * chunks, width) of one prompt with the web UI's weights.
+
+    Each token's vector, as the text encoder gives it, is multiplied by the token's weight; then each chunk is
+    rescaled so that the mean of all its numbers is what it was (restore_mean; "No norm" in the web UI leaves
+    it out). An encoder whose outputs average nothing leaves nothing to restore: the web UI would divide by zero.
+    Editing and AND must be resolved before. Source: the web UI's emphasis mode "Original".
+    """
+    tokens, weights = tokenize(pipe.tokenizer, text)
+    embeds = pipe.text_encoder(tokens.to(pipe.text_encoder.device))[0]
+    weighted = embeds * weights.to(embeds).unsqueeze(-1)
+    if restore_mean:
+        mean = lambda values: values.float().mean(dim=(1, 2), keepdim=True)
+        tells = mean(weighted).abs() > LEAST_MEAN * mean(embeds.abs())
+        weighted = weighted * torch.where(tells, mean(embeds) / mean(weighted), 1.0).to(weighted)
+    return weighted.flatten(0, 1).unsqueeze(0)

@@ -1,0 +1,3 @@
+"""Exercises that check themselves; one module a notebook."""
+
+from helpers.exercises.checks import check

@@ -1,0 +1,87 @@
+"""Exercises that check themselves. The question stands in the notebook, its check and solution in helpers/exercises.
+
+In a notebook, in one cell, `...` marks what the learner replaces:
+
+    half = ...
+    exercises.check("diffusion.half", half, snr)
+
+python -m helpers.exercises.checks            prints every question with its solution, for teachers
+"""
+
+import importlib
+import re
+from pathlib import Path
+
+UNANSWERED = "Not answered yet: replace the dots ... above, then run this cell again."
+CALL = re.compile(r"^exercises\.check\(\s*\"(\w+\.\w+)\"", re.MULTILINE)
+
+
+def exercise(solution, wrong):
+    """Decorates the check of one exercise; its docstring is the question in one sentence.
+
+    The function gets what the notebook passes to `check` after the name. It returns None where the answer is right,
+    else a hint, one or two sentences that say where to look and do not give the answer away.
+    solution, wrong: code that takes the place of everything above the call of `check` in the notebook's cell. The tests
+    run both there: the first must come out right, the second must get a hint.
+    """
+
+    def mark(check):
+        check.solution, check.wrong = solution, wrong
+        return check
+
+    return mark
+
+
+def find(name):
+    """The check called "subject.question", from helpers/exercises/subject.py. Raises KeyError for an unknown name."""
+    subject, question = name.split(".")
+    try:
+        check = getattr(importlib.import_module(f"helpers.exercises.{subject}"), question)
+    except (ImportError, AttributeError) as error:
+        raise KeyError(f"There is no exercise {name!r} in helpers/exercises/{subject}.py.") from error
+    return check
+
+
+def check(name, *answer):
+    """Print whether an answer is right, or a hint; never stops the notebook, whatever was answered."""
+    question = find(name)
+    if any(map(_unanswered, answer)):
+        print(UNANSWERED)
+        return
+    try:
+        hint = question(*answer)
+    except Exception as error:  # noqa: BLE001  (a learner's own function may raise anything)
+        hint = f"Checking your answer raised {type(error).__name__}: {error}."
+    print(f"Not yet. {hint}" if hint else "Right.")
+
+
+def _unanswered(answer):
+    """True for `...`, and for a function that still has `...` in its body."""
+    return answer is ... or ... in getattr(getattr(answer, "__code__", None), "co_consts", ())
+
+
+def names(source):
+    """The names of the exercises that a cell's code checks."""
+    return CALL.findall(source)
+
+
+def answered(source, answer):
+    """A cell's code with `answer` in place of all that stands above its first call of `check`."""
+    return answer + "\n" + source[CALL.search(source).start() :]
+
+
+def everything():
+    """Every exercise there is: {name: its check}."""
+    found = {}
+    for path in sorted(
+        set(Path(__file__).parent.glob("*.py")) - {Path(__file__), Path(__file__).with_name("__init__.py")}
+    ):
+        module = importlib.import_module(f"helpers.exercises.{path.stem}")
+        subject = path.stem.removeprefix("exercises_")
+        found |= {f"{subject}.{key}": value for key, value in vars(module).items() if hasattr(value, "solution")}
+    return found
+
+
+if __name__ == "__main__":
+    for name, question in everything().items():
+        print(f"{name}: {question.__doc__}\n\n{question.solution}\n")

@@ -1,0 +1,54 @@
+"""Checks and solutions of the exercises of notebook 00: the noise schedule, tokens and guidance."""
+
+import operator
+
+import torch
+
+from helpers.exercises.checks import exercise
+
+
+@exercise(solution="even = int((snr > 1).sum())", wrong="even = 500")
+def even(t, snr):
+    """From which timestep on is there more noise than photo, that is, where does the signal-to-noise ratio fall below 1?
+
+    snr: tensor (1000,), falling.
+    """
+    try:
+        t = operator.index(t)  # a whole number of torch or NumPy is one, too
+    except TypeError:
+        t = -1
+    if not 0 < t < len(snr):
+        return f"Give a timestep, a whole number from 1 to {len(snr) - 1}."
+    if snr[t] >= 1:
+        return f"At t = {t} the ratio is still {snr[t]:.2f}: there is more photo than noise. Go further."
+    if snr[t - 1] < 1:
+        return f"At t = {t - 1} the ratio is below 1 already ({snr[t - 1]:.2f}): the first such t comes earlier."
+
+
+@exercise(
+    solution="def guide(empty, heard, scale):\n    return empty + scale * (heard - empty)",
+    wrong="def guide(empty, heard, scale):\n    return heard + scale * (heard - empty)",
+)
+def guide(function):
+    """Write guidance as a function of the two answers of the U-Net and the scale."""
+    empty, heard = torch.tensor([0.0, 2.0]), torch.tensor([1.0, 1.0])
+    if not torch.equal(torch.as_tensor(function(empty, heard, 0.0)), empty):
+        return "With scale 0 the prompt must not be heard at all: only the answer to the empty prompt is left."
+    if not torch.equal(torch.as_tensor(function(empty, heard, 1.0)), heard):
+        return "With scale 1 the result must be the answer to the prompt itself, neither more nor less."
+    if not torch.allclose(torch.as_tensor(function(empty, heard, 3.0)), torch.tensor([3.0, -1.0])):
+        return "From scale 1 to 3 the step must go on along the same line: try it with two numbers on paper."
+
+
+@exercise(solution='word = "kofi_2026"', wrong='word = "nesrelah_001"')
+def rare(word, tokenizer):
+    """Find another word, without spaces, that falls into five pieces or more."""
+    if not isinstance(word, str) or not word or word.split() != [word]:
+        return "Give one word in quotation marks, without spaces."
+    if word == "nesrelah_001":
+        return "That one you have seen above: find another."
+    pieces = tokenizer.tokenize(word)
+    if len(pieces) < 5:
+        return (
+            f"{word!r} becomes {len(pieces)}: {pieces}. Words that nobody writes have more; so have names and digits."
+        )

@@ -1,0 +1,113 @@
+"""What is different on Colab: Drive that may be refused, photos to upload, runs to take home before the session ends."""
+
+import os
+import sys
+import zipfile
+from pathlib import Path
+
+from helpers.machine import files
+
+LATE = "Everything in this session is gone when it ends: take it home with colab.take_home(folder)."
+
+
+def on_colab():
+    """True inside a Colab runtime."""
+    return "google.colab" in sys.modules
+
+
+def mount_drive():
+    """Ask for Google Drive, so that runs outlive the session; returns whether it is there. Does nothing elsewhere.
+
+    A school may forbid Drive, a person may decline, a Colab Enterprise runtime has none: one sentence says so and the
+    notebook goes on without. Must come before `helpers.machine.files` is imported, which looks for Drive once.
+    """
+    if not on_colab():
+        return False
+    from google.colab import drive
+
+    try:
+        drive.mount(str(files.DRIVE))
+    except Exception as error:  # noqa: BLE001  (Colab raises ValueError, NotImplementedError and types of its own)
+        print(f"Google Drive is not to be had here ({error}). {LATE}")
+        return False
+    return True
+
+
+def upload(folder):
+    """Let a person choose files in the browser and put them into a folder; returns their paths.
+
+    One zip is quicker than many photos, and `photos.prepare` reads it as it is.
+    Raises RuntimeError outside Colab, where files can simply be copied.
+    """
+    if not on_colab():
+        raise RuntimeError(f"Uploading is for Colab: on this computer copy the files into {folder}.")
+    from google.colab import files as browser
+
+    paths = []
+    for name, content in browser.upload().items():
+        paths.append(Path(folder, Path(name).name))
+        with files.atomic_write(paths[-1]) as partial:
+            partial.write_bytes(content)
+        Path(name).unlink(missing_ok=True)  # Colab keeps a copy in the current folder
+    return paths
+
+
+def copy_token(name="HF_TOKEN"):
+    """Put a token from Colab's secrets into the environment, where programs started from here find it too.
+
+    Only models behind a licence need one. Returns whether there is a token; its text is never printed.
+    """
+    if on_colab() and name not in os.environ:
+        from google.colab import userdata
+
+        try:
+            os.environ[name] = userdata.get(name)
+        except (userdata.SecretNotFoundError, userdata.NotebookAccessError, userdata.TimeoutException):
+            return False
+    return bool(os.environ.get(name))
+
+
+def take_home(folder, archive=None):
+    """Zip a run or any folder, without its checkpoints, and on Colab hand it to the browser. Returns the zip's path.
+
+    archive: where to put it, by default beside the folder. Raises FileNotFoundError if there is nothing to take.
+    """
+    folder = Path(folder)
+    archive = Path(archive or folder.with_name(f"{folder.name}.zip"))
+    found = [path for path in sorted(folder.rglob("*")) if path.is_file() and _wanted(path.relative_to(folder))]
+    if not found:
+        raise FileNotFoundError(f"There is nothing in {folder} to take home: run the cells above first.")
+    with files.atomic_write(archive) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as opened:
+        for path in found:
+            opened.write(path, Path(folder.name, path.relative_to(folder)))
+    if on_colab():
+        from google.colab import files as browser
+
+        browser.download(str(archive))
+    return archive
+
+
+def bring_back(folder):
+    """Let a person choose zips that `take_home` made and unpack them into `folder`; returns the runs that came.
+
+    Raises RuntimeError outside Colab, where a zip can simply be unpacked, and ValueError for another kind of zip.
+    """
+    folder, came = Path(folder).resolve(), set()
+    for path in upload(folder):
+        with zipfile.ZipFile(path) as opened:
+            targets = {name: (folder / name).resolve() for name in opened.namelist() if not name.endswith("/")}
+            if strange := [name for name, target in targets.items() if folder not in target.parent.parents]:
+                raise ValueError(
+                    f"{path.name} is no run that was taken home: {strange[0]!r} lies in no folder of its own"
+                )
+            for name, target in targets.items():
+                with files.atomic_write(target) as partial:
+                    partial.write_bytes(opened.read(name))
+                came.add(folder / target.relative_to(folder).parts[0])
+        path.unlink()
+    return sorted(came)
+
+
+def _wanted(path):
+    """False for checkpoints, which are large and only of use to go on training, and for unfinished files."""
+    return "checkpoints" not in path.parts and not any(part.startswith(".") for part in path.parts)

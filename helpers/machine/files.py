@@ -1,0 +1,116 @@
+"""Where runs lie, and saving so that a crash never leaves half a file."""
+
+import contextlib
+import errno
+import functools
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+
+DRIVE = Path("/content/drive")  # where Colab mounts Google Drive
+REPO = Path(__file__).resolve().parents[2]
+QUICK = os.environ.get("QUICK", "") not in ("", "0")  # a trial of every cell in seconds, nothing learnt
+TORCH_SIGNS = ("inline_container", "iostream", "PytorchStreamWriter")  # its writer knows no OSError
+
+
+def find_runs():
+    """Where runs are kept: RUNS_DIR, else Google Drive where it is mounted, else the repo's runs/.
+
+    Quick trials get a folder of their own, so they never meet a real run.
+    """
+    if os.environ.get("RUNS_DIR"):
+        return Path(os.environ["RUNS_DIR"]).expanduser().resolve()
+    drive = DRIVE / "MyDrive"
+    runs = drive / "personalize" / "runs" if drive.is_dir() else REPO / "runs"
+    return runs / "quick" if QUICK else runs
+
+
+RUNS = find_runs()
+
+
+@contextlib.contextmanager
+def atomic_write(path):
+    """Gives a temporary path to write to; it takes the place of `path` only when all is on disk.
+
+    The temporary name is fixed, so what a killed process left behind is overwritten by the next try.
+    If the block raises, the temporary file is removed and `path` keeps its old content.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.part")
+    try:
+        yield partial
+        with partial.open("rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def discard(path):
+    """Removes a file, emptied first: on Google Drive what is removed fills the bin, which counts like the rest."""
+    os.truncate(path, 0)
+    path.unlink()
+
+
+def write_json(path, data):
+    """Writes `data` as readable JSON, atomically."""
+    with atomic_write(path) as partial:
+        partial.write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def read_json(path):
+    """Reads a JSON file. Raises ValueError naming the file if it is not JSON."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not readable JSON ({error}): delete it or restore it from a copy") from error
+
+
+def fingerprint(paths):
+    """Sixteen hexadecimal digits that change with the content of any of these files, or with their order."""
+    digest = hashlib.sha256()
+    for path in paths:
+        with Path(path).open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()[:16]
+
+
+@contextlib.contextmanager
+def room_for(path, kept=()):
+    """Says in one sentence that there was no room to write `path`; what was there before is still there.
+
+    kept: the checkpoints that stay, the newest last. Raises OSError (ENOSPC); other errors pass as they are.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        if not full and not any(sign in str(error) for sign in TORCH_SIGNS):
+            raise
+        free = shutil.disk_usage(path.parent).free / 2**30
+        on = f"checkpoint {kept[-1].name}" if kept else "the start"
+        raise OSError(
+            errno.ENOSPC, f"no room to write {path} ({free:.1f} GiB free): make room, run again, it goes on from {on}"
+        ) from error
+
+
+def weights_id(weights):
+    """A short name for a model's weights that changes with them; a hub id, which is not on disk, stays as it is.
+
+    weights: a file, or a folder in diffusers' layout: text encoder, U-Net and VAE count, a captioner beside them not.
+    """
+    weights = Path(weights)
+    if not weights.exists():
+        return weights.as_posix()
+    parts = ("text_encoder", "unet", "vae")
+    paths = [path for part in parts for path in sorted((weights / part).glob("*.safetensors"))]
+    return _fingerprint(*[(path, path.stat().st_mtime_ns) for path in ([weights] if weights.is_file() else paths)])
+
+
+@functools.lru_cache
+def _fingerprint(*dated):
+    """`fingerprint`, computed once as long as the dates of the files stay."""
+    return fingerprint([path for path, _ in dated])

@@ -1,0 +1,256 @@
+"""Hypernetworks as the AUTOMATIC1111 web UI defines them: what they are made of, and their place in a U-Net.
+
+For every width of attention context there are two small networks, one for the keys and one for the
+values. Each bends the context before the U-Net's own to_k and to_v read it: x + strength * f(x).
+"""
+
+import contextlib
+import inspect
+import itertools
+import weakref
+
+from torch import nn
+
+# Classes of torch's that the web UI's list holds too, though no hypernetwork could be made with them, there or here
+REFUSED = {
+    "multiheadattention": "is no activation, and the web UI hides it",
+    "threshold": "needs two numbers that the file has no place for",
+    "glu": "halves the width, so that the next layer does not fit",
+}
+ACTIVATIONS = {
+    name.lower(): kind
+    for name, kind in inspect.getmembers(nn.modules.activation, inspect.isclass)
+    if kind.__module__ == nn.modules.activation.__name__ and name.lower() not in REFUSED
+} | {"swish": nn.Hardswish}  # the web UI's "swish" is Hardswish, not SiLU
+INITS = {
+    "XavierUniform": nn.init.xavier_uniform_,
+    "XavierNormal": nn.init.xavier_normal_,
+    "KaimingUniform": nn.init.kaiming_uniform_,
+    "KaimingNormal": nn.init.kaiming_normal_,
+}
+
+# The facts a file carries beside its weights, under the web UI's own keys, with its defaults for a new net.
+FACTS = {
+    "step": 0,
+    "name": "hypernetwork",
+    "layer_structure": [1.0, 2.0, 1.0],
+    "activation_func": "linear",
+    "is_layer_norm": False,
+    "weight_initialization": "Normal",
+    "sd_checkpoint": None,
+    "sd_checkpoint_name": None,
+    "activate_output": False,
+    "use_dropout": False,
+    "dropout_structure": None,  # one chance a layer size; None follows from use_dropout and last_layer_dropout
+    "last_layer_dropout": False,
+    "optional_info": None,
+}
+
+
+class Hypernetwork(nn.Module):
+    """A (keys, values) pair of modules for each context width.
+
+    widths: as from `widths_of(unet)`; 768, 320, 640 and 1280 for SD 1.x.
+    facts: any of FACTS, such as layer_structure=[1, 2, 1] or activation_func="swish".
+    """
+
+    def __init__(self, widths, **facts):
+        super().__init__()
+        if unknown := facts.keys() - FACTS.keys():
+            raise TypeError(f"unknown facts {sorted(unknown)}: use {', '.join(FACTS)}")
+        self.facts = FACTS | facts
+        self.facts["dropout_structure"] = self.facts["dropout_structure"] or _usual_dropout(self.facts)
+        for name in ("layer_structure", "dropout_structure"):
+            self.facts[name] = [float(value) for value in self.facts[name]]  # the web UI writes floats
+        self.facts["use_dropout"] = bool(self.facts["use_dropout"] or any(self.facts["dropout_structure"]))
+        pair = lambda width: nn.ModuleList(HypernetworkModule(width, self.facts) for _ in range(2))
+        self.layers = nn.ModuleDict({str(width): pair(width) for width in widths})
+
+    @property
+    def widths(self):
+        return [int(width) for width in self.layers]
+
+    @contextlib.contextmanager
+    def on(self, unet, strength=1.0):
+        """The U-Net with this network on it; off it again afterwards."""
+        attach(unet, self.eval(), strength)
+        try:
+            yield unet
+        finally:
+            detach(unet, self)
+
+    def set_strength(self, strength):
+        """How far the context is bent outside training: 0 not at all, 1 as trained."""
+        for keys, values in self.layers.values():
+            keys.multiplier = values.multiplier = float(strength)
+
+
+def _usual_dropout(facts):
+    """0.3 between the layers, nothing after the last: what the web UI means by use_dropout alone."""
+    count = len(facts["layer_structure"])
+    if not facts["use_dropout"] or count < 3:
+        return [0.0] * count
+    return [0.0] + [0.3] * (count - 3) + [0.3 if facts["last_layer_dropout"] else 0.0, 0.0]
+
+
+class HypernetworkModule(nn.Module):
+    """A residual network on contexts (..., width); facts as in FACTS.
+
+    Raises ValueError for an unknown activation or initialization, or a structure not from 1 to 1.
+    """
+
+    def __init__(self, width, facts):
+        super().__init__()
+        structure = facts["layer_structure"]
+        if structure[0] != 1 or structure[-1] != 1:
+            raise ValueError(f"layer structure {structure} must begin and end with 1, as in 1, 2, 1")
+        if len(facts["dropout_structure"]) != len(structure):
+            raise ValueError(f"dropout structure {facts['dropout_structure']} must be as long as {structure}")
+        self.multiplier = 1.0
+        self.linear = nn.Sequential(*self._layers(width, structure, facts))
+        for layer in self.linear:
+            if isinstance(layer, nn.Linear | nn.LayerNorm):
+                _initialize(layer, facts["weight_initialization"], facts["activation_func"])
+
+    @staticmethod
+    def _layers(width, structure, facts):
+        activation, last = _activation(facts["activation_func"]), len(structure) - 2
+        for i, (size_in, size_out) in enumerate(itertools.pairwise(structure)):
+            yield nn.Linear(int(width * size_in), int(width * size_out))
+            if activation and (i < last or facts["activate_output"]):
+                yield activation()
+            if facts["is_layer_norm"]:  # also after the last layer, as there
+                yield nn.LayerNorm(int(width * size_out))
+            if facts["use_dropout"] and facts["dropout_structure"][i + 1] > 0:
+                yield nn.Dropout(facts["dropout_structure"][i + 1])
+
+    def forward(self, x):
+        """x + multiplier * f(x); in training always at full strength."""
+        return x + self.linear(x) * (1.0 if self.training else self.multiplier)
+
+
+def _activation(name):
+    if name in (None, "linear"):
+        return None
+    if name in REFUSED:
+        raise ValueError(f"the activation {name!r} {REFUSED[name]}: choose another, such as relu")
+    if name not in ACTIVATIONS:
+        raise ValueError(f"unknown activation {name!r}: use linear, {', '.join(sorted(ACTIVATIONS))}")
+    return ACTIVATIONS[name]
+
+
+def _initialize(layer, init, activation):
+    """As the web UI: N(0, 0.01) by default and always for a LayerNorm (so it does not start at 1), biases 0."""
+    nn.init.zeros_(layer.bias)
+    if init == "Normal" or isinstance(layer, nn.LayerNorm):
+        nn.init.normal_(layer.weight, std=0.01)
+    elif init not in INITS:
+        raise ValueError(f"unknown weight initialization {init!r}: use Normal, {', '.join(INITS)}")
+    elif init.startswith("Kaiming"):
+        INITS[init](layer.weight, nonlinearity="leaky_relu" if activation == "leakyrelu" else "relu")
+    else:
+        INITS[init](layer.weight)
+
+
+_ATTACHED = weakref.WeakKeyDictionary()  # U-Net -> [(hypernetwork, hook handles)], in the order attached
+
+
+def widths_of(unet):
+    """The context widths of a U-Net's attention: the text's first, then those of self-attention, rising."""
+    widths = {layer.in_features for layer, _ in _projections(unet)}
+    text = unet.config.cross_attention_dim
+    return [text, *sorted(widths - {text})]
+
+
+def _projections(unet):
+    """Each to_k (index 0) and to_v (index 1) of every attention layer."""
+    for attention in unet.modules():
+        if hasattr(attention, "to_k") and hasattr(attention, "to_v"):
+            yield attention.to_k, 0
+            yield attention.to_v, 1
+
+
+def attach(unet, hypernetwork, strength=1.0):
+    """Puts a hypernetwork before to_k and to_v of all attention, self-attention too, as the web UI does.
+
+    Several may be attached, each with its own strength: they act one after another. Attaching one again
+    only sets its strength. Widths the hypernetwork lacks pass unchanged.
+    Raises ValueError if it was made for another model, or the U-Net's projections are fused.
+    """
+    _check_fit(unet, hypernetwork)
+    hypernetwork.to(unet.device).set_strength(strength)
+    here = _ATTACHED.setdefault(unet, [])
+    if any(other is hypernetwork for other, _ in here):
+        return
+    heard = {}  # which of the pair: (the text, what it makes of it)
+    text = str(unet.config.cross_attention_dim)
+    handles = [
+        layer.register_forward_pre_hook(_bend(hypernetwork.layers[str(layer.in_features)][which], which, heard))
+        for layer, which in _projections(unet)
+        if str(layer.in_features) in hypernetwork.layers
+    ]
+    if text in hypernetwork.layers and not here:  # the first alone meets the text as it came
+        handles.append(unet.register_forward_pre_hook(_hear(hypernetwork.layers[text], heard), with_kwargs=True))
+    here.append((hypernetwork, handles))
+
+
+def _check_fit(unet, hypernetwork):
+    ours, text = widths_of(unet), unet.config.cross_attention_dim
+    foreign = sorted(set(hypernetwork.widths) - set(ours))
+    if text not in hypernetwork.widths and foreign:
+        raise ValueError(
+            f"this hypernetwork is for widths {hypernetwork.widths}, this U-Net has {ours}, of which {text} is the "
+            "text: it was made for another model (SD 1.x has 768 there, SD 2.x 1024), attach it to that one"
+        )
+    if any(getattr(module, "fused_projections", False) for module in unet.modules()):
+        raise ValueError("this U-Net's keys and values are fused into one layer: call unfuse_qkv_projections() first")
+
+
+def _hear(pair, heard):
+    """A hook before the U-Net: the text is bent once a pass, not again before each cross-attention.
+
+    Not under gradient checkpointing, whose blocks must find the same work when they are computed a second time; nor
+    where chance takes part (dropout): there each attention draws its own.
+    """
+    chance = any(isinstance(layer, nn.Dropout | nn.RReLU) for layer in pair.modules())
+
+    def hook(unet, inputs, named):
+        text = named["encoder_hidden_states"] if "encoder_hidden_states" in named else inputs[2]
+        heard.clear()
+        if not (unet.is_gradient_checkpointing or chance and pair.training):
+            heard.update({which: (text, _bent(module, text)) for which, module in enumerate(pair)})
+
+    return hook
+
+
+def _bend(module, which, heard):
+    """A hook before a to_k or to_v."""
+
+    def hook(layer, inputs):
+        text, bent = heard.get(which, (None, None))
+        return (bent if inputs[0] is text else _bent(module, inputs[0]),)
+
+    return hook
+
+
+def _bent(module, context):
+    # Its weights are float32; autocast may multiply them in 16 bits, as it does the U-Net's.
+    return module(context.float()).to(context.dtype)
+
+
+def attached(unet):
+    """The hypernetworks of a U-Net, in the order in which they act."""
+    return [hypernetwork for hypernetwork, _ in _ATTACHED.get(unet, [])]
+
+
+def detach(unet, hypernetwork=None):
+    """Takes a hypernetwork off, or all of them: without any the U-Net is bit for bit what it was."""
+    stay = []
+    for other, handles in _ATTACHED.pop(unet, []):
+        if hypernetwork is not None and other is not hypernetwork:
+            stay.append((other, handles))
+            continue
+        for handle in handles:
+            handle.remove()
+    if stay:
+        _ATTACHED[unet] = stay

@@ -1,0 +1,279 @@
+"""Captions of the prepared photos: made by BLIP, kept in captions.csv, corrected by people."""
+
+import csv
+import json
+import re
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from helpers.machine import atomic_write
+from helpers.photos import folders
+
+COLUMNS = ["file", "caption", "machine_caption", "edited", "draft"]
+BATCH = 8  # images at a time
+WEBUI = {"num_beams": 1, "min_length": 24, "max_length": 48, "no_repeat": 0}  # AUTOMATIC1111's interrogate.py
+
+
+@torch.no_grad()
+def caption(
+    processor, blip, images, prefix="", *, num_beams=1, min_length=5, max_length=40, no_repeat=3, top_p=None, seed=0
+):
+    """BLIP's captions of RGB images, a list of strings (Li et al. 2022).
+
+    prefix: words that every caption begins with ("a photo of a man"); BLIP goes on from there.
+    min_length, max_length: in tokens, prefix included. num_beams: how many beginnings are followed at a time; 1
+    takes the likeliest word each time. More beams find likelier captions, which fit more photos and say less of each. no_repeat: so many tokens in a row are never said twice; 0 allows it.
+    top_p: draws each word instead, from the likeliest that together have this share of the probability (nucleus
+    sampling, Holtzman et al. 2020), always the same for a seed.
+    The same images and settings give the same captions.
+    """
+    how = {"min_length": min_length, "max_length": max_length, "num_beams": num_beams, "do_sample": False}
+    how["no_repeat_ngram_size"] = no_repeat
+    if top_p is not None:
+        how |= {"num_beams": 1, "do_sample": True, "top_p": top_p, "top_k": 0}
+    found = []
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        for start in range(0, len(images), BATCH):
+            tokens = blip.generate(**_inputs(processor, blip, images[start : start + BATCH], prefix), **how)
+            found += [tidy(text) for text in processor.batch_decode(tokens, skip_special_tokens=True)]
+    return found
+
+
+def _inputs(processor, blip, images, prefix):
+    """What BLIP is given: the pixels and, if there is one, the beginning of each caption."""
+    inputs = {"pixel_values": processor(images=images, return_tensors="pt")["pixel_values"].to(blip.dtype)}
+    if prefix:
+        words = processor.tokenizer([prefix] * len(images), return_tensors="pt")
+        inputs |= {"input_ids": words["input_ids"], "attention_mask": words["attention_mask"]}
+    return {name: tensor.to(blip.device) for name, tensor in inputs.items()}
+
+
+def tidy(text):
+    """BLIP's tokenizer parts every sign from its word; people write "tan-skinned man, 4k"."""
+    text = re.sub(r"(?<=\w) ?([-'_]) ?(?=\w)", r"\1", " ".join(text.split()))
+    return re.sub(r" ([,.!?;:])", r"\1", text)
+
+
+def write_captions(folder, table):
+    """Write a table of file, caption and, if there, machine_caption and draft as folder/captions.csv.
+
+    machine_caption: what BLIP said. draft: what was made of it before a person read it, such as the same without the
+    words for fixed features; BLIP's words if there is none. `edited` is worked out anew: the caption is no longer the
+    draft. UTF-8 that spreadsheets recognise.
+    Raises ValueError if a file stands there twice.
+    """
+    table = table.copy()
+    twice = table["file"][table["file"].duplicated()]
+    if len(twice):
+        raise ValueError(f"{twice.iloc[0]} has two captions: keep one row a photo.")
+    if "machine_caption" not in table:
+        table["machine_caption"] = table["caption"]
+    if "draft" not in table:
+        table["draft"] = table["machine_caption"]
+    table["edited"] = table["caption"] != table["draft"]
+    path = Path(folder) / "captions.csv"
+    with atomic_write(path) as partial, partial.open("w", encoding="utf-8-sig", newline="") as file:
+        writer = csv.writer(file, quoting=csv.QUOTE_ALL)  # or a lone carriage return would end a row
+        writer.writerows([COLUMNS, *table[COLUMNS].itertuples(index=False)])
+
+
+def read_captions(folder):
+    """The table in folder/captions.csv: file, caption, machine_caption (strings), edited (bool), draft (string).
+
+    Raises FileNotFoundError if there is none, ValueError if columns or the photos it names are missing.
+    """
+    path = Path(folder) / "captions.csv"
+    if not path.exists():
+        raise FileNotFoundError(f"There is no {path}: run 02_caption_with_blip first.")
+    table = _rows(path)
+    gone = [file for file in table["file"] if not (Path(folder) / file).is_file()]
+    if gone:
+        raise ValueError(f"{path} names {gone[0]}, which is not beside it: run 02_caption_with_blip again.")
+    return table
+
+
+def _rows(path):
+    """What stands in a captions.csv, its photos there or not. Without a draft, the machine's words are the draft."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = list(csv.DictReader(file))
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8: save it again as 'CSV UTF-8'.") from error
+    missing = [column for column in COLUMNS[:4] if not rows or any(row.get(column) is None for row in rows)]
+    if missing:
+        raise ValueError(f"{path} lacks {', '.join(missing)}: save it with commas and the first line unchanged.")
+    for row in rows:
+        row["draft"] = row["machine_caption"] if row.get("draft") is None else row["draft"]
+    table = pd.DataFrame(rows)[COLUMNS]
+    return table.assign(edited=table["caption"] != table["draft"])
+
+
+def keep_edits(table, folder):
+    """The table with the captions that people corrected in an earlier folder/captions.csv, where there is one.
+
+    Raises ValueError if that file cannot be read: nothing is then lost by writing over it.
+    """
+    path = Path(folder) / "captions.csv"
+    if not path.exists():
+        return table
+    edited = _rows(path).query("edited")
+    earlier = dict(zip(edited["file"], edited["caption"]))
+    return table.assign(caption=[earlier.get(*row) for row in zip(table["file"], table["caption"])])
+
+
+def check_captions(table, class_word, tokenizer, fixed=()):
+    """What is wrong with the captions, a list of sentences; empty if nothing is.
+
+    class_word: stands in each caption, or the class learns nothing from it.
+    tokenizer: CLIP's; Stable Diffusion reads its first 77 tokens, of which two mark start and end.
+    fixed: words for what the person always has ("beard", "round glasses"). A word that stands in the caption takes
+    the blame for the feature, and the class word need not learn it.
+    """
+    found, limit = [], tokenizer.model_max_length - 2
+    for file, text in zip(table["file"], table["caption"]):
+        count = len(tokenizer(text, verbose=False)["input_ids"]) - 2
+        if not text.strip():
+            found.append(f"{file} has no caption.")
+        elif not says(text, class_word):
+            found.append(f"{file} does not say {class_word!r}: {text}")
+        if repeated := repetition(text):
+            found.append(f"{file} says {repeated!r} twice: {text}")
+        if named := [word for word in fixed if says(text, word)]:
+            named = " and ".join(map(repr, named))
+            found.append(f"{file} names {named}, so that {class_word!r} need not learn it: {text}")
+        if count > limit:
+            found.append(f"{file} has {count} tokens, and all after {limit} are not read.")
+    for text, files in table.groupby("caption")["file"]:
+        if len(files) > 1:
+            found.append(f"{len(files)} photos share one caption ({', '.join(files)}): {text}")
+    return found
+
+
+def says(text, words):
+    """Whether a text says these words, next to one another, in upper or lower case."""
+    return re.search(rf"(?<!\w){re.escape(words)}(?!\w)", text, re.IGNORECASE) is not None
+
+
+def repetition(text):
+    """Words that a text says again: one to four twice in a row, or a part between commas twice anywhere; else ""."""
+    if found := re.search(r"\b(\w+(?: \w+){0,3}),? \1\b", text, re.IGNORECASE):
+        return found[1]
+    seen = set()
+    for part in (part.strip().lower() for part in text.split(",")):
+        if part in seen and part:
+            return part
+        seen.add(part)
+    return ""
+
+
+def without(text, fixed):
+    """The text without these words and the "with a" or "and" that led to them; what is left reads on.
+
+    "a man with a beard and round glasses at the beach" without "beard" and "round glasses": "a man at the beach".
+    """
+    for words in sorted(fixed, key=len, reverse=True):
+        phrase = rf"(?:\ba |\ban |\bhis |\bher )?(?<!\w){re.escape(words)}(?!\w)"
+        text = re.sub(rf"\bwith {phrase} and\b", "with", text, flags=re.IGNORECASE)
+        text = re.sub(rf",? ?(?:\b(?:and|with|wearing) )?{phrase}", "", text, flags=re.IGNORECASE)
+    return " ".join(text.split()).strip(" ,")
+
+
+def export_txt(folder, suffix=".txt"):
+    """Write each caption of captions.csv as <photo>.txt beside the photo, as AUTOMATIC1111 and kohya read it.
+
+    One line of UTF-8. suffix: ".caption" for some of kohya's scripts. Returns the paths.
+    Raises ValueError if two photos would share a file (a.png and a.jpg).
+    """
+    table, written = read_captions(folder), []
+    for file, text in zip(table["file"], table["caption"]):
+        path = Path(folder, file).with_suffix(suffix)
+        if path in written:
+            raise ValueError(f"{path.name} would hold the captions of two photos: rename one of them.")
+        with atomic_write(path) as partial:
+            partial.write_text(" ".join(text.split()) + "\n", encoding="utf-8")
+        written.append(path)
+    return written
+
+
+def import_txt(folder, suffix=".txt"):
+    """Take the captions from the <photo>.txt beside each photo into captions.csv; returns the table.
+
+    A photo without such a file keeps the caption it has. What the machine wrote is kept, if there was any.
+    Raises FileNotFoundError if there is no such file, ValueError for one that is not UTF-8.
+    """
+    found = {}
+    for square in folders.squares_in(folder):
+        path = square.with_suffix(suffix)
+        if path.is_file():
+            try:
+                found[square.name] = " ".join(path.read_text(encoding="utf-8-sig").split())
+            except UnicodeDecodeError as error:
+                raise ValueError(f"{path} is not UTF-8: save it again as UTF-8.") from error
+    if not found:
+        raise FileNotFoundError(f"There are no captions as <photo>{suffix} in {folder}: copy them there.")
+    return _merge(folder, found)
+
+
+def export_jsonl(folder):
+    """Write metadata.jsonl, as the imagefolder of Hugging Face's `datasets` reads it: file_name and text. Its path."""
+    table, path = read_captions(folder), Path(folder) / "metadata.jsonl"
+    with atomic_write(path) as partial, partial.open("w", encoding="utf-8", newline="\n") as file:
+        for name, text in zip(table["file"], table["caption"]):
+            file.write(json.dumps({"file_name": name, "text": text}, ensure_ascii=False) + "\n")
+    return path
+
+
+def import_jsonl(folder):
+    """Take the captions from metadata.jsonl into captions.csv; returns the table.
+
+    The caption may be called text, caption or prompt. Photos that it does not name keep the caption they have.
+    Raises FileNotFoundError if there is none, ValueError, with the line's number, for a line that cannot be read or
+    names a photo that is not in the folder.
+    """
+    path, found = Path(folder) / "metadata.jsonl", {}
+    if not path.exists():
+        raise FileNotFoundError(f"There is no {path}: export it first, or copy it there.")
+    names = {square.name for square in folders.squares_in(folder)}
+    try:
+        lines = path.read_text(encoding="utf-8-sig").split("\n")  # not splitlines: captions may hold other breaks
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8: save it again as UTF-8.") from error
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            name, text = _entry(line, f"{path}, line {number}")
+            if name not in names:
+                raise ValueError(f"{path}, line {number} names {name!r}, which is not beside it: remove the line.")
+            found[name] = text
+    return _merge(folder, found)
+
+
+def _entry(line, where):
+    """File name and caption of one line of metadata.jsonl."""
+    try:
+        row = json.loads(line)
+        name = row["file_name"]
+        text = next(row[key] for key in ("text", "caption", "prompt") if key in row)
+        if not isinstance(name, str) or not isinstance(text, str):
+            raise TypeError
+    except (ValueError, KeyError, TypeError, StopIteration) as error:
+        raise ValueError(f'{where} is not {{"file_name": ..., "text": ...}}: mend or remove it.') from error
+    return name, text
+
+
+def _merge(folder, found):
+    """Write captions.csv with these captions over those that are there; returns it."""
+    try:
+        old = read_captions(folder).set_index("file")
+    except FileNotFoundError:
+        old = pd.DataFrame(columns=["caption", "machine_caption", "draft"])
+    files = [square.name for square in folders.squares_in(folder) if square.name in found or square.name in old.index]
+    caption = [found[file] if file in found else old["caption"][file] for file in files]
+    before = {
+        column: [old[column][file] if file in old.index else found[file] for file in files]
+        for column in ("machine_caption", "draft")
+    }
+    write_captions(folder, pd.DataFrame({"file": files, "caption": caption} | before))
+    return read_captions(folder)

@@ -1,0 +1,83 @@
+"""Consent: nobody's photos are trained on without it."""
+
+from datetime import date
+from pathlib import Path
+
+from helpers.machine import read_json, write_json
+
+
+def check_consent(folder):
+    """Read folder/consent.json: who is shown, what for, until when.
+
+    Raises FileNotFoundError if there is none, ValueError if it is incomplete or its time is over.
+    """
+    path = Path(folder) / "consent.json"
+    if not path.exists():
+        raise FileNotFoundError(
+            f"There is no {path}: ask the person in the photos, then write there who, what_for and until (2027-06-30)."
+        )
+    consent = read_json(path)
+    missing = [key for key in ("who", "what_for", "until") if not isinstance(consent, dict) or not consent.get(key)]
+    if missing:
+        raise ValueError(f"{path} does not say {', '.join(missing)}: ask the person in the photos and write it down.")
+    try:
+        until = date.fromisoformat(consent["until"])
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"In {path}, until is {consent['until']!r}: write a day such as 2027-06-30.") from error
+    if until < date.today():
+        raise ValueError(f"The consent in {path} ended on {until}: ask again, or delete the photos.")
+    return consent
+
+
+def given(folder):
+    """Whether there is valid consent for the photos in a folder; prints what is missing if not."""
+    try:
+        check_consent(folder)
+    except (FileNotFoundError, ValueError) as error:
+        print(f"{Path(folder).name} is left out. {error}")
+        return False
+    return True
+
+
+def write_consent(folder, who, what_for, until):
+    """Write folder/consent.json, to be filled in together with the person in the photos.
+
+    who: their name, or a word for them; until: a day such as "2027-06-30". Raises ValueError, and leaves no file,
+    if something is missing or the day is over.
+    """
+    path = Path(folder) / "consent.json"
+    before = path.read_bytes() if path.exists() else None
+    write_json(path, {"who": who.strip(), "what_for": what_for.strip(), "until": str(until)})
+    try:
+        return check_consent(folder)
+    except ValueError:
+        if before is None:
+            path.unlink()
+        else:
+            path.write_bytes(before)
+        raise
+
+
+def consent_form(folder):
+    """A form that writes folder/consent.json, an ipywidgets box; for the person in the photos to fill in."""
+    import ipywidgets as widgets
+
+    who = widgets.Text(description="who", placeholder="your name", continuous_update=False)
+    what_for = widgets.Textarea(
+        description="what for", value="learning how Stable Diffusion is personalised", continuous_update=False
+    )  # both are sent when the field is left, so before the button's press
+    until = widgets.DatePicker(description="until")
+    agreed = widgets.Checkbox(description="I am in these photos, and I agree.")
+    save, told = widgets.Button(description="Save"), widgets.Label(f"For the photos in {Path(folder).as_posix()}.")
+
+    def write(_):
+        try:
+            if not agreed.value:
+                raise ValueError("Nothing is saved without the tick.")
+            write_consent(folder, who.value, what_for.value, until.value or "")
+            told.value = "Saved: run the cell again. To take it back, delete consent.json and the photos."
+        except (ValueError, OSError) as error:
+            told.value = str(error)
+
+    save.on_click(write)
+    return widgets.VBox([who, what_for, until, agreed, save, told])

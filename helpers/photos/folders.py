@@ -1,0 +1,213 @@
+"""Folders of photos: originals from a folder or a zip, prepared squares, and which of them are held out."""
+
+import itertools
+import json
+import os
+import random
+import shutil
+import tempfile
+import time
+import zipfile
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+
+import pandas as pd
+
+from helpers import machine
+from helpers.machine import atomic_write, write_json
+from helpers.photos import check
+from helpers.photos.consent import check_consent
+from helpers.photos.open import open_photo
+
+LARGEST = 200 * 2**20  # bytes of one file in an archive
+TOGETHER = 8 * 2**30  # bytes of all its files
+MOST = 10_000  # files
+
+
+@contextmanager
+def originals(source):
+    """Gives {name: path} of the photos in a folder, a list of files, or one .zip, which is unpacked for the while.
+
+    Hidden files are passed over. Files of one name from different folders get the folder's name in front.
+    Raises FileNotFoundError if there are none, ValueError if a zip is broken or too large.
+    """
+    if isinstance(source, (str, os.PathLike)) and Path(source).suffix.lower() == ".zip" and Path(source).is_file():
+        with tempfile.TemporaryDirectory() as folder:
+            unpack(source, folder)
+            yield _listed(sorted(Path(folder).iterdir()), source)
+    elif isinstance(source, (str, os.PathLike)):
+        yield _listed(sorted(Path(source).glob("*")), source)
+    else:
+        yield _listed(map(Path, source), "the list")
+
+
+def _listed(paths, source):
+    found = {}
+    for path in paths:
+        if not path.name.startswith("."):
+            found[path.name if path.name not in found else f"{path.parent.name}_{path.name}"] = path
+    if not found:
+        raise FileNotFoundError(f"There are no photos in {source}: copy some there.")
+    return found
+
+
+def unpack(archive, folder):
+    """Copy the files of a zip straight into a folder, whatever folders they lie in there; returns their paths.
+
+    Nothing is written outside the folder, and nothing that is there is replaced by other content: a second file of
+    a name gets a number. Hidden files and macOS's copies of them are passed over. A member that is encrypted or
+    damaged is left empty, so that preparing names it.
+    Raises ValueError if this is no zip, or if it holds too many files or too much (8 GB, 200 MB a file).
+    """
+    folder, written = Path(folder), []
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            named = [member for member in opened.infolist() if member.filename]  # is_dir fails without a name
+            members = [member for member in named if not member.is_dir() and not _hidden(member)]
+            _check_size(members, archive)
+            for member in members:
+                written.append(_extract(opened, member, folder, {path.name.lower() for path in written}))
+    except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:
+        raise ValueError(f"{Path(archive).name} is not a whole zip ({error}): pack or copy it again.") from error
+    return written
+
+
+def _hidden(member):
+    parts = PurePosixPath(member.filename.replace("\\", "/")).parts
+    return any(part == "__MACOSX" or part.startswith(".") and part.strip(".") for part in parts)
+
+
+def _check_size(members, archive):
+    name = Path(archive).name
+    if len(members) > MOST:
+        raise ValueError(f"{name} holds {len(members)} files: pack at most {MOST}.")
+    for member in members:
+        if member.file_size > LARGEST:
+            raise ValueError(f"{name} holds {member.filename!r} of {member.file_size / 2**20:.0f} MB: leave it out.")
+    if sum(member.file_size for member in members) > TOGETHER:
+        raise ValueError(f"{name} holds more than {TOGETHER // 2**30} GB: pack fewer photos.")
+
+
+def _extract(opened, member, folder, taken):
+    """Write one member under its bare name, never more bytes than it declared."""
+    bare = PurePosixPath(member.filename.replace("\\", "/")).name.replace("\0", "").replace(":", "_")
+    bare = bare if bare.strip(".") else "unnamed"
+    stem, suffix, number = Path(bare).stem[:100], Path(bare).suffix[:20], 1
+    name = f"{stem}{suffix}"
+    while name.lower() in taken:
+        number += 1
+        name = f"{stem}_{number}{suffix}"
+    path = folder / name
+    with atomic_write(path) as partial, partial.open("wb") as target:
+        try:
+            with opened.open(member) as content:
+                shutil.copyfileobj(content, target)  # zipfile stops at the declared size and checks the sum
+        except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError, OSError, ValueError):
+            target.truncate(0)  # encrypted or damaged: an empty file, which preparing reports by name
+    when = time.mktime((*member.date_time, 0, 0, -1)) if member.date_time[1] else 0
+    os.utime(path, (when, when))  # so that preparing knows it again
+    return path
+
+
+def pack(folder, archive):
+    """Zip the squares and captions of a prepared folder; returns the path. The same files give the same zip.
+
+    Hidden files stay out, and so do report.csv and crops.json, which tell of the originals.
+    """
+    folder, archive = Path(folder), Path(archive)
+    paths = [path for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith(".")]
+    with atomic_write(archive) as partial, zipfile.ZipFile(partial, "w") as opened:
+        for path in paths:
+            if path.name not in ("report.csv", "crops.json") and path.resolve() != archive.resolve():
+                opened.writestr(zipfile.ZipInfo(path.name, (1980, 1, 1, 0, 0, 0)), path.read_bytes())
+    return archive
+
+
+def prepared_folder(name):
+    """Where the squares and captions of a person are: your own run's, else the finished ones in data/prepared.
+
+    Whatever trains on them asks here, so here consent is asked for: data/subjects/NAME/consent.json.
+    Raises FileNotFoundError if there are neither or there is no consent, ValueError if it is incomplete or over.
+    """
+    own, finished = machine.RUNS / "photos" / name, machine.REPO / "data" / "prepared" / name
+    folders = [folder for folder in (own, finished) if (folder / "captions.csv").exists()]
+    folders += [folder for folder in (own,) if own.is_dir() and squares_in(own)]
+    if not folders:
+        raise FileNotFoundError(f"There are no prepared photos of {name}: run 01_prepare_photos first.")
+    check_consent(machine.REPO / "data" / "subjects" / name)
+    return folders[0]
+
+
+def squares_in(folder):
+    """The picture files in a prepared folder, by name."""
+    paths = sorted(Path(folder).iterdir()) if Path(folder).is_dir() else []
+    return [path for path in paths if path.suffix in check.SUFFIXES.values() and not path.name.startswith(".")]
+
+
+def load_prepared(folder):
+    """The squares in a folder, [(path, RGB image)] by name. Raises FileNotFoundError if there are none."""
+    paths = squares_in(folder)
+    if not paths:
+        raise FileNotFoundError(f"There are no prepared photos in {folder}: run 01_prepare_photos first.")
+    return [(path, open_photo(path)) for path in paths]
+
+
+def split(files, held_out=4, seed=0):
+    """Deal files of one folder into (training, validation), sorted lists of paths, and write split.json beside them.
+
+    The finished sets in data/ keep the split.json that they came with.
+
+    held_out: how many are never trained on (Algorithm 1, line 6). Squares of one photo and near-duplicates stay
+    together, so it may be fewer where they do not add up. The same files and seed give the same split.
+    Raises ValueError if that would leave nothing to train on.
+    """
+    files = sorted(map(Path, files))
+    if not 0 <= held_out < len(files):
+        raise ValueError(f"{held_out} of {len(files)} photos cannot be held out: keep at least one to train on.")
+    group, validation = together(files), []
+    for file in random.Random(seed).sample(files, len(files)):
+        if file not in validation and len(validation) + len(group[file]) <= held_out:
+            validation += group[file]
+    if held_out and not validation:
+        raise ValueError(f"These {len(files)} files are copies of too few photos to hold {held_out} of them out.")
+    validation = sorted(validation)
+    training = [file for file in files if file not in validation]
+    names = {"training": [file.name for file in training], "validation": [file.name for file in validation]}
+    path = files[0].resolve().parent / "split.json"
+    if not (path.exists() and machine.REPO / "data" in path.parents):
+        write_json(path, {"seed": seed} | names)
+    return training, validation
+
+
+def together(files):
+    """{file: the files that must stay on one side with it, itself included}.
+
+    Squares that report.csv says were made of one photo, and squares that look nearly the same, mirrored or not.
+    """
+    group = {file: [file] for file in files}
+    for pair in [*_of_one_photo(files), *_nearly_the_same([file for file in files if file.is_file()])]:
+        one, other = (group[file] for file in pair)
+        if one is not other:
+            one += other
+            for file in other:
+                group[file] = one
+    return group
+
+
+def _of_one_photo(files):
+    """Pairs of files that an entry of report.csv beside them names."""
+    report = files[0].parent / "report.csv"
+    if not report.is_file():
+        return []
+    table = pd.read_csv(report, keep_default_na=False)
+    made = [[row["output"], *json.loads(row.get("copies") or "[]")] for _, row in table.iterrows()]
+    by_name = {file.name: file for file in files}
+    found = [[by_name[name] for name in names if name in by_name] for names in made]
+    return [pair for names in found for pair in itertools.pairwise(names)]
+
+
+def _nearly_the_same(files):
+    prints = [check.fingerprint(open_photo(file, at_least=64)) for file in files]
+    instead = check.near_duplicates(prints, [1] * len(files))
+    return [(files[loser], files[winner]) for loser, winner in instead.items()]

@@ -1,0 +1,173 @@
+"""Figures: losses and rates of a training, shares with their intervals, scores."""
+
+import numpy as np
+import pandas as pd
+from matplotlib import pyplot
+
+from helpers.show.grids import COLORS, INK
+
+
+def color_of(name, place):
+    """The same colour for a method in every figure; what is no method gets one by its place in the figure."""
+    methods = ("base", "hypernetwork", "dreambooth")
+    found = [i for i, method in enumerate(methods) if str(name).lower().startswith(method)]
+    return COLORS[found[0]] if found else COLORS[3 + place % (len(COLORS) - 3)]
+
+
+def loss_curves(table):
+    """Draw the training loss and its running mean, and the held-out loss where there is one.
+
+    table: path of a run's loss.csv, or such a table: columns step, loss and maybe held_out_loss.
+    """
+    table = table if isinstance(table, pd.DataFrame) else pd.read_csv(table)
+    chart, axes = figure(7, 3)
+    window = max(1, len(table) // 20)
+    axes.plot(table["step"], table["loss"], ".", color=COLORS[0], alpha=0.35, markersize=3, label="each step")
+    axes.plot(table["step"], table["loss"].rolling(window, min_periods=1).mean(), color=COLORS[1], label="running mean")
+    held_out = table.dropna(subset=["held_out_loss"]) if "held_out_loss" in table else table[:0]
+    if len(held_out):
+        axes.plot(held_out["step"], held_out["held_out_loss"], "o-", color=COLORS[2], label="held out")
+    axes.set(xlabel="step", ylabel="loss")
+    axes.legend(frameon=False)
+    return chart
+
+
+def share_bars(table, xlabel="share of images", limits=(0, 1)):
+    """Draw one bar a row with its interval, grouped by prompt, one colour a method.
+
+    table: columns prompt, method, mean, low, high, as bootstrap.summarise returns it.
+    limits: of the axis; None leaves them to matplotlib.
+    """
+    prompts, methods = list(table["prompt"].unique()), list(table["method"].unique())
+    chart, axes = figure(7, 0.7 + 0.28 * len(prompts) * (len(methods) + 0.6))
+    step = 0.8 / len(methods)
+    for i, method in enumerate(methods):
+        rows = table[table["method"] == method]
+        y = rows["prompt"].map(prompts.index) + (i - (len(methods) - 1) / 2) * step
+        whiskers = [(rows["mean"] - rows["low"]).clip(lower=0), (rows["high"] - rows["mean"]).clip(lower=0)]
+        color = color_of(method, i)
+        axes.barh(y, rows["mean"], step * 0.9, xerr=whiskers, color=color, ecolor=INK, capsize=2, label=method)
+    axes.set(yticks=range(len(prompts)), yticklabels=prompts, xlabel=xlabel, xlim=limits)
+    axes.invert_yaxis()
+    axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=len(methods))
+    return chart
+
+
+def figure(width, height):
+    """(figure, axes) of so many inches, without the frame at the top and right, shown by nobody yet."""
+    chart, axes = pyplot.subplots(figsize=(width, height), layout="constrained")
+    pyplot.close(chart)  # else a notebook would show it a second time, below its cell
+    axes.spines[["top", "right"]].set_visible(False)
+    return chart, axes
+
+
+def forest(table, measures=None, label="maker", value="mean", zero=None, shown=None):
+    """One panel a measure, one line a row: a dot with its interval. Methods keep their colour in every panel.
+
+    table: columns measure, low, high, and those named by `label` and `value`. zero: where to draw the line of
+    no difference. shown: {label: what to write instead}. A row without an interval is a dot alone.
+    Raises ValueError for a table without rows.
+    """
+    if not len(table):
+        raise ValueError("There are no scores to draw.")
+    measures = list(measures or table["measure"].unique())
+    names = list(table[label].unique())
+    chart, axes = figure(3.4 * len(measures) + 1, 0.9 + 0.42 * len(names))
+    chart.delaxes(axes)
+    panels = chart.subplots(1, len(measures), sharey=True, squeeze=False)[0]
+    for panel, measure in zip(panels, measures):
+        rows = table[table["measure"] == measure].set_index(label)
+        for place, name in enumerate(name for name in names if name in rows.index):
+            row, color = rows.loc[name], color_of(name, names.index(name))
+            panel.plot([row["low"], row["high"]], [names.index(name)] * 2, color=color, linewidth=2.5)
+            panel.plot(row[value], names.index(name), "o", color=color, markersize=7)
+        if zero is not None:
+            panel.axvline(zero, color=INK, linewidth=0.8, linestyle=":")
+        panel.set(title=measure, yticks=range(len(names)), yticklabels=[(shown or {}).get(n, n) for n in names])
+        panel.set_ylim(len(names) - 0.5, -0.5)
+        panel.spines[["top", "right"]].set_visible(False)
+    return chart
+
+
+def stacked_bars(groups, limit=5):
+    """One bar a group, cut into the shares of its words, each piece with its word: what a class is made of.
+
+    groups: {label: Series of shares by word}. Beyond the `limit` most frequent words the rest is "others".
+    """
+    total = sum(shares.sort_index() for shares in _aligned(groups.values()))
+    words = list(total.sort_values(ascending=False).index[:limit])
+    chart, axes = figure(8, 0.5 + 0.5 * len(groups))
+    left = np.zeros(len(groups))
+    for i, word in enumerate([*words, "others"]):
+        widths = np.array([_share(shares, word, words) for shares in groups.values()])
+        bars = axes.barh(range(len(groups)), widths, left=left, color=(COLORS[i % len(COLORS)], 0.5), edgecolor="white")
+        labels = [f"{word}\n{width:.0%}" if width > 0.09 else "" for width in widths]
+        axes.bar_label(bars, labels, label_type="center", fontsize=8, color=INK)
+        left += widths
+    axes.set(yticks=range(len(groups)), yticklabels=list(groups), xlim=(0, 1), xlabel="share of pictures")
+    axes.invert_yaxis()
+    return chart
+
+
+def _aligned(several):
+    several = list(several)
+    index = sorted({word for shares in several for word in shares.index})
+    return [shares.reindex(index, fill_value=0) for shares in several]
+
+
+def _share(shares, word, words):
+    return 1 - sum(shares.get(each, 0) for each in words) if word == "others" else shares.get(word, 0)
+
+
+def held_out_curves(table):
+    """Draw the held-out loss of each photo as a change from its start, and their mean, in bold.
+
+    table: path of a run's held_out.csv, or such a table: step, then one column a photo.
+    """
+    table = table if isinstance(table, pd.DataFrame) else pd.read_csv(table)
+    photos = table.drop(columns="step")
+    change = 100 * (photos / photos.iloc[0] - 1)
+    chart, axes = figure(7, 3)
+    for i, name in enumerate(change):
+        axes.plot(table["step"], change[name], "os^vDP"[i % 6] + "-", color=COLORS[i % 6], alpha=0.8, label=name, lw=1)
+    axes.plot(table["step"], change.mean(axis=1), color=INK, lw=2.5, label="mean")
+    axes.axhline(0, color=INK, lw=0.5)
+    axes.set(xlabel="step", ylabel="change of the loss, %")
+    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    return chart
+
+
+def rate_curve(rates):
+    """Draw learning rates over a training, one line a schedule; a line ends where its schedule does.
+
+    rates: {label: the rate of each step from 1 on}.
+    """
+    chart, axes = figure(7, 2.6)
+    for i, (label, values) in enumerate(rates.items()):
+        steps = range(1, len(values) + 1)
+        axes.plot(steps, values, color=COLORS[i % 6], ls=["-", "--", ":", "-."][i % 4], lw=2, label=label)
+    axes.set(xlabel="step", ylabel="learning rate", yscale="log", xlim=(0, max(map(len, rates.values()))))
+    axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=1)
+    return chart
+
+
+def arrows(before, after, wished):
+    """Draw points of the plane before and after, an arrow between the two, and where they were wished to be.
+
+    Three arrays or tensors (n, 2).
+    """
+    chart, axes = figure(5, 4)
+    for name, points, mark, color in [
+        ("wished", wished, "o", COLORS[2]),
+        ("before", before, ".", COLORS[0]),
+        ("after", after, "x", COLORS[1]),
+    ]:
+        size = 9 if mark == "o" else 6
+        axes.plot(
+            *points.T, mark, color=color, label=name, markersize=size, fillstyle="none" if mark == "o" else "full"
+        )
+    for (x, y), (u, v) in zip(before.tolist(), after.tolist()):
+        axes.annotate("", (u, v), (x, y), arrowprops={"arrowstyle": "->", "color": COLORS[0], "alpha": 0.4})
+    axes.set_aspect("equal")
+    axes.legend(frameon=False)
+    return chart

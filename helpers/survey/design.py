@@ -1,0 +1,183 @@
+"""The plan of a blind study: which rater sees which picture when, fixed by a seed before any answer."""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+
+from helpers import machine
+from helpers.survey import questionnaire
+
+SCALE = ("1", "2", "3", "4", "5", "undecided")
+QUESTIONS = {  # what may be answered; a comment is free text
+    "satisfied": ("yes", "no", "undecided"),
+    "likeness": SCALE,
+    "match": SCALE,
+    "pair": ("left", "right", "tie", "undecided"),
+    "attention": ("1", "2", "3", "4", "5"),
+    "comment": None,
+}
+CLOSED = {name: values for name, values in QUESTIONS.items() if values}
+RATED = ("satisfied", "likeness", "match")  # the questions on every picture
+KINDS = {"rate": RATED, "pair": ("pair",), "attention": ("attention",)}  # of screens, with their questions
+ATTENTION = "4"  # the right answer on the attention screen
+RULES = {"attention": True, "median_seconds": 2.0, "answered_share": 0.5}  # see survey_rules
+ORDER = ("base", "hypernetwork", "DreamBooth")  # in which methods are shown in tables and figures, others after them
+LETTERS, DIGITS = "bcdfghjkmnpqrstvwxz", "23456789"  # no vowels: a code is never a word
+
+
+def questions(kind, photos):
+    """The questions of a kind of screen; without photos of the person nobody can judge the likeness."""
+    return tuple(name for name in KINDS[kind] if photos or name != "likeness")
+
+
+def choices(question, words):
+    """{value: words} of a closed question, such as {"4": "4  A lot"}; words: a language of questionnaire.interface."""
+    return {
+        v: f"{v}  {words.get(f'{question}_{v}', '')}".strip() if v.isdigit() else words[v] for v in CLOSED[question]
+    }
+
+
+def pictures(index, prompts, methods, seed=1):
+    """The pictures of notebook 05 to be judged: one row a prompt and method, all from the same seed.
+
+    index: runs/compare/images.csv; prompts: DataFrame prompt_id, prompt, subject and more; methods: as in the index.
+    Where a method was trained on several people, the picture comes from the training on the prompt's own subject. The
+    base model, trained on nobody, drew each prompt in the words of each subject: only the words that raters read count.
+    Returns the columns of `prompts` with method and file. Raises FileNotFoundError naming the first that is missing.
+    """
+    images, rows = pd.read_csv(index, keep_default_na=False), []
+    for row, method in itertools.product(prompts.to_dict("records"), methods):
+        same = (images["prompt_id"] == row["prompt_id"]) & (images["method"] == method) & (images["seed"] == seed)
+        images["other_subject"], images["other_words"] = (images[name] != row[name] for name in ("subject", "prompt"))
+        usable = images[same & ((images["subject"] != "") | ~images["other_words"])]
+        usable = usable.sort_values(["other_subject", "other_words"], kind="stable")
+        paths = [index.parent / file for file in usable["file"]]
+        if not paths or not paths[0].exists():
+            what = f"{row['prompt_id']} by {method} with seed {seed} from the words {row['prompt'][:60]!r}"
+            remedy = "run notebooks/05_compare.ipynb, or take another seed if the safety checker withheld it"
+            raise FileNotFoundError(f"The folder {index.parent} has no picture of {what}: {remedy}.")
+        rows.append(row | {"method": method, "file": paths[0]})
+    return pd.DataFrame(rows)
+
+
+def in_order(methods):
+    """Names of methods as tables show them: ORDER, then all others by name."""
+    return sorted(methods, key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name))
+
+
+def make_key(table, seed):
+    """Give every picture a code that tells nothing: the table with a column item, in the order of the codes.
+
+    table: columns prompt_id and method. Raises ValueError unless every prompt has every method exactly once.
+    """
+    counts = pd.crosstab(table["prompt_id"], table["method"])
+    if counts.empty or (counts != 1).any(axis=None):
+        raise ValueError("Every prompt needs exactly one picture of every method, else the comparison is not fair.")
+    rng = np.random.default_rng(seed)
+    codes = ["".join(code) for code in itertools.product(LETTERS, DIGITS, LETTERS, DIGITS)]
+    chosen = rng.choice(codes, len(table), replace=False)
+    return table.assign(item=chosen).sort_values("item", ignore_index=True)
+
+
+def williams(count):
+    """Orders of `count` methods: each stands equally often in each place and follows each other equally often.
+
+    Williams, Australian Journal of Scientific Research A 2 (1949): `count` rows if it is even, else twice as many.
+    """
+    first = [0]
+    for step in range(1, count):
+        first.append((first[-1] + (step if step % 2 else -step)) % count)
+    rows = [[(method + shift) % count for method in first] for shift in range(count)]
+    return rows if count % 2 == 0 else rows + [row[::-1] for row in rows]
+
+
+def make_plan(key, raters, *, prompts=6, pairs=4, duplicates=2, attention=1, seed):
+    """One row a screen: rater (from 1), position (from 1), kind (rate, attention, pair), item.
+
+    Every rater sees every method on `prompts` of the prompts, in as many rounds as there are methods. Over all raters
+    each picture is shown equally often in each round, give or take one. `duplicates` of the first round's pictures
+    come once more at the end; then `pairs` of pictures of one prompt, whose item is left+right.
+    Raises ValueError if there are fewer prompts than a rater should see.
+    """
+    rng = np.random.default_rng(seed)
+    code = key.set_index(["prompt_id", "method"])["item"]
+    order = list(rng.permutation(sorted(key["prompt_id"].unique())))
+    methods = sorted(key["method"].unique())
+    if prompts > len(order) or duplicates > prompts:
+        raise ValueError(
+            f"There are {len(order)} prompts and a rater sees {prompts}: ask for fewer prompts or duplicates."
+        )
+    shown, compared, rows = dict.fromkeys(order, 0), itertools.count(), []
+    for rater in range(raters):
+        own = [order[(rater * prompts + slot) % len(order)] for slot in range(prompts)]
+        rounds = _rounds(own, methods, shown, rng)
+        screens = [("rate", code[cell]) for cells in rounds for cell in cells]
+        for _ in range(attention):
+            screens.insert(rng.integers(1, len(screens)), ("attention", "attention"))
+        again = rng.choice(len(rounds[0]), duplicates, replace=False)
+        screens += [("rate", code[rounds[0][i]]) for i in again]
+        screens += [("pair", _pair(code, methods, own[i % prompts], next(compared), rng)) for i in range(pairs)]
+        rows += [(rater + 1, position, *screen) for position, screen in enumerate(screens, 1)]
+    return pd.DataFrame(rows, columns=["rater", "position", "kind", "item"])
+
+
+def _rounds(own, methods, shown, rng):
+    """A rater's prompts once in every round, each with its next row of the Williams square."""
+    square = williams(len(methods))
+    rows = {}
+    for prompt in own:
+        rows[prompt] = square[shown[prompt] % len(square)]
+        shown[prompt] += 1
+    rounds, last = [], None
+    for place in range(len(methods)):
+        turn = list(rng.permutation(own))
+        if turn[0] == last:  # the same words twice in a row would invite comparing from memory
+            turn = turn[1:] + turn[:1]
+        last = turn[-1]
+        rounds.append([(prompt, methods[rows[prompt][place]]) for prompt in turn])
+    return rounds
+
+
+def _pair(code, methods, prompt, number, rng):
+    """The codes of two pictures of a prompt; every two methods meet equally often, sides by the seed."""
+    combinations = list(itertools.combinations(methods, 2))
+    sides = rng.permutation(combinations[number % len(combinations)])
+    return "+".join(code[prompt, method] for method in sides)
+
+
+def write_plan(folder, key, plan, seed, rules=RULES):
+    """Keep the plan before the first answer: plan.csv, rules.json, and key.csv, which no rater may see.
+
+    Raises ValueError if the folder has answers (answers/ or rater-*.csv) to another plan or under other rules.
+    """
+    study = questionnaire.study_id(plan, key)
+    fixed = {"study": study, "seed": seed, "raters": int(plan["rater"].max()), "exclude": rules}
+    answered = sorted([*folder.glob("answers/*"), *folder.glob("rater-*.csv")])
+    if answered and (folder / "rules.json").exists() and machine.read_json(folder / "rules.json") != fixed:
+        raise ValueError(
+            f"The file {answered[0]} was answered under the plan and the rules in {folder}, which therefore stay: "
+            "put the plan and RULES back as they were, or move the answers away and begin a new study."
+        )
+    for name, table in (("plan.csv", plan), ("key.csv", key.drop(columns="file", errors="ignore"))):
+        with machine.atomic_write(folder / name) as partial:
+            table.to_csv(partial, index=False)
+    machine.write_json(folder / "rules.json", fixed)
+
+
+def read_rules(folder):
+    """The rules for leaving raters out that write_plan kept before the first answer; they alone may be applied.
+
+    Raises FileNotFoundError if there is no rules.json, ValueError if it has not exactly the rules of RULES.
+    """
+    path = folder / "rules.json"
+    if not path.exists():
+        raise FileNotFoundError(
+            f"The file {path} is missing: make the plan first, in notebook 06, and the rules with it."
+        )
+    rules = machine.read_json(path).get("exclude")
+    if not isinstance(rules, dict) or set(rules) != set(RULES):
+        raise ValueError(
+            f"The file {path} must have under 'exclude' the rules {', '.join(RULES)}: take it from a copy."
+        )
+    return rules

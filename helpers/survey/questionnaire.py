@@ -1,0 +1,93 @@
+"""The questionnaire as one web page that needs nothing else and sends nothing anywhere."""
+
+import hashlib
+import json
+from pathlib import Path
+
+from PIL import Image
+
+from helpers import machine, show
+from helpers.show import html
+
+TEMPLATE = Path(__file__).with_suffix(".html")
+INTERFACE = machine.REPO / "data" / "survey" / "interface.json"
+
+
+def interface(path=INTERFACE):
+    """The words of the page in every language: {code: {name: words}}.
+
+    Raises ValueError that names the language and the words it lacks, or has beyond the English ones.
+    """
+    languages = machine.read_json(path)
+    for code, words in languages.items():
+        wrong = sorted(set(words) ^ set(languages["en"]))
+        if wrong:
+            raise ValueError(f"The language {code!r} in {path} must have the entries of 'en': see {', '.join(wrong)}.")
+    return languages
+
+
+def picture_alts(words, count):
+    """The text alternatives of the one picture of a screen or of the two of a pair, in the words of a language."""
+    return [words["picture_alt"]] if count == 1 else [words["left_alt"], words["right_alt"]]
+
+
+def bare(path, side=512, kind="JPEG"):
+    """The bytes of a picture of which nothing is left but the pixels, at most `side` wide and high."""
+    with Image.open(path) as image:
+        return html.encoded(image, side, kind, 90)
+
+
+def embed(path, side=512, kind="WEBP"):
+    """A picture file as a data URI, without metadata and name; kind WEBP or JPEG."""
+    return show.data_url(bare(path, side, kind), kind=kind)
+
+
+def study_id(plan, key):
+    """Eight digits that tell one study from another, so that answers to two are never mixed.
+
+    They change with the plan, and with the words and the pixels behind any code. A key without a column file or prompt
+    has none of these to change with. key: as for write.
+    """
+    digest = hashlib.sha256(plan.to_csv(index=False).encode())
+    for row in key.sort_values("item").to_dict("records"):
+        digest.update(f"{row['item']}\n{row.get('prompt', '')}\n".encode())
+        if "file" in row:
+            with Image.open(row["file"]) as image:
+                digest.update(f"{image.size}".encode() + image.convert("RGB").tobytes())
+    return digest.hexdigest()[:8]
+
+
+def write(path, key, plan, references):
+    """Write the questionnaire for all raters of a plan.
+
+    key: as survey_design.make_key returns it, with columns file, prompt and maybe subject.
+    references: {subject: paths of photos to show beside the pictures}; without any, there is no question on likeness.
+    """
+    people = [(subject, embed(photo, 192)) for subject, photos in references.items() for photo in photos]
+    pictures = {
+        row["item"]: {
+            "image": embed(row["file"]),
+            "prompt": row["prompt"],
+            "references": [i for i, (name, _) in enumerate(people) if name == row.get("subject")],
+        }
+        for row in key.to_dict("records")
+    }
+    study = {
+        "id": study_id(plan, key),
+        "interface": interface(),
+        "references": [photo for _, photo in people],
+        "pictures": pictures,
+        "screens": [rows[["kind", "item"]].values.tolist() for _, rows in plan.groupby("rater")],
+    }
+    safe = json.dumps(study, ensure_ascii=False).replace("<", "\\u003c")  # else a prompt could end the script
+    return fill(TEMPLATE, path, {"STUDY": safe})
+
+
+def fill(template, path, parts):
+    """Write a text file with parts {NAME: text} in place of each __NAME__ of a template; returns the path."""
+    text = template.read_text(encoding="utf-8")
+    for name, part in parts.items():
+        text = text.replace(f"__{name}__", part)
+    with machine.atomic_write(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+    return path

@@ -1,0 +1,126 @@
+"""Numbers that respect the rater: answers of one person are alike, so persons are what is counted.
+
+Tables are long, as survey_answers returns them: respondent, item, prompt_id, method, question, value, position, ...
+"""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+from statsmodels.genmod.cov_struct import Exchangeable
+from statsmodels.genmod.families import Binomial
+from statsmodels.genmod.generalized_estimating_equations import GEE
+from statsmodels.stats import contingency_tables, multitest
+
+from helpers.stats import share_interval
+from helpers.survey.design import SCALE, in_order
+
+
+def screens(table):
+    """One row for each screen that a rater answered; where the position is not known, the item tells them apart."""
+    return table.drop_duplicates(["respondent", "position", "item"])
+
+
+def first_answers(table, question, values):
+    """The answers to a question that are among `values`; of a picture that was shown twice only the first counts."""
+    rows = table[(table["question"] == question) & table["value"].isin(values)]
+    return rows.sort_values("position", kind="stable").drop_duplicates(["respondent", "item"])
+
+
+def satisfied(table):
+    """Yes and no as 1 and 0, "undecided" left out: columns respondent, prompt_id, method, value, position."""
+    rows = first_answers(table, "satisfied", ("yes", "no"))[["respondent", "prompt_id", "method", "value", "position"]]
+    return rows.assign(value=(rows["value"] == "yes").astype(int))
+
+
+def satisfaction(table, level=0.95):
+    """share_interval for every method: DataFrame with index method."""
+    groups = dict(list(satisfied(table).groupby("method")))
+    names = in_order(groups)
+    shares = {name: share_interval(groups[name]["respondent"], groups[name]["value"], level) for name in names}
+    return pd.DataFrame(shares).T
+
+
+def rating_means(table, question, level=0.95):
+    """Likeness or match by method: DataFrame mean, low, high, raters; index method.
+
+    Every rater's own mean counts once; the interval is Student's over the raters. "undecided" and repeats left out.
+    Methods that fewer than two raters judged are left out.
+    """
+    rows = first_answers(table, question, SCALE[:-1])
+    own = rows.assign(value=rows["value"].astype(int)).pivot_table(index="respondent", columns="method", values="value")
+    own = own.loc[:, in_order(own.columns[own.count() > 1])]
+    half = stats.t.ppf((1 + level) / 2, own.count() - 1) * own.sem()
+    return pd.DataFrame(
+        {"mean": own.mean(), "low": own.mean() - half, "high": own.mean() + half, "raters": own.count()}
+    )
+
+
+def scale_counts(table, question):
+    """How often each point of a scale was chosen: DataFrame, methods in rows, 1 to 5 and undecided in columns."""
+    rows = first_answers(table, question, SCALE)
+    counts = pd.crosstab(rows["method"], rows["value"]).reindex(columns=list(SCALE), fill_value=0)
+    return counts.loc[in_order(counts.index)]
+
+
+def blocks(table):
+    """One row for each rater and prompt that has an answer for every method; columns are the methods, values 0 or 1."""
+    wide = satisfied(table).pivot_table(index=["respondent", "prompt_id"], columns="method", values="value")
+    return wide.dropna().astype(int)[in_order(wide.columns)]
+
+
+def cochran_q(wide, draws=2000, seed=0):
+    """Do the methods differ at all? dict statistic, p_textbook, p_raters.
+
+    wide: as blocks() returns it. The textbook takes rater and prompt as independent blocks (Cochran 1950). p_raters
+    does not: each draw shuffles the methods of a whole rater at once, which keeps that person's answers together.
+    """
+    result = contingency_tables.cochrans_q(wide.to_numpy())
+    sums = wide.groupby(level="respondent").sum().to_numpy()
+    rng, spread = np.random.default_rng(seed), sums.sum(axis=0).var()
+    shuffled = [rng.permuted(sums, axis=1).sum(axis=0).var() for _ in range(draws)]
+    p = (1 + np.sum(np.array(shuffled) >= spread - 1e-9)) / (1 + draws)
+    return {"statistic": float(result.statistic), "p_textbook": float(result.pvalue), "p_raters": float(p)}
+
+
+def mcnemar_pairs(wide, draws=2000, seed=0):
+    """Every two methods: difference of the shares, exact McNemar p, the same by Holm, and by raters.
+
+    p_raters swaps the two methods of whole raters at random (a sign-flip test), again with Holm.
+    """
+    rows = []
+    for first, second in itertools.combinations(wide.columns, 2):
+        one, two = wide[first], wide[second]
+        crossed = [[0, ((one == 1) & (two == 0)).sum()], [((one == 0) & (two == 1)).sum(), 0]]
+        exact = contingency_tables.mcnemar(crossed, exact=True).pvalue
+        by_rater = (two - one).groupby(level="respondent").sum().to_numpy()
+        rows.append((first, second, (two - one).mean(), exact, _sign_flip(by_rater, draws, seed)))
+    pairs = pd.DataFrame(rows, columns=["first", "second", "difference", "p_exact", "p_raters"])
+    for name in ("exact", "raters"):
+        pairs[f"holm_{name}"] = multitest.multipletests(pairs[f"p_{name}"], method="holm")[1]
+    return pairs
+
+
+def _sign_flip(sums, draws, seed):
+    signs = np.random.default_rng(seed).choice([-1, 1], (draws, len(sums)))
+    return (1 + np.sum(np.abs(signs @ sums) >= abs(sums.sum()) - 1e-9)) / (1 + draws)
+
+
+def gee(table, reference="base"):
+    """Odds of being satisfied against a reference method: DataFrame odds_ratio, low, high, p; index method.
+
+    Generalised estimating equations, exchangeable within a rater (Liang and Zeger 1986), with the covariance of
+    Mancl and DeRouen (2001), which few raters need. Raises ValueError if a method has only one kind of answer.
+    """
+    rows = satisfied(table)
+    same = rows.groupby("method")["value"].nunique() < 2
+    if same.any():
+        raise ValueError(f"All answers on {same.idxmax()} agree: its odds have no finite value.")
+    others = [method for method in in_order(rows["method"].unique()) if method != reference]
+    design = np.column_stack([np.ones(len(rows)), *(rows["method"] == method for method in others)]).astype(float)
+    model = GEE(rows["value"].to_numpy(), design, rows["respondent"].to_numpy(), None, Binomial(), Exchangeable())
+    fit = model.fit(cov_type="bias_reduced")
+    low, high = np.exp(fit.conf_int()[1:]).T
+    columns = {"odds_ratio": np.exp(fit.params[1:]), "low": low, "high": high, "p": fit.pvalues[1:]}
+    return pd.DataFrame(columns, index=others)

@@ -1,0 +1,196 @@
+"""The one training loop, a generator: what is learnt, shown and logged stays with the caller.
+
+    for step in training.train(run, hypernetwork.parameters(), loss, batches, steps=300, learning_rate=2e-3):
+        print(step.number, step.loss)
+
+A run is a folder: settings.json, loss.csv, previews/, checkpoints/, card.md. Every part of a step draws
+its random numbers from (seed, number of the part) alone, so a run killed at any moment continues bit for
+bit, and several processes (`accelerate launch -m tools.train`) do what one would do.
+"""
+
+import functools
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+from helpers.diffusion import device
+from helpers.training import optimizers, rates
+from helpers.training.rates import constant, cosine  # noqa: F401  (offered here, where they are used)
+from helpers.training.run import Run, put_back, read, reset_peak_memory
+from helpers.training.updates import learnable, moves_alone, scaler_for, update
+
+WINDOW, TOO_FAR = 50, 3  # diverged: the last 50 losses are on average three times the first 50
+
+
+class Diverged(FloatingPointError):
+    """The loss is a number still, but has grown for good."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a training yields after each update; number 0 comes before the first one."""
+
+    number: int
+    loss: float | None  # None at number 0
+    held_out_loss: float | None  # None where it was not measured
+    learning_rate: float | None
+    seconds: float  # of training so far, previews and held-out losses left out
+    preview: Image.Image | None = None
+    held_out: dict | None = None  # the held-out loss by photo, where `held_out_loss` tells it
+
+
+def shuffled(count, batch_size, seed):
+    """A function of the batch's number that gives `batch_size` indices below `count`.
+
+    Every index comes once an epoch, in an order of its own each epoch; epochs follow without a gap.
+    """
+
+    def batch(step):
+        places = range(step * batch_size, (step + 1) * batch_size)
+        return [_order(count, seed, place // count)[place % count] for place in places]
+
+    return batch
+
+
+def _order(count, seed, epoch):
+    generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+    return torch.randperm(count, generator=generator).tolist()
+
+
+def train(
+    run,
+    parameters,
+    loss,
+    batches,
+    *,
+    steps,
+    learning_rate,
+    schedule=cosine,
+    seed=0,
+    accumulate=1,
+    optimizer=torch.optim.AdamW,
+    held_out_loss=None,
+    preview=None,
+    watch_every=50,
+    checkpoint_every=100,
+    keep=1,
+    settings=None,
+):
+    """Trains `parameters` (float32) in the folder `run`; a generator of Step, the first before any update.
+
+    loss: function of a batch to a scalar tensor, under `runtime.autocast`. batches: as `shuffled` makes.
+    learning_rate: a number, which `schedule` scales; or "2e-3:100, 5e-4:300" as in the web UI, in place of
+    both: the training then ends with its last rate, if that is before `steps`.
+    accumulate: batches a step. optimizer: function of the parameters. keep: checkpoints kept on disk.
+    held_out_loss: function to a float or {photo: float}; preview: to a PIL image; both every `watch_every`.
+    settings: whatever else made this run (prompts, photos, model), for settings.json.
+    A finished run only gets its weights back; one with other settings is renamed, with a warning. Leaving
+    the loop saves a checkpoint. Raises FloatingPointError if the training diverges, OSError on a full disk,
+    ValueError if an optimizer that moves within the backward pass meets several parts or processes.
+    """
+    parameters = learnable(parameters)
+    for parameter in parameters:
+        optimizers.remove_hook(parameter)  # of the optimizer of a training that was stopped
+    optimize = optimizer(parameters)
+    moves_alone(optimize, accumulate)  # said now, before another run's folder is touched
+    told = {"steps": steps, "learning_rate": learning_rate, "schedule": schedule.__name__, "seed": seed}
+    told |= _unusual(accumulate=accumulate, optimizer=optimizer) | (settings or {})
+    steps, rate_of = _rates(learning_rate, schedule, steps)
+    run = Run(run, told, parameters, optimize, scaler_for(parameters), keep)
+    learn = functools.partial(_learn, run, loss, batches, rate_of, accumulate, seed)
+    look = functools.partial(_look, parameters, held_out_loss, preview)
+    yield from _steps(run, steps, learn, look, watch_every, checkpoint_every)
+
+
+def _unusual(accumulate, optimizer):
+    """The settings that are told only where they are not the usual ones."""
+    told = {"accumulate": accumulate if accumulate > 1 else None, "optimizer": optimizers.name_of(optimizer)}
+    return {name: value for name, value in told.items() if value}
+
+
+def _rates(learning_rate, schedule, steps):
+    """(how many steps there will be, a function from the number of an update to its rate)."""
+    if isinstance(learning_rate, str):
+        segments = rates.parse(learning_rate, steps)
+        return segments[-1].last, lambda number: rates.rate_at(segments, number)
+    return steps, lambda number: learning_rate * schedule((number - 1) / steps)
+
+
+def _steps(run, last, learn, look, watch_every, checkpoint_every):
+    """Takes the steps that are left and keeps the run's folder; a checkpoint also where it is interrupted."""
+    run.resume()
+    reset_peak_memory()
+    try:
+        for number in range(run.number + 1, last + 1):
+            loss, rate = learn(number) if number else (None, None)
+            watched = device.state().is_main_process and (number % watch_every == 0 or number == last)
+            held_out, by_photo, preview = look() if watched else (None, None, None)
+            step = Step(number, loss, held_out, rate, run.seconds, preview, by_photo)
+            run.log(step)
+            _stop_if_lost(run.losses)
+            if number == last or number % checkpoint_every == 0:
+                run.checkpoint(finished=number == last)
+            yield step
+    except (KeyboardInterrupt, GeneratorExit):
+        run.checkpoint_if_whole()
+        raise
+    except FloatingPointError as error:
+        good = run.good_until(run.number - (WINDOW if isinstance(error, Diverged) else 0))
+        raise type(error)(f"after step {run.number} {error}. {good}") from error
+    finally:
+        for parameter in run.parameters:  # else the weights hold the optimizer, and it them: nothing would be freed
+            optimizers.remove_hook(parameter)
+
+
+def _learn(run, loss, batches, rate_of, accumulate, seed, number):
+    """Takes step `number`; returns (loss, learning rate)."""
+    began, rate = time.perf_counter(), rate_of(number)
+    parts = _parts(batches, number, accumulate, seed)
+    value = update(run.parameters, loss, parts, run.optimizer, run.scaler, rate, accumulate)
+    run.seconds += time.perf_counter() - began
+    return value, rate
+
+
+def _parts(batches, number, accumulate, seed):
+    """The batches of step `number` that fall to this process, each met with random numbers of its own."""
+    first, state = (number - 1) * accumulate, device.state()
+    for part in range(first + state.process_index, first + accumulate, state.num_processes):
+        device.seed_everything(seed * 1_000_003 + part + 1)
+        yield batches(part)
+
+
+def _look(parameters, held_out_loss, preview):
+    """(mean held-out loss, {photo: loss}, preview), each None where the caller gave no function for it."""
+    found = None
+    if held_out_loss:
+        with torch.no_grad(), device.autocast(parameters[0].device):
+            found = held_out_loss()
+    by_photo = found if isinstance(found, dict) else None
+    mean = sum(by_photo.values()) / len(by_photo) if by_photo else found
+    return mean, by_photo, preview() if preview else None
+
+
+def _stop_if_lost(losses):
+    """Raises Diverged where the losses, though numbers, have left the ground for good."""
+    if len(losses) < 2 * WINDOW:
+        return
+    began, now = sum(losses[:WINDOW]) / WINDOW, sum(losses[-WINDOW:]) / WINDOW
+    if now > TOO_FAR * began > 0:
+        raise Diverged(f"the loss has grown from {began:.3g} to {now:.3g}: the training diverges")
+
+
+def restore(checkpoint, parameters):
+    """Puts the weights of a checkpoint file, such as run/checkpoints/000100.pt, back; returns its step number."""
+    saved = read(checkpoint)
+    put_back(learnable(parameters), saved["weights"])
+    return saved["number"]
+
+
+def restore_best(run, parameters):
+    """Puts the weights with the lowest held-out loss of a run back; returns (step number, that loss)."""
+    best = read(Path(run) / "checkpoints" / "best.pt")
+    put_back(learnable(parameters), best["weights"])
+    return best["number"], best["held_out_loss"]

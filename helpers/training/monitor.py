@@ -1,0 +1,128 @@
+"""A panel that shows where a training stands, with a button that stops it and keeps what it has learnt.
+
+    async for step in monitor.watch(run, steps):
+        ...
+
+A kernel that is busy with a cell hears no button; `async` lets it listen between two steps. A plain `for`
+does the same without the button on newer kernels. Works with ipywidgets 7 (Colab) and 8.
+"""
+
+import asyncio
+import contextlib
+import html
+import time
+
+import ipywidgets as widgets
+from IPython import get_ipython
+from IPython.display import display
+
+from helpers import show
+
+REST = 0.2  # seconds between two looks at the button
+
+
+class watch:
+    """Passes the steps of `training.train` on and shows them; Stop ends the loop after a whole step.
+
+    run: the generator; it is closed at the end, which saves a checkpoint, so the cell can be run again to go on.
+    """
+
+    def __init__(self, run, steps):
+        self.run, self.steps = run, steps
+
+    def __iter__(self):
+        panel, began, looked = Panel(self.steps), time.perf_counter(), 0.0
+        if get_ipython():
+            display(panel.box)
+        try:
+            with _presses() as hear:
+                for step in self.run:
+                    panel.show(step, time.perf_counter() - began)
+                    yield step
+                    if time.perf_counter() - looked > REST:
+                        hear()
+                        looked = time.perf_counter()
+                    if panel.stopped:
+                        break
+        finally:
+            self.run.close()
+            panel.end()
+
+    async def __aiter__(self):
+        looked = 0.0
+        for step in self:
+            if time.perf_counter() - looked > REST:
+                await asyncio.sleep(0.002)  # now the kernel reads its messages
+                looked = time.perf_counter()
+            yield step
+
+
+@contextlib.contextmanager
+def _presses():
+    """A function that lets a busy kernel hear of clicked buttons.
+
+    Kernels from version 7 on read messages wherever a cell awaits. Older ones, Colab's too, have to be asked.
+    """
+    kernel = getattr(get_ipython(), "kernel", None)
+    if not hasattr(kernel, "do_one_iteration"):
+        yield lambda: None
+        return
+    from jupyter_ui_poll import ui_events
+
+    with ui_events() as poll:
+        yield lambda: poll(8)
+
+
+class Panel:
+    """Progress, losses and the newest preview; `stopped` turns True when the button is pressed."""
+
+    def __init__(self, steps):
+        self.steps, self.stopped, self.step, self.first = steps, False, None, None
+        self.progress = widgets.IntProgress(0, 0, steps, description="training", layout={"width": "320px"})
+        self.stop = widgets.Button(description="Stop and keep", button_style="warning", icon="stop")
+        self.stop.on_click(self._press)
+        self.words, self.picture = widgets.HTML(), widgets.HTML()
+        self.box = widgets.VBox([widgets.HBox([self.progress, self.stop]), self.words, self.picture])
+        self.shown = 0.0
+
+    def _press(self, _):
+        self.stopped = True
+        self.stop.disabled = True
+        self.stop.description = "stopping ..."
+
+    def show(self, step, seconds):
+        """Takes a Step in; seconds: since the loop began, previews included."""
+        self.step = step
+        self.first = step.number - 1 if self.first is None else self.first
+        if step.preview:
+            self.picture.value = _picture(step.preview, f"preview at step {step.number}")
+        if seconds - self.shown > REST or step.held_out_loss is not None:  # not at every step: messages cost time
+            self.shown, self.progress.value = seconds, step.number
+            self.words.value = " &nbsp; ".join(self._told(step, seconds))
+
+    def _told(self, step, seconds):
+        yield f"step {step.number} of {self.steps}"
+        if step.loss is not None:
+            yield f"loss {step.loss:.4f}"
+        if step.held_out_loss is not None:
+            self.held_out = f"held-out loss {step.held_out_loss:.4f}"
+        yield getattr(self, "held_out", "")
+        left = seconds / max(1, step.number - self.first) * (self.steps - step.number)
+        yield f"about {left / 60:.0f} min left" if left > 90 else f"about {left:.0f} s left"
+
+    def end(self):
+        """Says how the loop ended."""
+        self.stop.layout.display = "none"
+        if self.step is None:
+            self.progress.value, self.words.value = self.steps, "This training was finished before; nothing to do."
+            return
+        self.progress.value = self.step.number
+        done = self.step.number == self.steps
+        self.progress.bar_style = "success" if done else "warning"
+        kept = "Finished." if done else "Stopped, with a checkpoint: run the cell again and it goes on."
+        self.words.value = f"{html.escape(kept)} {' &nbsp; '.join(list(self._told(self.step, 0))[:-1])}"
+
+
+def _picture(image, words):
+    source = show.data_url(image, None, "PNG")
+    return f'<img src="{source}" alt="{html.escape(words)}"><br>{html.escape(words)}'

@@ -1,0 +1,241 @@
+import shutil
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+import torch
+from launch import two_processes
+from PIL import Image
+
+from helpers import diffusion, machine
+from helpers.compare import pictures, trained
+from helpers.diffusion import device, kept, models, png_info, sampling
+from tools import finished_runs
+
+SAMPLER = {"guidance_scale": 5.0, "num_inference_steps": 20}
+WISHES = {"horse": "Man riding a horse", "portrait": "Portrait of a man", "chibi": "Chibi man figurine"}
+CROSSED = ["dreambooth_amir", "hypernetwork_nesrelah"]
+
+
+@pytest.fixture
+def runs(tmp_path, monkeypatch):
+    """Finished runs: a hypernetwork of Amir and a DreamBooth of Nesrelah; the crossed ones are missing."""
+    monkeypatch.setattr(machine, "RUNS", tmp_path)
+    monkeypatch.setattr(trained, "FINISHED", tmp_path / "came")
+    prompts = {"prompts": ["nesrelah_001 person"]}
+    for name, weights, more in (
+        ("hypernetwork_amir", "hypernetwork.pt", {}),
+        ("dreambooth_nesrelah", "model/unet/u.safetensors", prompts),
+    ):
+        path = tmp_path / name / weights
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"first training")
+        (tmp_path / name / "card.md").write_text("done")
+        machine.write_json(tmp_path / name / "settings.json", {"model": "pocket"} | more)
+    return tmp_path
+
+
+def color(prompt, seed):
+    return (len(prompt), seed, 7)
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """Models of nothing, and a colour for each (prompt, seed) pair: the pairs asked for.
+
+    As long as there is a safety checker, it withholds the portraits.
+    """
+    pairs = []
+
+    def generate(pipe, prompts, seeds, **sampler):
+        pairs.extend(zip(prompts, seeds))
+        hidden = [pipe.safety_checker and "Portrait" in prompt for prompt in prompts]
+        made = [Image.new("RGB", (8, 8), color(prompt, seed)) for prompt, seed in zip(prompts, seeds)]
+        return [sampling._card((64, 64)) if hide else image for image, hide in zip(made, hidden)]
+
+    monkeypatch.setattr(sampling, "generate", generate)
+    monkeypatch.setattr(trained, "load", lambda maker, base: (base, {}))
+    return pairs
+
+
+def shoot(name="hypernetwork_amir", wishes=WISHES, seeds=(1, 2), checker=None, **sampler):
+    pipe = SimpleNamespace(scheduler=SimpleNamespace(config={}), safety_checker=checker)
+    return pictures.pictures(trained.find("pocket")[name], pipe, wishes, seeds, **SAMPLER | sampler)
+
+
+def test_each_wish_meets_each_seed_in_order_and_each_png_tells_how_it_was_made(runs, asked):
+    table = shoot(seeds=(3, 1, 2, 9))
+    assert table["prompt_id"].tolist() == [key for key in WISHES for _ in range(4)]
+    assert table["seed"].tolist() == [3, 1, 2, 9] * 3
+    expected = [color(WISHES[row.prompt_id], row.seed) for row in table.itertuples()]
+    assert [image.getpixel((0, 0)) for image in table["image"]] == expected
+    assert set(table["method"]) == {"hypernetwork"} and set(table["subject"]) == {"amir"}
+    prompt, _, told = png_info.read(runs / "compare" / table["file"][4])
+    assert (prompt, told["Seed"], told["Steps"], told["CFG scale"]) == (WISHES["portrait"], 3, 20, 5.0)
+    assert told["Hypernet"] == "hypernetwork_amir"
+
+
+def test_only_what_is_missing_is_made_and_all_is_listed(runs, asked):
+    shoot(wishes={"horse": WISHES["horse"]})
+    asked.clear()
+    shoot()
+    shoot("base", seeds=(1,))
+    assert asked[:4] == [(WISHES[key], seed) for key in ("portrait", "chibi") for seed in (1, 2)]
+    listed = pictures.listed()
+    assert list(listed.columns) == pictures.COLUMNS and len(listed) == 9
+    assert (listed["maker"] == "base").sum() == 3 and not listed["file"].duplicated().any()
+    assert all((runs / "compare" / file).exists() for file in listed["file"])
+
+
+def test_other_weights_or_settings_make_all_again(runs, asked):
+    wish = {"horse": WISHES["horse"]}
+    shoot(wishes=wish)
+    (runs / "hypernetwork_amir" / "hypernetwork.pt").write_bytes(b"second training")
+    shoot(wishes=wish, seeds=(1,))
+    assert [seed for _, seed in asked] == [1, 2, 1]
+    assert len(list((runs / "compare" / "images" / "hypernetwork_amir").glob("*.png"))) == 1
+    assert len(pictures.listed()) == 1, "what is gone leaves the list"
+    shoot(wishes=wish, seeds=(1,), num_inference_steps=5)
+    assert len(asked) == 4
+
+
+def test_withheld_pictures_are_marked_and_reach_neither_scores_nor_list(runs, asked):
+    for _ in range(2):  # made, then read
+        table = shoot("base", checker=True)
+        assert table["withheld"].tolist() == [False, False, True, True, False, False]
+    assert sorted(pictures.listed()["prompt_id"]) == ["chibi"] * 2 + ["horse"] * 2
+    (passed,) = pictures.passed({"base": table}).values()
+    assert set(passed["prompt_id"]) == {"horse", "chibi"}
+    assert "Withheld" in png_info.read(runs / "compare" / table["file"][2])[2]
+
+
+def test_a_checker_that_is_taken_off_gives_its_pictures_back(runs, asked):
+    shoot("base", seeds=(1,), checker=True)
+    asked.clear()
+    table = shoot("base", seeds=(1,))
+    assert not table["withheld"].any() and asked == [(WISHES["portrait"], 1)], "what had passed stays"
+    assert len(pictures.listed()) == 3
+    table = shoot("base", seeds=(1,), checker=True)
+    assert len(asked) == 4 and table["withheld"].sum() == 1, "put on again, it looks at all of them"
+    assert "portrait" not in set(pictures.listed()["prompt_id"])
+
+
+def test_names_of_files_and_weights_are_never_the_same(tmp_path):
+    long = "Man made of fire, intricate heat distortion designs, elegant, "
+    names = {kept.file_name(prompt, 1) for prompt in ("a man", "A man", "a man!", long + "x", long + "y", "رجل")}
+    assert len(names) == 6 and all(name.isascii() and "/" not in name for name in names)
+    inner, prints = tmp_path / "unet" / "weights.safetensors", []
+    inner.parent.mkdir()
+    for content in (b"one", b"two"):
+        inner.write_bytes(content)
+        prints += [machine.weights_id(tmp_path), machine.weights_id(tmp_path)]
+    assert prints[0] == prints[1] != prints[2] == prints[3]
+    assert machine.weights_id("owner/on-the-hub") == "owner/on-the-hub"
+
+
+def test_rows_of_a_grid_follow_wishes_and_seeds(runs, asked):
+    one, other = shoot(), shoot("base", wishes={"chibi": WISHES["chibi"]}, seeds=(1,))
+    rows = pictures.grid_rows([one, other], WISHES)
+    assert [len(row) for row in rows] == [3, 3, 3]
+    assert rows[1][0].getpixel((0, 0)) == color(WISHES["horse"], 2)
+    assert rows[2][:2] == [None, None] and rows[2][2].getpixel((0, 0)) == color(WISHES["chibi"], 1)
+
+
+def test_makers_know_what_is_there(runs):
+    found = trained.find("pocket")
+    assert set(found) == {"base", "hypernetwork_amir", "dreambooth_nesrelah", *CROSSED}
+    assert sorted(name for name, maker in found.items() if maker.missing) == CROSSED
+    assert 'NAME = "amir" in notebook 04' in found["dreambooth_amir"].missing
+    assert found["dreambooth_nesrelah"].word == "nesrelah_001 person" and found["hypernetwork_amir"].word == "man"
+    with pytest.raises(FileNotFoundError, match="hypernetwork_nesrelah"):
+        trained.required(found, "hypernetwork_nesrelah")
+    with pytest.raises(ValueError, match="'lora': there are base, hypernetwork_amir"):
+        trained.required(found, "lora")
+
+
+def test_where_nothing_was_trained_the_repository_has_the_papers_two(tmp_path, monkeypatch):
+    monkeypatch.setattr(machine, "RUNS", tmp_path)
+    found = trained.find("pocket")
+    assert [name for name, maker in found.items() if maker.missing] == CROSSED and found["base"].state == "ready"
+    for name in ("hypernetwork_amir", "dreambooth_nesrelah"):  # of the very base that lies beside them
+        settings = machine.read_json(found[name].run / "settings.json")
+        assert "data/finished" in found[name].state
+        assert settings["weights"] == machine.weights_id(found["base"].weights)
+        assert settings["steps"] == getattr(models.MODELS["pocket"], name.split("_")[0])["steps"]
+        assert trained.find("sd15")[name].missing
+
+
+def test_ones_own_training_comes_before_the_one_that_came(runs):
+    own, came = runs / "hypernetwork_amir", trained.FINISHED / "hypernetwork_amir"
+    shutil.copytree(own, came)
+    find = lambda: trained.find("pocket")["hypernetwork_amir"]
+    assert find().run == own
+    machine.write_json(own / "settings.json", {"model": "sd15"})
+    assert find().run == came, "one's own is of another model"
+    shutil.rmtree(came)
+    assert "a training of sd15, not of pocket" in find().missing
+
+
+def test_a_run_is_kept_without_its_checkpoints_and_a_trial_not_at_all(runs, tmp_path):
+    run, kept, row = runs / "dreambooth_nesrelah", tmp_path / "kept" / "dreambooth", models.MODELS["pocket"]
+    (run / "model.ckpt").write_bytes(b"large")
+    (kept / "old").mkdir(parents=True)
+    machine.write_json(run / "settings.json", {"model": "pocket", "steps": 4})
+    with pytest.raises(ValueError, match="of 300 steps"):
+        finished_runs.keep(run, kept, row, 300)
+    finished_runs.keep(run, kept, row, 4)
+    assert sorted(path.name for path in kept.iterdir()) == ["card.md", "model", "settings.json"]
+    assert (kept / "model" / "unet" / "u.safetensors").read_bytes() == b"first training"
+
+
+def test_the_papers_own_prompts_stay_as_they_are_and_others_are_addressed(runs):
+    prompts = pd.read_csv(machine.REPO / "data" / "prompts.csv")
+    ids, found = prompts.set_index("prompt_id")["prompt"], trained.find("pocket")
+    for subject, method in (("amir", "hypernetwork"), ("nesrelah", "dreambooth")):
+        for maker in (found["base"], found[f"{method}_{subject}"]):
+            wishes = trained.wishes(prompts, maker, subject)
+            assert list(wishes) == list(ids.index)
+            assert all(wishes[key] == ids[key] for key in ids.index if key.startswith(method))
+    crossed = trained.wishes(prompts, found["hypernetwork_nesrelah"], "nesrelah")
+    assert crossed["hypernetwork_2"].startswith("Portrait of a person, trending")
+    named = trained.wishes(prompts, found["dreambooth_nesrelah"], "nesrelah")
+    assert named["hypernetwork_1"] == "nesrelah_001 person riding a horse, facing camera"
+
+
+def test_addresses_put_one_word_for_another():
+    assert trained.address("sculpture of nesrelah_001, fog", "person") == "sculpture of a person, fog"
+    assert trained.address("Portrait of a man, 4k", "amir_001 man") == "Portrait of amir_001 man, 4k"
+    assert trained.address("Man on a horse with a man", "person") == "Person on a horse with a man"
+    assert trained.address("Chibi nesrelah_001 figurine", "man") == "Chibi man figurine"
+    assert trained.address("a woman in Germany", "person") == "a woman in Germany"
+    assert trained.address("portrait of nesrelah_001", "elder") == "portrait of an elder"
+
+
+TWO = """
+import sys
+from pathlib import Path
+from helpers import compare, makers, models, runtime
+runtime.cpu_has_bf16 = lambda: False
+base, state = models.load_pipeline("pocket"), runtime.state()
+assert state.num_processes == 2
+made = compare.pictures(makers.find("pocket")["base"], base, {"man": "a man"}, range(12), **SAMPLER)
+assert len(made) == 12
+state.destroy_process_group()
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_make_the_very_pictures_that_one_makes(runs, monkeypatch):
+    """12 are two batches, and each process makes one: together it would be other batches, which round otherwise."""
+    monkeypatch.setattr(device, "cpu_has_bf16", lambda: False)
+    sampler = {"guidance_scale": 4.0, "num_inference_steps": 1}
+    (runs / "two.py").write_text(TWO.replace("SAMPLER", repr(sampler)))
+    two_processes(runs / "two.py", RUNS_DIR=str(runs))
+    listed, place = pictures.listed(), runs / "compare"
+    assert len(listed) == 12
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    alone = sampling.generate(diffusion.load_pipeline("pocket"), "a man", list(range(12)), batch_size=8, **sampler)
+    torch.set_num_threads(threads)
+    for image, file in zip(alone, listed.sort_values("seed")["file"], strict=True):
+        assert image.tobytes() == kept.read(place / file).tobytes()

@@ -1,0 +1,354 @@
+import pickle
+import re
+import zipfile
+from collections import OrderedDict
+from types import SimpleNamespace
+
+import pytest
+import torch
+from conftest import sd1_text_encoder, sd1_unet, sd1_vae
+from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
+from safetensors.torch import load_file, save_file
+from transformers import CLIPTextConfig, CLIPTextModel
+
+from helpers import diffusion
+from helpers.diffusion import checkpoint
+
+PREFIXES = (checkpoint.UNET, checkpoint.VAE, checkpoint.TEXT)
+
+
+def linear(name, wide, into, bias=True):
+    return {f"{name}.weight": (into, wide)} | ({f"{name}.bias": (into,)} if bias else {})
+
+
+def norm(name, width):
+    return {f"{name}.weight": (width,), f"{name}.bias": (width,)}
+
+
+def conv(name, wide, into, size):
+    return {f"{name}.weight": (into, wide, size, size), f"{name}.bias": (into,)}
+
+
+def ldm_resnet(name, wide, into):
+    shapes = norm(f"{name}.in_layers.0", wide) | conv(f"{name}.in_layers.2", wide, into, 3)
+    shapes |= linear(f"{name}.emb_layers.1", 1280, into)
+    shapes |= norm(f"{name}.out_layers.0", into) | conv(f"{name}.out_layers.3", into, into, 3)
+    return shapes | (conv(f"{name}.skip_connection", wide, into, 1) if wide != into else {})
+
+
+def ldm_transformer(name, width, context=768):
+    shapes = norm(f"{name}.norm", width) | conv(f"{name}.proj_in", width, width, 1)
+    block = f"{name}.transformer_blocks.0"
+    for attention, heard in ((f"{block}.attn1", width), (f"{block}.attn2", context)):
+        shapes |= linear(f"{attention}.to_q", width, width, bias=False) | linear(f"{attention}.to_out.0", width, width)
+        shapes |= linear(f"{attention}.to_k", heard, width, bias=False)
+        shapes |= linear(f"{attention}.to_v", heard, width, bias=False)
+    shapes |= linear(f"{block}.ff.net.0.proj", width, 8 * width) | linear(f"{block}.ff.net.2", 4 * width, width)
+    for number in (1, 2, 3):
+        shapes |= norm(f"{block}.norm{number}", width)
+    return shapes | conv(f"{name}.proj_out", width, width, 1)
+
+
+def ldm_unet():
+    """Names and shapes of the original U-Net, built from its own description as the original builds it.
+
+    v1-inference.yaml: model_channels 320, channel_mult 1 2 4 4, num_res_blocks 2, attention at 1, 2 and 4.
+    """
+    shapes = (
+        linear("time_embed.0", 320, 1280) | linear("time_embed.2", 1280, 1280) | conv("input_blocks.0.0", 4, 320, 3)
+    )
+    wide, skips, index = 320, [320], 1
+    for level, width in enumerate((320, 640, 1280, 1280)):
+        for _ in range(2):
+            shapes |= ldm_resnet(f"input_blocks.{index}.0", wide, width)
+            shapes |= ldm_transformer(f"input_blocks.{index}.1", width) if level < 3 else {}
+            wide, index = width, index + 1
+            skips.append(wide)
+        if level < 3:
+            shapes |= conv(f"input_blocks.{index}.0.op", wide, wide, 3)
+            index += 1
+            skips.append(wide)
+    shapes |= ldm_resnet("middle_block.0", wide, wide) | ldm_transformer("middle_block.1", wide)
+    shapes |= ldm_resnet("middle_block.2", wide, wide)
+    index = 0
+    for level, width in reversed(list(enumerate((320, 640, 1280, 1280)))):
+        for layer in range(3):
+            shapes |= ldm_resnet(f"output_blocks.{index}.0", wide + skips.pop(), width)
+            shapes |= ldm_transformer(f"output_blocks.{index}.1", width) if level < 3 else {}
+            if level and layer == 2:
+                shapes |= conv(f"output_blocks.{index}.{2 if level < 3 else 1}.conv", width, width, 3)
+            wide, index = width, index + 1
+    return shapes | norm("out.0", 320) | conv("out.2", 320, 4, 3)
+
+
+def ldm_vae_resnet(name, wide, into):
+    shapes = norm(f"{name}.norm1", wide) | conv(f"{name}.conv1", wide, into, 3)
+    shapes |= norm(f"{name}.norm2", into) | conv(f"{name}.conv2", into, into, 3)
+    return shapes | (conv(f"{name}.nin_shortcut", wide, into, 1) if wide != into else {})
+
+
+def ldm_vae_middle(side):
+    shapes = norm(f"{side}.mid.attn_1.norm", 512)
+    for name in ("q", "k", "v", "proj_out"):
+        shapes |= conv(f"{side}.mid.attn_1.{name}", 512, 512, 1)
+    return shapes | ldm_vae_resnet(f"{side}.mid.block_1", 512, 512) | ldm_vae_resnet(f"{side}.mid.block_2", 512, 512)
+
+
+def ldm_vae():
+    """As `ldm_unet`, of the first stage: ch 128, ch_mult 1 2 4 4, num_res_blocks 2, z_channels 4."""
+    shapes = conv("encoder.conv_in", 3, 128, 3) | ldm_vae_middle("encoder") | ldm_vae_middle("decoder")
+    wide = 128
+    for level, width in enumerate((128, 256, 512, 512)):
+        for layer in range(2):
+            shapes |= ldm_vae_resnet(f"encoder.down.{level}.block.{layer}", wide, width)
+            wide = width
+        shapes |= conv(f"encoder.down.{level}.downsample.conv", wide, wide, 3) if level < 3 else {}
+    shapes |= norm("encoder.norm_out", 512) | conv("encoder.conv_out", 512, 8, 3) | conv("decoder.conv_in", 4, 512, 3)
+    for level, width in reversed(list(enumerate((128, 256, 512, 512)))):
+        for layer in range(3):
+            shapes |= ldm_vae_resnet(f"decoder.up.{level}.block.{layer}", wide, width)
+            wide = width
+        shapes |= conv(f"decoder.up.{level}.upsample.conv", wide, wide, 3) if level else {}
+    shapes |= norm("decoder.norm_out", 128) | conv("decoder.conv_out", 128, 3, 3)
+    return shapes | conv("quant_conv", 8, 8, 1) | conv("post_quant_conv", 4, 4, 1)
+
+
+def ldm_text():
+    """CLIP ViT-L/14's text half under the names of transformers 4."""
+    shapes = {"embeddings.position_ids": (1, 77)} | norm("final_layer_norm", 768)
+    shapes |= {"embeddings.token_embedding.weight": (49408, 768), "embeddings.position_embedding.weight": (77, 768)}
+    for layer in range(12):
+        name = f"encoder.layers.{layer}"
+        shapes |= norm(f"{name}.layer_norm1", 768) | norm(f"{name}.layer_norm2", 768)
+        for part in ("q_proj", "k_proj", "v_proj", "out_proj"):
+            shapes |= linear(f"{name}.self_attn.{part}", 768, 768)
+        shapes |= linear(f"{name}.mlp.fc1", 768, 3072) | linear(f"{name}.mlp.fc2", 3072, 768)
+    return shapes
+
+
+def test_names_and_shapes_are_those_of_the_original_sd1():
+    """The lengths are those of a published listing of v1-5-pruned (arenasys' model toolkit, components/*.txt)."""
+    with torch.device("meta"):
+        pipe = SimpleNamespace(unet=sd1_unet(), vae=sd1_vae(), text_encoder=sd1_text_encoder())
+    ours = {name: tuple(tensor.shape) for name, tensor in checkpoint.state_dict(pipe).items()}
+    original = (ldm_unet(), ldm_vae(), ldm_text())
+    assert ours == {prefix + n: s for prefix, part in zip(PREFIXES, original, strict=True) for n, s in part.items()}
+    listing = lambda part: "\n".join(sorted(f"{n} [{','.join(map(str, shape))}]" for n, shape in part.items()))
+    assert [(len(part), len(listing(part))) for part in original] == [(686, 36314), (248, 10149), (197, 8744)]
+
+
+def tiny_pipe(seed=0, **unet):
+    """A pipeline of SD 1's kind, small, with levels without attention and attention in the VAE."""
+    torch.manual_seed(seed)
+    settings = {
+        "block_out_channels": (8, 16, 16),
+        "down_block_types": ("CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
+        "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
+        "layers_per_block": 2,
+        "norm_num_groups": 4,
+        "cross_attention_dim": 12,
+        "attention_head_dim": 2,
+        "sample_size": 8,
+    }
+    vae = AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
+        block_out_channels=(4, 8),
+        norm_num_groups=4,
+        sample_size=16,
+    )
+    sizes = {"vocab_size": 30, "hidden_size": 12, "intermediate_size": 16, "num_hidden_layers": 2}
+    text = CLIPTextConfig(**sizes, num_attention_heads=2, max_position_embeddings=7, bos_token_id=1, eos_token_id=2)
+    parts = {"unet": UNet2DConditionModel(**settings | unet), "vae": vae, "text_encoder": CLIPTextModel(text)}
+    return StableDiffusionPipeline(
+        **parts,
+        tokenizer=None,
+        scheduler=None,
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+
+
+def weights(pipe):
+    return {
+        f"{part}.{name}": tensor
+        for part in ("unet", "vae", "text_encoder")
+        for name, tensor in getattr(pipe, part).state_dict().items()
+    }
+
+
+def same_weights(one, two, change=lambda tensor: tensor):
+    one, two = weights(one), weights(two)
+    assert one.keys() == two.keys()
+    for name, tensor in one.items():
+        torch.testing.assert_close(two[name], change(tensor), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("suffix", ["ckpt", "safetensors"])
+def test_diffusers_reads_the_exported_pocket_exactly(pocket_pipeline, tmp_path, suffix):
+    """Its own converter knows nothing of ours: right names, right places."""
+    path = tmp_path / f"model.{suffix}"
+    checkpoint.export(path, pocket_pipeline, torch.float32)
+    config = {"config": str(diffusion.POCKET), "local_files_only": True}
+    same_weights(pocket_pipeline, StableDiffusionPipeline.from_single_file(str(path), **config))
+
+
+@pytest.mark.parametrize("suffix", ["ckpt", "safetensors"])
+def test_what_is_exported_comes_back(tmp_path, suffix):
+    pipe = tiny_pipe()
+    for dtype in (torch.float32, torch.float16):
+        other = tiny_pipe(seed=1)
+        checkpoint.export(tmp_path / f"model.{suffix}", pipe, dtype)
+        checkpoint.load_into(other, tmp_path / f"model.{suffix}")
+        same_weights(pipe, other, lambda tensor, dtype=dtype: tensor.to(dtype).float())
+
+
+def test_text_encoder_names_keep_text_model_whatever_transformers_calls_them(tmp_path):
+    pipe = tiny_pipe()
+    path = tmp_path / "model.safetensors"
+    checkpoint.export(path, pipe, torch.float32)
+    names = [name for name in load_file(path) if name.startswith("cond_stage_model.")]
+    assert names and all(name.startswith("cond_stage_model.transformer.text_model.") for name in names)
+    assert load_file(path)["cond_stage_model.transformer.text_model.embeddings.position_ids"].tolist() == [[*range(7)]]
+    plain = pipe.text_encoder.state_dict()
+    older = {f"text_model.{name.removeprefix('text_model.')}": tensor for name, tensor in plain.items()}
+    newer = {name.removeprefix("text_model."): tensor for name, tensor in plain.items()}
+    for states in (older, newer):
+        encoder = SimpleNamespace(state_dict=lambda states=states: states, config=pipe.text_encoder.config)
+        as_was = checkpoint.state_dict(SimpleNamespace(unet=pipe.unet, vae=pipe.vae, text_encoder=encoder))
+        assert as_was.keys() == load_file(path).keys()
+
+
+def test_files_of_other_converters_are_understood(tmp_path):
+    """Without text_model. and position ids, with an EMA copy beside the weights, VAE attention as matrices."""
+    pipe, other = tiny_pipe(), tiny_pipe(seed=1)
+    tensors = {name.replace("text_model.", ""): tensor for name, tensor in checkpoint.state_dict(pipe).items()}
+    tensors = {n: t[:, :, 0, 0] if ".attn_1." in n and t.ndim == 4 else t for n, t in tensors.items()}
+    tensors = {name: tensor.contiguous() for name, tensor in tensors.items() if "position_ids" not in name}
+    save_file(tensors | {"model_ema.decay": torch.ones(1)}, tmp_path / "other.safetensors")
+    checkpoint.load_into(other, tmp_path / "other.safetensors")
+    same_weights(pipe, other)
+    torch.save({"state_dict": tensors, "global_step": 4040}, tmp_path / "old.ckpt")
+    checkpoint.load_into(other := tiny_pipe(seed=2), tmp_path / "old.ckpt")
+    same_weights(pipe, other)
+
+
+def test_a_file_of_another_structure_changes_nothing(tmp_path):
+    pipe, path = tiny_pipe(), tmp_path / "model.safetensors"
+    checkpoint.export(path, pipe)
+    for others in ({"layers_per_block": 1}, {"layers_per_block": 3}, {"cross_attention_dim": 24}):
+        other = tiny_pipe(seed=1, **others)
+        before = {name: tensor.clone() for name, tensor in weights(other).items()}
+        with pytest.raises(ValueError, match="model.safetensors is no such model as this one: it"):
+            checkpoint.load_into(other, path)
+        assert all(torch.equal(tensor, before[name]) for name, tensor in weights(other).items())
+
+
+def test_what_is_no_model_is_refused_and_nothing_in_it_is_run(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return print, ("executed",)
+
+    (tmp_path / "evil.ckpt").write_bytes(pickle.dumps({"state_dict": Evil()}))
+    (tmp_path / "text.safetensors").write_text("hello")
+    checkpoint.export(tmp_path / "cut.ckpt", tiny_pipe())
+    checkpoint.export(tmp_path / "cut.safetensors", tiny_pipe())
+    for name in ("cut.ckpt", "cut.safetensors"):
+        whole = (tmp_path / name).read_bytes()
+        (tmp_path / name).write_bytes(whole[: len(whole) // 2])
+    torch.save([1, 2], tmp_path / "list.ckpt")
+    for name in ("evil.ckpt", "text.safetensors", "cut.ckpt", "cut.safetensors", "list.ckpt"):
+        with pytest.raises(ValueError, match=name):
+            checkpoint.load_into(tiny_pipe(), tmp_path / name)
+    for name in ("nowhere.ckpt", "nowhere.safetensors"):
+        with pytest.raises(FileNotFoundError, match="nowhere"):
+            checkpoint.load_into(tiny_pipe(), tmp_path / name)
+
+
+def test_what_cannot_be_exported_leaves_the_old_file(tmp_path):
+    pipe, path = tiny_pipe(), tmp_path / "model.ckpt"
+    path.write_text("old")
+    with pytest.raises(ValueError, match="bfloat16 is not what the web UI reads"):
+        checkpoint.export(path, pipe, torch.bfloat16)
+    with pytest.raises(ValueError, match="SD 2 and XL"):
+        checkpoint.export(path, tiny_pipe(use_linear_projection=True))
+    with pytest.raises(ValueError, match=r"must end in \.ckpt or \.safetensors"):
+        checkpoint.export(tmp_path / "model.bin", pipe)
+    for value in (float("nan"), 1e6):
+        torch.nn.init.constant_(pipe.unet.conv_in.bias, value)
+        with pytest.raises(ValueError, match=r"input_blocks\.0\.0\.bias holds numbers that are no torch.float16"):
+            checkpoint.export(path, pipe)
+    assert [file.name for file in tmp_path.iterdir()] == ["model.ckpt"] and path.read_text() == "old"
+
+
+# What the web UI's safety check of March 2023 allows (peers.md 1.3)
+ALLOWED = {("collections", "OrderedDict"), ("torch._utils", "_rebuild_tensor_v2")}
+ALLOWED |= {("torch", f"{kind}Storage") for kind in ("Float", "Half", "Int", "Long", "Double", "Byte")}
+
+
+def test_the_ckpt_passes_the_web_ui_s_safety_check(tmp_path):
+    class Unpickler(pickle.Unpickler):
+        def persistent_load(self, identity):
+            assert identity[0] == "storage"
+            return torch.storage.TypedStorage(_internal=True)
+
+        def find_class(self, module, name):
+            assert (module, name) in ALLOWED, f"{module}.{name} is forbidden"
+            return super().find_class(module, name)
+
+    for dtype in (torch.float16, torch.float32):
+        checkpoint.export(tmp_path / "model.ckpt", tiny_pipe(), dtype)
+        with zipfile.ZipFile(tmp_path / "model.ckpt") as archive:
+            assert archive.testzip() is None
+            names = archive.namelist()
+            assert all(re.fullmatch(r"[^/]+/(data/\d+|version|data\.pkl)", name) for name in names), names
+            with archive.open(next(name for name in names if name.endswith("data.pkl"))) as file:
+                Unpickler(file).load()
+
+
+def test_torch_and_safetensors_read_what_is_written_from_its_place_on_disk(tmp_path):
+    base = torch.arange(24.0).reshape(4, 6)
+    tensors = {
+        "matrix": base,
+        "scalar": torch.tensor(2.5),
+        "empty": torch.zeros(0, 3),
+        "half": torch.ones(3, dtype=torch.float16),
+        "brain": torch.ones(5, dtype=torch.bfloat16),
+        "whole": torch.tensor([1, 2**40]),
+    }
+    views = {"turned": base.T, "part": base[1:3, ::2]}
+    checkpoint.save_safetensors(tmp_path / "a.safetensors", tensors)
+    checkpoint.save_pt(tmp_path / "a.pt", {"all": OrderedDict(tensors | views), "pair": (1, [None, "x"])})
+    mapped = torch.load(tmp_path / "a.pt", weights_only=True, mmap=True)
+    loaded = checkpoint.load_pt(tmp_path / "a.pt")
+    assert loaded["pair"] == (1, [None, "x"]) and isinstance(loaded["all"], OrderedDict)
+    for read in (load_file(tmp_path / "a.safetensors") | views, loaded["all"], mapped["all"]):
+        assert read.keys() == (tensors | views).keys()
+        for name, tensor in (tensors | views).items():
+            assert read[name].dtype == tensor.dtype and torch.equal(read[name], tensor), name
+    aligned = [mapped["all"][name].data_ptr() % 64 == 0 for name in tensors if tensors[name].numel()]
+    assert all(aligned)
+
+
+def test_the_same_weights_give_the_same_bytes_under_any_name(tmp_path):
+    pipe = tiny_pipe()
+    for suffix in ("ckpt", "safetensors"):
+        for name in ("one", "two"):
+            checkpoint.export(tmp_path / f"{name}.{suffix}", pipe)
+        assert (tmp_path / f"one.{suffix}").read_bytes() == (tmp_path / f"two.{suffix}").read_bytes()
+    tmp_path.chmod(0o755)
+    checkpoint.export(tmp_path / "one.safetensors", pipe)
+    assert (tmp_path / "one.safetensors").stat().st_mode & 0o777 == 0o644, "who may read the folder may read the file"
+
+
+@pytest.mark.slow
+def test_sd1_in_full_size_goes_out_and_diffusers_reads_it(sd1_folder, tmp_path):
+    pipe = StableDiffusionPipeline.from_pretrained(sd1_folder)
+    for suffix in ("ckpt", "safetensors"):
+        path = tmp_path / f"model.{suffix}"
+        checkpoint.export(path, pipe)
+        assert 1.9 < path.stat().st_size / 2**30 < 2.1
+        config = {"config": str(sd1_folder), "local_files_only": True}
+        same_weights(pipe, StableDiffusionPipeline.from_single_file(str(path), **config), torch.Tensor.float)
+        path.unlink()

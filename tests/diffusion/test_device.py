@@ -1,0 +1,172 @@
+import json
+import os
+import random
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from accelerate import PartialState
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from helpers import diffusion, machine, training
+from helpers.diffusion import latents, sampling
+from helpers.methods import dreambooth
+from helpers.training import updates
+
+
+def runs_of(**environment):
+    """(QUICK, RUNS relative to the repo where possible) in a fresh process."""
+    code = "import json; from helpers import runtime as r; print(json.dumps([r.QUICK, str(r.RUNS)]))"
+    clean = {name: value for name, value in os.environ.items() if name not in ("QUICK", "RUNS_DIR")}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=clean | environment, cwd=machine.REPO, capture_output=True, check=True
+    )
+    return json.loads(done.stdout)
+
+
+@pytest.mark.slow
+def test_quick_trials_never_meet_real_runs(tmp_path):
+    real, quick = runs_of(), runs_of(QUICK="1")
+    assert real == [False, str(machine.REPO / "runs")]
+    assert quick == [True, str(machine.REPO / "runs" / "quick")]
+    assert runs_of(QUICK="0", RUNS_DIR=str(tmp_path)) == [False, str(tmp_path.resolve())]
+
+
+@pytest.mark.parametrize("seed", [0, 7, 2**40 + 3])
+def test_a_seed_repeats_all_random_numbers(seed):
+    def draw():
+        diffusion.device.seed_everything(seed)
+        return random.random(), np.random.rand(), torch.rand(3).tolist()
+
+    first = draw()
+    assert draw() == first
+    diffusion.device.seed_everything(seed + 1)
+    assert (random.random(), np.random.rand(), torch.rand(3).tolist()) != first
+
+
+def test_versions_name_the_libraries_and_this_machine():
+    table = diffusion.device.versions()
+    assert torch.__version__.split("+")[0] in table
+    assert all(name in table for name in ("diffusers", "transformers", "device", "cores"))
+
+
+def test_a_missing_library_is_said_to_be_missing(monkeypatch):
+    monkeypatch.setattr(diffusion.device, "LIBRARIES", ("no-such-one",))
+    assert "no-such-one   not installed" in diffusion.device.versions()
+
+
+@pytest.mark.parametrize(
+    "flags, ratio, pays", [("avx512_bf16", 0.5, True), ("avx512_bf16", 2.1, False), ("avx2", 0.5, False)]
+)
+def test_bfloat16_pays_where_the_processor_has_it_and_is_faster_with_it(flags, ratio, pays, monkeypatch):
+    monkeypatch.setattr(diffusion.device.platform, "system", lambda: "Linux")
+    monkeypatch.setattr(diffusion.device.Path, "exists", lambda path: True)
+    monkeypatch.setattr(diffusion.device.Path, "read_text", lambda path: f"flags : sse {flags} avx")
+    monkeypatch.setattr(diffusion.device, "convolution_ratio", lambda: ratio)
+    assert diffusion.device.cpu_has_bf16.__wrapped__() == pays
+
+
+def test_measuring_the_processor_draws_no_random_number():
+    torch.manual_seed(0)
+    expected = torch.get_rng_state()
+    assert diffusion.device.convolution_ratio(repeats=1) > 0
+    assert torch.equal(torch.get_rng_state(), expected)
+
+
+@pytest.mark.parametrize("fast", [False, True])
+def test_autocast_agrees_with_float32(fast, monkeypatch):
+    monkeypatch.setattr(diffusion.device, "cpu_has_bf16", lambda: fast)
+    torch.manual_seed(0)
+    query, key, value = (torch.randn(2, 4, 16, 8, requires_grad=True) for _ in range(3))
+    exact = F.scaled_dot_product_attention(query, key, value)
+    with diffusion.device.autocast("cpu"):
+        mixed = F.scaled_dot_product_attention(query, key, value)
+        product = torch.randn(4, 4) @ torch.randn(4, 4)
+    torch.testing.assert_close(mixed.float(), exact, atol=2e-2, rtol=2e-2)
+    assert product.dtype == (torch.bfloat16 if fast else torch.float32) == diffusion.device.computes_in("cpu")
+
+
+def test_pictures_between_steps_are_made_without_copies_of_the_weights(monkeypatch):
+    """Autocast would keep 1.7 GB of them for SD 1.x, which memory.forecast does not count beside a preview."""
+    asked = []
+    monkeypatch.setattr(diffusion.device, "computes_in", lambda device: torch.float16)
+    monkeypatch.setattr(torch, "autocast", lambda *place, **settings: asked.append((place, settings)))
+    diffusion.device.autocast("cuda"), diffusion.device.autocast("cuda", copies=False)
+    assert [place for place, _ in asked] == [("cuda", torch.float16)] * 2
+    assert [settings["cache_enabled"] for _, settings in asked] == [True, False]
+
+
+@pytest.fixture
+def find(monkeypatch):
+    """Lets accelerate find a device that this machine has not: "mps" or "xpu"."""
+
+    def found(kind):
+        PartialState._reset_state()
+        diffusion.device.state.cache_clear()
+        monkeypatch.setenv("PYTORCH_ENABLE_MPS_FALLBACK", "")  # which accelerate sets, for good
+        monkeypatch.setattr(torch.accelerator, "is_available", lambda: kind != "cpu")
+        monkeypatch.setattr("accelerate.state.is_mps_available", lambda *_: kind == "mps")
+        monkeypatch.setattr("accelerate.state.is_xpu_available", lambda *_: kind == "xpu")
+        return diffusion.device.find_device()
+
+    yield found
+    PartialState._reset_state()
+    diffusion.device.state.cache_clear()
+
+
+@pytest.mark.parametrize("kind, dtype", [("cpu", torch.float32), ("mps", torch.float32), ("xpu", torch.bfloat16)])
+def test_each_device_is_found_and_computes_in_what_it_can(kind, dtype, find, monkeypatch):
+    monkeypatch.setattr(diffusion.device, "cpu_has_bf16", lambda: False)
+    device = find(kind)
+    assert device.type == kind and diffusion.device.computes_in(device) == dtype
+    assert diffusion.device.state().num_processes == 1 and not torch.distributed.is_initialized()
+    assert isinstance(diffusion.device.autocast(device), torch.autocast) == (dtype != torch.float32)
+    assert not updates.scaler_for([SimpleNamespace(device=device)]).is_enabled()
+
+
+def test_a_gpu_can_be_left_alone(find, monkeypatch):
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "1")
+    assert find("mps").type == "cpu"
+
+
+def test_processes_that_would_not_work_together_are_refused(find, monkeypatch):
+    """Apple's GPU is one device: two processes there would train side by side and write into one folder."""
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(RuntimeError, match="cannot share one mps device"):
+        find("mps")
+
+
+@pytest.mark.parametrize(("capability", "dtype"), [((7, 5), torch.float16), ((9, 0), torch.bfloat16)])
+def test_a_t4_gets_float16_and_a_scaler(monkeypatch, capability, dtype):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    assert diffusion.device.computes_in("cuda") == dtype
+    assert updates._needs_scaling(torch.device("cuda")) == (dtype == torch.float16)
+
+
+class NoFloat64(TorchDispatchMode):
+    """As on Apple's GPU, which has no float64."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        made = func(*args, **(kwargs or {}))
+        found = [value for value in tree_leaves(made) if isinstance(value, torch.Tensor)]
+        assert not any(value.dtype == torch.float64 for value in found), func
+        return made
+
+
+@pytest.mark.slow
+def test_neither_training_nor_pictures_need_float64(pipe, tmp_path, monkeypatch):
+    monkeypatch.setattr(diffusion.device, "cpu_has_bf16", lambda: False)
+    scheduler, photos = diffusion.training_scheduler(pipe), (torch.randn(2, 4, 16, 16), ["a man", "a horse"])
+    with NoFloat64():
+        parameters, hear = dreambooth.learn(pipe), dreambooth.Hearing(pipe, photos[1])
+        loss = dreambooth.denoising_loss(pipe.unet, scheduler, hear, photos, photos, weights="snr")
+        kept = latents.held_out_examples(photos[0], hear(photos[1]), scheduler, 1, copies=1)
+        held_out = lambda: latents.held_out_loss(pipe.unet, scheduler, kept, weights="snr")
+        batches, told = dreambooth.paired_batches(2, 2, 1, seed=1), {"steps": 1, "learning_rate": 1e-3}
+        assert len(list(training.train(tmp_path, parameters, loss, batches, held_out_loss=held_out, **told))) == 2
+        sampling.generate(pipe, "a (man:1.1)", [1], guidance_scale=2.0, num_inference_steps=2)

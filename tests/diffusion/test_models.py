@@ -1,0 +1,65 @@
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from helpers import diffusion
+from helpers.diffusion import model, models
+
+
+def test_sd15_is_taken_from_where_the_environment_says(monkeypatch, tmp_path):
+    assert model("sd15") == models.MODELS["sd15"]
+    monkeypatch.setenv("SD15_WEIGHTS", str(tmp_path))
+    monkeypatch.setenv("SD15_CAPTIONER", "blip-folder")
+    monkeypatch.setenv("SD15_CLIP", "clip-folder")
+    row = model("sd15")
+    assert (row.weights, row.captioner, row.clip) == (str(tmp_path), "blip-folder", "clip-folder")
+    assert row.variant is None and row.dreambooth == models.MODELS["sd15"].dreambooth
+
+
+def test_any_other_folder_or_hub_id_is_a_row_like_sd15(tmp_path):
+    assert model(str(tmp_path)).weights == str(tmp_path)
+    assert model("owner/some-model").image_size == 512
+    assert model(model("pocket")) is models.MODELS["pocket"]
+
+
+@pytest.mark.parametrize("name", ["sd51", "weights/none.safetensors", "/no/such/folder"])
+def test_a_model_that_is_nowhere_is_refused(name):
+    with pytest.raises(ValueError, match="no model"):
+        model(name)
+
+
+@pytest.mark.parametrize("kind, dtype", [("mps", torch.float32), ("xpu", torch.float16), ("cuda", torch.float16)])
+def test_each_device_gets_the_precision_it_works_in(kind, dtype, monkeypatch):
+    """The move itself is only written down here: there may be no such device."""
+    moved = []
+    monkeypatch.setattr(models.runtime, "find_device", lambda: torch.device(kind))
+    monkeypatch.setattr(models.StableDiffusionPipeline, "to", lambda pipe, place: moved.append(place) or pipe)
+    pipe = diffusion.load_pipeline("pocket")
+    assert pipe.unet.dtype == dtype and [place.type for place in moved] == [kind] and pipe.vae.use_slicing
+
+
+def test_weights_cut_short_are_told_in_a_sentence(tiny, tmp_path):
+    tiny.save_pretrained(tmp_path / "cut")
+    assert diffusion.load_pipeline(str(tmp_path / "cut")).unet.dtype == torch.float32
+    path = tmp_path / "cut" / "unet" / "diffusion_pytorch_model.safetensors"
+    path.write_bytes(path.read_bytes()[:100_000])
+    (tmp_path / "model.safetensors").write_bytes(b"\x00" * 100)
+    for name in ("cut", "model.safetensors"):
+        with pytest.raises(OSError, match=f"{name} is not a whole Stable Diffusion"):
+            diffusion.load_pipeline(str(tmp_path / name))
+
+
+def test_a_model_the_hub_does_not_give_is_told_in_a_sentence(monkeypatch):
+    def refuse(row, settings):
+        raise OSError("runwayml/none is not a local folder and is not a valid model identifier\nMore lines")
+
+    monkeypatch.setattr(models, "_read", refuse)
+    with pytest.raises(OSError, match="runwayml/none .*identifier.*SD15_WEIGHTS") as caught:
+        diffusion.load_pipeline("runwayml/none")
+    assert "\n" not in str(caught.value) and "More lines" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("version", "keyword"), [("0.39.0", "torch_dtype"), ("0.42.1", "dtype")])
+def test_the_keyword_for_precision_follows_the_version(version, keyword):
+    assert models._dtype_keyword(SimpleNamespace(__version__=version), "0.42") == keyword

@@ -1,0 +1,84 @@
+import json
+import re
+import shutil
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from helpers import machine
+from helpers.machine import install
+
+
+@pytest.fixture
+def requirements(tmp_path):
+    path = tmp_path / "requirements.txt"
+    path.write_text("# what we need\n\npytest>=1,<999  # tests\nno-such-package-of-ours>=1,<2  # 05\n")
+    return path
+
+
+@pytest.fixture
+def on_colab(monkeypatch):
+    """Pretends to run on Colab, and returns the list of pip's arguments and constraints asked for."""
+    monkeypatch.setitem(sys.modules, "google.colab", SimpleNamespace())
+    asked = []
+
+    def run(command, check):
+        file = command.index("-c") + 1
+        asked.append((command[file + 1 :], Path(command[file]).read_text()))
+
+    monkeypatch.setattr(subprocess, "run", run)
+    return asked
+
+
+def test_what_has_no_wheel_for_this_machine_is_not_missing(requirements):
+    requirements.write_text('one-that-is-not>=1; platform_system == "Amiga"\none-of-ours; platform_system != "Amiga"\n')
+    assert machine.missing(requirements) == ['one-of-ours; platform_system != "Amiga"']
+
+
+def test_colab_gets_only_what_is_missing_and_keeps_its_own(requirements, on_colab):
+    install.install_missing(requirements)
+    ((packages, constraints),) = on_colab
+    assert packages == ["no-such-package-of-ours>=1,<2"]
+    for name in ("torch", "numpy", "pillow", "ipywidgets", "ipython", "ipykernel"):
+        assert f"{name}=={metadata.version(name)}\n" in constraints
+
+
+def test_nothing_is_run_when_all_is_there(on_colab):
+    install.install_missing()
+    assert on_colab == []
+
+
+def test_colab_never_gets_another_torch(requirements, on_colab, monkeypatch):
+    monkeypatch.setattr(install, "_installed", lambda name: name != "torch")
+    requirements.write_text("torch>=2\n")
+    with pytest.raises(ModuleNotFoundError, match="lacks torch"):
+        install.install_missing(requirements)
+    assert on_colab == []
+
+
+def test_elsewhere_one_sentence_says_what_to_do(requirements):
+    with pytest.raises(ModuleNotFoundError, match=r"no-such-package-of-ours.*pip install -r requirements.txt"):
+        install.install_missing(requirements)
+
+
+def test_stamp_writes_the_repository_into_every_notebook_and_the_readme_once_and_again(tmp_path):
+    paths = [install.REPO / "README.md", *sorted((install.REPO / "notebooks").glob("*.ipynb"))]
+    copies = [Path(shutil.copy(path, tmp_path)) for path in paths]
+    for repository in ("someone/first-try", "school.org/course_2"):
+        install.stamp(repository, copies)
+        for copy in copies:
+            text = copy.read_text(encoding="utf-8")
+            assert set(re.findall(r"colab\.research\.google\.com/github/([\w.-]+/[\w.-]+)/", text)) == {repository}
+            if copy.suffix == ".ipynb":
+                json.loads(text)
+                assert f'\\"https://github.com/{repository}\\", \\"personalize\\"' in text, "the clone"
+                assert f"](https://raw.githubusercontent.com/{repository}/main/docs/pictures/{copy.stem}.jpg)" in text
+                assert f"](https://github.com/{repository}/blob/main/docs/glossary.md)" in text
+                assert "](../docs/" not in text
+    assert "https://github.com/huggingface/diffusers" in copies[0].read_text(encoding="utf-8"), "others' stay"
+    with pytest.raises(ValueError, match="owner/name"):
+        install.stamp("https://github.com/someone/thing", copies)

@@ -1,0 +1,116 @@
+import json
+
+import pytest
+from PIL import Image
+
+from helpers.methods import concepts
+
+PROMPTS = ("nesrelah_001 person", "a photo of a person")
+
+
+def folder(place, count, captions=None):
+    """A folder of different little squares; captions: {file: caption}."""
+    place.mkdir(parents=True)
+    for i in range(count):
+        image = Image.new("RGB", (32, 32), (i * 37 % 256, i * 91 % 256, i * 53 % 256))
+        image.paste((255 - i * 11 % 256, 0, i), (i % 16, 3, i % 16 + 9, 9 + i % 20))
+        image.save(place / f"{i:02}.png")
+    if captions is not None:
+        lines = ["file,caption,machine_caption,edited", *(f'{k},"{v}","{v}",False' for k, v in captions.items())]
+        (place / "captions.csv").write_text("\n".join(lines) + "\n")
+    return place
+
+
+def test_good_settings_pass_and_some_photos_are_held_out(tmp_path):
+    subject = concepts.Concept(*PROMPTS, folder(tmp_path / "her", 20))
+    subject.check("nesrelah_001", "person")
+    subject.check()  # the names are the last two words of the instance prompt
+    learning, validation = subject.split(4, seed=1)
+    assert not set(learning) & set(validation) and len(learning) + len(validation) == 20
+    assert subject.prompts(learning) == ["nesrelah_001 person"] * len(learning)
+    few = concepts.Concept(*PROMPTS, folder(tmp_path / "few", 5))
+    assert [len(part) for part in few.split(4, seed=1)] == [4, 1]
+
+
+HER = ("nesrelah_001", "person")
+
+
+@pytest.mark.parametrize(
+    ("count", "prompts", "names", "told"),
+    [
+        (None, PROMPTS, HER, "no photos in .*her: run notebook 01"),
+        (0, PROMPTS, HER, "no photos in .*her: run notebook 01"),
+        (1, PROMPTS, HER, "one photo in .*her.* five or more"),
+        (9, ("a person", "a photo of a person"), HER, "'a person' does not say nesrelah_001"),
+        (9, ("nesrelah_0012 person", "a photo of a person"), HER, "does not say nesrelah_001"),
+        (9, ("nesrelah_001 person", "a photo of a dog"), HER, "'a photo of a dog' does not say person"),
+        (9, ("nesrelah_001 person", "nesrelah_001 person"), HER, "name the class alone"),
+        (9, ("nesrelah_001", PROMPTS[1]), (), "identifier and a class word"),
+        (9, ("rex_001 dog", PROMPTS[1]), (), "does not say dog"),
+    ],
+)
+def test_what_would_spoil_a_training_is_told_before_it(tmp_path, count, prompts, names, told):
+    place = tmp_path / "her" if count is None else folder(tmp_path / "her", count)
+    with pytest.raises(ValueError, match=told):
+        concepts.Concept(*prompts, place).check(*names)
+
+
+def test_an_empty_folder_of_class_images_is_told(tmp_path):
+    with pytest.raises(ValueError, match="no class images in .*empty"):
+        concepts.Concept(*PROMPTS, folder(tmp_path / "her", 9), tmp_path / "empty").check()
+
+
+@pytest.mark.parametrize(
+    ("caption", "prompt"),
+    [
+        ("a photo of a person in a park", "a photo of nesrelah_001 person in a park"),
+        ("the person and another person", "nesrelah_001 person and another person"),
+        ("a woman with pink hair", "nesrelah_001 person, a woman with pink hair"),
+        ("personal things", "nesrelah_001 person, personal things"),
+    ],
+)
+def test_captions_say_her_name(caption, prompt):
+    assert concepts.named(caption, "nesrelah_001 person") == prompt
+    assert concepts.named(caption, "a photo of nesrelah_001 person") == prompt  # as the fork's lists have it
+
+
+def test_each_photo_may_have_its_caption(tmp_path):
+    place = folder(tmp_path / "her", 3, {"00.png": "a person", "01.png": "a person in a city", "02.png": ""})
+    subject, paths = concepts.Concept(*PROMPTS, place), sorted(place.glob("*.png"))
+    assert subject.prompts(paths[:2], use_captions=True) == ["nesrelah_001 person", "nesrelah_001 person in a city"]
+    with pytest.raises(ValueError, match="02.png has no caption"):
+        subject.prompts(paths, use_captions=True)
+
+
+def test_the_fork_s_list_of_several_subjects_is_read(tmp_path):
+    one, other, own = (folder(tmp_path / name, 4) for name in ("amir", "nesrelah", "people"))
+    path = tmp_path / "concepts_list.json"
+    first = {"instance_prompt": "amir_001 man", "class_prompt": "a photo of a man", "instance_data_dir": "amir"}
+    second = {"instance_prompt": PROMPTS[0], "instance_data_dir": str(other), "class_data_dir": "people"}
+    path.write_text(json.dumps([first, second | {"class_prompt": PROMPTS[1]}]))
+    assert concepts.read(path) == [
+        concepts.Concept("amir_001 man", "a photo of a man", one),
+        concepts.Concept(*PROMPTS, other, own),
+    ]
+    path.write_text(json.dumps([first, second]))
+    with pytest.raises(ValueError, match="concept 2 of .* no class_prompt"):
+        concepts.read(path)
+    for content in ('{"instance_prompt": "a b"}', '["a"]', "3"):
+        path.write_text(content)
+        with pytest.raises(ValueError, match="no list of objects"):
+            concepts.read(path)
+
+
+def test_each_class_gets_its_images_once(tmp_path):
+    asked, own = [], folder(tmp_path / "people", 2)
+    make = lambda prompt: asked.append(prompt) or [f"{prompt} {i}" for i in range(2)]
+    men, people, more = "a photo of a man", PROMPTS[1], concepts.Concept("c_001 person", PROMPTS[1], own)
+    subjects = [
+        concepts.Concept("a_001 man", men, own),
+        concepts.Concept(PROMPTS[0], people, own),
+        concepts.Concept("b_001 man", men, own),
+    ]
+    paths, prompts = concepts.class_images(subjects, make)
+    assert asked == [men, people] and prompts == [men, men, people, people] and len(paths) == 4
+    paths, prompts = concepts.class_images([concepts.Concept(*PROMPTS, own, own), more], make)
+    assert paths == sorted(own.glob("*.png")) and prompts == [people, people] and len(asked) == 2

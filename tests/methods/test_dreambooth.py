@@ -1,0 +1,151 @@
+import copy
+from collections import Counter
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from helpers import diffusion, machine, training
+from helpers.diffusion import kept, png_info, sampling
+from helpers.methods import dreambooth
+
+SETTINGS = {"guidance_scale": 2, "num_inference_steps": 2}
+OTHERS = SETTINGS | {"weights": "owner/model"}
+
+
+@pytest.fixture
+def made(monkeypatch):
+    """The seeds of the pictures that were made; those of `withheld` come back as cards, which say so on disk."""
+    made = SimpleNamespace(seeds=[], withheld=())
+
+    def make(pipe, wanted, **settings):
+        for path, (prompt, seed) in wanted.items():
+            made.seeds.append(seed)
+            told = {"Withheld": "by the safety checker"} if seed in made.withheld else {}
+            text = png_info.write_text(prompt, "", {"Steps": 2, "Size": "8x8", "Seed": seed} | told)
+            png_info.save(path, Image.new("RGB", (8, 8), (seed, 0, 0)), text)
+
+    monkeypatch.setattr(kept, "make", make)
+    return made
+
+
+def seeds(paths):
+    return [Image.open(path).getpixel((0, 0))[0] for path in paths]
+
+
+def test_class_images_are_kept_counted_and_reused(made, tmp_path):
+    paths = dreambooth.class_images(None, "a photo of a person", tmp_path, 3, 10, **OTHERS)
+    before = paths[1].stat().st_mtime_ns
+    paths[2].unlink()
+    more = dreambooth.class_images(None, "a photo of a person", tmp_path, 5, 10, **OTHERS)
+    assert made.seeds == [10, 11, 12, 12, 13, 14] and more[:3] == paths
+    assert seeds(more) == [10, 11, 12, 13, 14] and more[1].stat().st_mtime_ns == before
+    for changed in ({"guidance_scale": 4}, {"weights": "others"}):
+        (other,) = dreambooth.class_images(None, "a photo of a person", tmp_path, 1, 10, **OTHERS | changed)
+        assert other not in more and seeds([other]) == [10]
+
+
+def test_what_is_withheld_is_no_class_image(made, tmp_path):
+    made.withheld = {10, 11}
+    paths = dreambooth.class_images(None, "a person", tmp_path, 3, 10, weights="owner/model")
+    assert (
+        seeds(paths) == [12, 13, 14]
+        and dreambooth.class_images(None, "a person", tmp_path, 3, 10, weights="owner/model") == paths
+    )
+    made.withheld = range(100)
+    with pytest.raises(ValueError, match="withheld 6 of 6 pictures of 'a person'"):
+        dreambooth.class_images(None, "a person", tmp_path, 3, 20, weights="owner/model")
+
+
+def test_class_images_are_pictures_of_the_model_and_tell_how_they_were_made(tiny, tmp_path):
+    (path,) = dreambooth.class_images(tiny, "a person", tmp_path, 1, 7, weights=diffusion.POCKET, **SETTINGS)
+    (expected,) = sampling.generate(tiny, ["a person"], [7], **SETTINGS)
+    assert np.array_equal(np.asarray(Image.open(path)), np.asarray(expected))
+    prompt, _, told = png_info.read(path)
+    assert (prompt, told["Size"]) == ("a person", "16x16")
+    assert told["Model hash"] == machine.weights_id(diffusion.POCKET)[:10]
+
+
+def test_prompts_are_heard_once_or_anew_with_gradients(tiny):
+    prompts = ["nesrelah_001 person", "a person", "nesrelah_001 person"]
+    expected = diffusion.encode_prompts(tiny, prompts)
+    for learns in (False, True):
+        hear = dreambooth.Hearing(tiny, prompts, learns)
+        heard = hear(prompts)
+        torch.testing.assert_close(heard.detach(), expected, rtol=1e-4, atol=1e-4)
+        assert heard.requires_grad == learns and torch.equal(heard[0], heard[2])
+        assert hear.pipe is (tiny if learns else None), "no model is kept alive for nothing"
+
+
+def test_what_learns_is_as_asked(tiny):
+    unet, text = ({id(p) for p in part.parameters()} for part in (tiny.unet, tiny.text_encoder))
+    assert {id(p) for p in dreambooth.learn(tiny)} == unet
+    assert not any(p.requires_grad for p in tiny.text_encoder.parameters())
+    assert {id(p) for p in dreambooth.learn(tiny, text_encoder=True, checkpointing=True)} == unet | text
+    assert all(p.requires_grad for p in tiny.text_encoder.parameters()) and tiny.unet.is_gradient_checkpointing
+
+
+def test_a_text_encoder_that_learns_is_computed_twice_too_and_learns_the_same(tiny):
+    """Gradient checkpointing: the same gradients, each layer run again in the backward pass."""
+    found, runs, start = [], [], copy.deepcopy(tiny.text_encoder)
+    for checkpointing in (False, True):
+        tiny.text_encoder = copy.deepcopy(start)
+        dreambooth.learn(tiny, text_encoder=True, checkpointing=checkpointing)
+        (layer,) = [module for name, module in tiny.text_encoder.named_modules() if name.endswith("self_attn")]
+        layer.register_forward_hook(lambda *_, now=checkpointing: runs.append(now))
+        dreambooth.Hearing(tiny, [], learns=True)(["nesrelah_001 person"]).square().sum().backward()
+        found.append([parameter.grad for parameter in tiny.text_encoder.parameters()])
+    assert runs == [False, True, True]
+    torch.testing.assert_close(found[1], found[0], rtol=1e-4, atol=1e-6)
+
+
+def test_what_a_training_does_not_need_is_parked():
+    """The safety checker, too: 0.6 GB of SD 1.5."""
+    pipe = SimpleNamespace(unet="unet", vae="vae", text_encoder="text", safety_checker="checker")
+    assert dreambooth.idle(pipe) == ["vae", "text", "checker"]
+    assert dreambooth.idle(pipe, text_encoder=True) == ["vae", "checker"]
+    pipe.safety_checker = None
+    assert dreambooth.idle(pipe) == ["vae", "text"]
+
+
+def test_no_photo_is_bound_to_the_same_class_images():
+    batches = dreambooth.paired_batches(20, 32, 2, seed=1)
+    drawn = [batches(step) for step in range(320)]
+    photos = Counter(index for photo, _ in drawn for index in photo)
+    images = Counter(index for _, image in drawn for index in image)
+    assert set(photos.values()) == {32} and set(images.values()) == {20}
+    partners = {image for photo, pair in drawn if 0 in photo for image in pair}
+    assert len(partners) > 20  # bound by number it would have met 2 to 4
+    assert dreambooth.paired_batches(5, 0, 2, seed=1)(0)[1] == [], "without class images"
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.75, 1.0])
+def test_the_loss_weighs_the_class_against_the_subject(weight):
+    prediction, noise = torch.randn(2, 6, 4, 8, 8)
+    squares = (prediction - noise) ** 2
+    expected = squares[:3].mean() + weight * squares[3:].mean()
+    torch.testing.assert_close(dreambooth.dreambooth_loss(prediction, noise, weight), expected)
+
+
+def test_a_trained_pipeline_is_saved_and_loads_as_any_other(tiny, tmp_path):
+    tiny.save_pretrained(tmp_path / "base")
+    pipe, model = diffusion.load_pipeline(str(tmp_path / "base")), tmp_path / "model"
+    latents, embeds = torch.randn(2, 4, 8, 8), diffusion.encode_prompts(pipe, ["nesrelah_001 person", "a person"])
+    scheduler, before = diffusion.training_scheduler(pipe), pipe.unet.conv_in.weight.clone()
+    loss = lambda batch: diffusion.latents.diffusion_loss(
+        pipe.unet, scheduler, latents, torch.randn_like(latents), torch.tensor([10, 500]), embeds
+    )
+    list(training.train(tmp_path / "run", pipe.unet.parameters(), loss, lambda i: i, steps=1, learning_rate=1e-4))
+    assert not torch.equal(pipe.unet.conv_in.weight, before)
+    (model / "old").mkdir(parents=True)
+    dreambooth.save(model, pipe)
+    assert {path.name for path in tmp_path.iterdir()} == {"base", "model", "run"} and not (model / "old").exists()
+    for path in model.rglob("*.json"):
+        assert str(tmp_path) not in path.read_text(), f"{path.name} says where the base lay"
+    loaded, state = diffusion.load_pipeline(str(model)), pipe.unet.state_dict()
+    assert pipe.unet.dtype == torch.float32
+    assert all(torch.equal(tensor, state[name]) for name, tensor in loaded.unet.state_dict().items())
+    first, second = (diffusion.generate(p, "nesrelah_001 person", [3], **SETTINGS)[0] for p in (pipe, loaded))
+    assert np.array_equal(np.asarray(first), np.asarray(second))

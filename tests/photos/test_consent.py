@@ -1,0 +1,69 @@
+"""No photos without consent."""
+
+import datetime
+
+import pandas as pd
+import pytest
+
+from helpers.machine import REPO, read_json, write_json
+from helpers.photos import consent
+
+GIVEN = {"who": "a friend", "what_for": "this course", "until": "2099-01-01"}
+WRONG = [
+    ({"who": " "}, "does not say who"),
+    ({"until": ""}, "does not say until"),
+    ({"until": "2020-01-01"}, "ended on 2020-01-01"),
+    ({"until": "soon"}, "write a day"),
+]
+
+
+@pytest.mark.parametrize(("change", "words"), WRONG)
+def test_only_complete_consent_is_written_and_read(tmp_path, change, words):
+    with pytest.raises(ValueError, match=words):
+        consent.write_consent(tmp_path, **GIVEN | change)
+    assert not list(tmp_path.iterdir())
+    consent.write_consent(tmp_path, **GIVEN)
+    with pytest.raises(ValueError, match=words):
+        consent.write_consent(tmp_path, **GIVEN | change)
+    assert consent.check_consent(tmp_path) == GIVEN, "a bad try does not take the old consent away"
+    write_json(tmp_path / "consent.json", GIVEN | {key: value.strip() for key, value in change.items()})
+    with pytest.raises(ValueError, match=words):
+        consent.check_consent(tmp_path)
+
+
+def test_without_consent_a_folder_is_left_out_in_words(tmp_path, capsys):
+    with pytest.raises(FileNotFoundError, match="ask the person"):
+        consent.check_consent(tmp_path)
+    assert not consent.given(tmp_path) and "is left out" in capsys.readouterr().out
+    write_json(tmp_path / "consent.json", ["yes"])
+    with pytest.raises(ValueError, match="who, what_for, until"):
+        consent.check_consent(tmp_path)
+
+
+def test_the_form_saves_nothing_without_the_tick(tmp_path):
+    who, _, until, agreed, save, told = consent.consent_form(tmp_path).children
+    who.value, until.value = "Amir", datetime.date(2099, 1, 1)
+    save.click()
+    assert "without the tick" in told.value and not list(tmp_path.iterdir())
+    agreed.value = True
+    save.click()
+    assert "Saved" in told.value and consent.check_consent(tmp_path)["until"] == "2099-01-01"
+
+
+def code_of(notebook, identity):
+    cells = read_json(REPO / "notebooks" / f"{notebook}.ipynb")["cells"]
+    return next("".join(cell["source"]) for cell in cells if cell["id"] == identity)
+
+
+def test_notebooks_01_and_02_go_on_with_whoever_agreed(tmp_path, monkeypatch):
+    """01 shows the others the form."""
+    monkeypatch.chdir(tmp_path)
+    raw = {name: tmp_path / "data" / "subjects" / name / "raw" for name in ("amir", "stranger")}
+    consent.write_consent(raw["amir"].parent, **GIVEN)
+    shown = []
+    place = {"RAW": raw, "NAMES": [*raw], "consent": consent, "display": shown.append, "pd": pd}
+    exec(code_of("01_prepare_photos", "01-06"), place)  # noqa: S102  (as the notebook does)
+    assert place["NAMES"] == ["amir"] and "stranger" in shown[0].children[-1].value
+    code, place = code_of("02_caption_with_blip", "02-04"), {"consent": consent}
+    exec(code[code.index("CLASS = ") :], place)  # noqa: S102
+    assert place["NAMES"] == ["amir"]

@@ -1,0 +1,104 @@
+"""Folders, lists and zip archives of photos."""
+
+import io
+import struct
+import zipfile
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from pictures import blobs, encoded
+
+from helpers import photos
+from helpers.photos import folders
+
+
+def zipped(path, members, **options):
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members:
+            archive.writestr(name, content, **options)
+    return path
+
+
+def test_a_zip_is_as_good_as_a_folder(tmp_path):
+    picture = encoded(blobs(1), "PNG")
+    members = [("holiday/a.png", picture), ("b/a.png", encoded(blobs(2), "PNG")), ("__MACOSX/holiday/._a.png", b"x")]
+    archive = zipped(tmp_path / "photos.zip", [*members, ("holiday/", b""), (".DS_Store", b"x")])
+    report = photos.prepare(archive, tmp_path / "out", 64)
+    assert list(report.file) == ["a.png", "a_2.png"] and report.kept.all()
+    assert {path.name for path, _ in photos.load_prepared(tmp_path / "out")} == {"a.png", "a_2.png"}
+    assert photos.prepare(archive, tmp_path / "out", 64).equals(report)
+
+
+names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12)
+evil = st.sampled_from(["../a", "/etc/a", "..\\..\\a", "C:\\a", "a/../../a", "..", "x/..", "con:x"])
+
+
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@example(["\0", "a.png"])
+@given(st.lists(st.one_of(names, evil, st.tuples(names, names).map("/".join)), min_size=1, max_size=6, unique=True))
+def test_no_member_leaves_the_folder(tmp_path_factory, members):
+    place = tmp_path_factory.mktemp("zip")
+    archive = zipped(place / "photos.zip", [(zipfile.ZipInfo(name), str(n)) for n, name in enumerate(members)])
+    written = folders.unpack(archive, place / "a" / "b")
+    assert {path.resolve() for path in (place / "a").rglob("*") if path.is_file()} == {p.resolve() for p in written}
+    assert all(path.parent == place / "a" / "b" for path in written)
+    assert sorted(place.iterdir()) == [place / "a", archive]
+
+
+BOMBS = [
+    ("LARGEST", 1_000_000, {"a.png": bytes(3_000_000)}, "'a.png' of 3 MB"),
+    ("TOGETHER", 1000, dict.fromkeys("ab", bytes(600)), "more than 0 GB"),
+    ("MOST", 3, dict.fromkeys("abcd", b"x"), "4 files"),
+]
+
+
+@pytest.mark.parametrize(("limit", "value", "members", "words"), BOMBS)
+def test_bombs_are_refused(tmp_path, monkeypatch, limit, value, members, words):
+    monkeypatch.setattr(folders, limit, value)
+    archive = zipped(tmp_path / "bomb.zip", members.items(), compress_type=zipfile.ZIP_DEFLATED)
+    with pytest.raises(ValueError, match=words):
+        folders.unpack(archive, tmp_path / "out")
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_a_broken_archive_is_refused_and_a_member_that_lies_or_is_damaged_is_left_empty(tmp_path):
+    """The directory says 10 bytes where 3 million are packed; another member has a wrong check sum."""
+    members = [("lie.png", bytes(3_000_000)), ("bad.png", b"hello")]
+    archive = zipped(tmp_path / "a.zip", members, compress_type=zipfile.ZIP_DEFLATED)
+    data = bytearray(archive.read_bytes())
+    first = data.index(b"PK\x01\x02")
+    struct.pack_into("<I", data, first + 24, 10)
+    struct.pack_into("<I", data, data.index(b"PK\x01\x02", first + 4) + 16, 123)
+    archive.write_bytes(data)
+    sizes = {path.name: path.stat().st_size for path in folders.unpack(archive, tmp_path / "out")}
+    assert sizes == {"lie.png": 0, "bad.png": 0}
+    archive.write_bytes(data[:-30])
+    with pytest.raises(ValueError, match=r"a\.zip is not a whole zip"):
+        folders.unpack(archive, tmp_path / "out")
+
+
+def test_files_of_one_name_from_two_folders(tmp_path):
+    for name in ("x", "y"):
+        (tmp_path / name).mkdir()
+        blobs(ord(name)).save(tmp_path / name / "a.png")
+    with folders.originals([tmp_path / "x" / "a.png", tmp_path / "y" / "a.png"]) as files:
+        assert files == {"a.png": tmp_path / "x" / "a.png", "y_a.png": tmp_path / "y" / "a.png"}
+    with pytest.raises(FileNotFoundError, match="no photos"), folders.originals([]):
+        pass
+
+
+def test_the_packed_set_is_complete_and_tells_nothing_of_the_originals(tmp_path):
+    raw, out = tmp_path / "raw", tmp_path / "out"
+    raw.mkdir()
+    for seed in range(2):
+        blobs(seed).save(raw / f"private name {seed}.jpg")
+    photos.prepare(raw, out, 64, rename="{number}")
+    (out / "captions.csv").write_text("file,caption\n")
+    first = folders.pack(out, tmp_path / "set.zip").read_bytes()
+    assert folders.pack(out, tmp_path / "set.zip").read_bytes() == first and b"private" not in first
+    with zipfile.ZipFile(io.BytesIO(first)) as archive:
+        assert archive.namelist() == ["1.png", "2.png", "captions.csv"]
+        assert archive.read("1.png") == (out / "1.png").read_bytes()
+    for _ in range(2):
+        assert folders.pack(out, out / "set.zip").read_bytes() == first, "never packs itself"

@@ -1,0 +1,170 @@
+"""The questionnaire in a real browser, and the import of what it saves."""
+
+import csv
+import itertools
+import json
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from helpers import survey
+from helpers.survey import design, questionnaire
+
+pytest_plugins = ["lab"]
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """A small study: three prompts, six raters; every picture carries its method in its name."""
+    folder, rng = tmp_path_factory.mktemp("study"), np.random.default_rng(0)
+    rows = []
+    for number, method in itertools.product(range(3), ("base", "hypernetwork", "DreamBooth")):
+        path = folder / f"{method}-{number}.png"
+        Image.fromarray(rng.integers(0, 255, (48, 48, 3), dtype=np.uint8)).save(path)
+        rows.append((f"hypernetwork_{number}", f"</script>a <b>man</b> & {number}", "amir", method, path))
+    key = design.make_key(pd.DataFrame(rows, columns=["prompt_id", "prompt", "subject", "method", "file"]), 4)
+    plan = design.make_plan(key, 6, prompts=2, pairs=2, duplicates=1, seed=4)
+    return questionnaire.write(folder / "page.html", key, plan, {"amir": [path]}), key, plan
+
+
+def test_the_page_needs_nothing_and_names_no_method(study):
+    """What hides in its pictures is looked for in test_survey_exports.py."""
+    text = study[0].read_text(encoding="utf-8")
+    assert not re.search(r"https?://|<link|\bsrc=", text)
+    words = re.sub(r"base64,[\w+/=]+", "", text)
+    assert not re.search(r"\bbase\b|hyper|dreambooth|amir|\.png", words, re.IGNORECASE)
+    for value in json.loads(re.search(r'json">(.*?)</script>', text)[1])["pictures"].values():
+        assert set(value) == {"image", "prompt", "references"}
+
+
+def test_five_languages_have_the_same_entries_and_gaps_and_tell_two_pictures_apart():
+    languages = questionnaire.interface()
+    assert set(languages) == {"en", "es", "ar", "fr", "zh"} and languages["ar"]["direction"] == "rtl"
+    for words in languages.values():
+        for name, text in words.items():
+            assert text.strip() and text.count("{") == languages["en"][name].count("{")
+        assert len({*questionnaire.picture_alts(words, 2), *questionnaire.picture_alts(words, 1)}) == 3
+
+
+def test_a_language_that_lacks_words_is_named(tmp_path):
+    path = tmp_path / "interface.json"
+    path.write_text('{"en": {"next": "Next", "yes": "Yes"}, "eo": {"next": "Sekva"}}')
+    with pytest.raises(ValueError, match="'eo'.*yes"):
+        questionnaire.interface(path)
+
+
+ASKED = {"rate": ["satisfied", "likeness", "match"], "pair": ["pair"], "attention": ["attention"]}
+
+
+def wanted(plan, rater, at, shift):
+    """What to answer on the screen `at` (from 0): rows item, question, value, position."""
+    kind, item = plan[plan["rater"] == rater].iloc[at][["kind", "item"]]
+    values = {question: design.QUESTIONS[question] for question in ASKED[kind]}
+    return [(item, name, options[(at + shift) % len(options)], str(at + 1)) for name, options in values.items()]
+
+
+def focused(page, name):
+    """An attribute of the element that has the focus."""
+    return page.evaluate(f"document.activeElement.{name}")
+
+
+def answer_by_keys(page, rows):
+    """Tab to each question, Space and the arrows to choose, Tab to the button, Enter."""
+    assert focused(page, "tagName") == "H1"
+    for _, question, value, _ in rows:
+        page.keyboard.press("Tab")
+        assert focused(page, "name") == question
+        page.keyboard.press("Space")
+        for _ in range(design.QUESTIONS[question].index(value)):
+            page.keyboard.press("ArrowDown")
+        assert focused(page, "value") == value and focused(page, "checked")
+    if rows[0][1] == "satisfied":
+        page.keyboard.press("Tab")
+        assert focused(page, "id") == "comment"
+    page.keyboard.press("Tab")
+    assert focused(page, "type") == "submit"
+    page.keyboard.press("Enter")
+
+
+def open_page(browser, **settings):
+    context = browser.new_context(accept_downloads=True, **settings)
+    context.set_default_timeout(20_000)
+    return context.new_page()
+
+
+def saved(page, path, plan, key, press):
+    """What the file and then the import have of the answers, after pressing the button that saves."""
+    with page.expect_download() as waiting:
+        press()
+    waiting.value.save_as(path)
+    with open(path, encoding="utf-8", newline="") as file:
+        told = [(row["item"], row["question"], row["value"], row["position"]) for row in csv.DictReader(file)]
+    answers = survey.answers.read_answers([path], key, study=questionnaire.study_id(plan, key))
+    assert answers.table["respondent"].nunique() == 1
+    found = answers.table[["item", "question", "value", "position"]].astype(str)
+    return sorted(told), sorted(found.itertuples(index=False, name=None)), list(answers.odd["problem"])
+
+
+@pytest.mark.slow
+def test_it_can_be_filled_in_by_keys_alone(study, browser, tmp_path):
+    address, key, plan = study
+    page, expected = open_page(browser, viewport={"width": 1000, "height": 700}), []
+    page.goto(address.as_uri())  # no click, no focus set by a script
+    assert focused(page, "tagName") == "H1"
+    page.keyboard.press("Shift+Tab")
+    for code in ("es", "ar", "fr"):
+        assert focused(page, "id") == "language"
+        page.keyboard.press("ArrowDown")
+        page.wait_for_function(f"document.documentElement.lang === '{code}'")
+    page.keyboard.press("Tab")
+    assert focused(page, "id") == "number"
+    page.keyboard.type("2")
+    page.keyboard.press("Enter")
+    for at in range(len(plan[plan["rater"] == 2])):
+        alts = page.locator(".pictures img").evaluate_all("pictures => pictures.map(picture => picture.alt)")
+        assert len(set(alts)) == len(alts) and all(alts)  # the two of a pair sound different
+        rows = wanted(plan, 2, at, 1)
+        answer_by_keys(page, rows)
+        expected += rows
+    page.keyboard.press("Tab")
+    assert focused(page, "id") == "download"
+    told, found, odd = saved(page, tmp_path / "keys.csv", plan, key, lambda: page.keyboard.press("Enter"))
+    assert told == found == sorted(expected) and not odd
+
+
+@pytest.mark.slow
+def test_on_a_phone_in_arabic_a_closed_tab_loses_nothing(study, browser, tmp_path):
+    address, key, plan = study
+    page = open_page(browser, viewport={"width": 360, "height": 640}, has_touch=True, is_mobile=True)
+    page.goto(address.as_uri())
+    page.select_option("#language", "ar")
+    page.fill("#number", "99")
+    page.locator("button[type=submit]").tap()
+    assert "6" in page.locator("#alert").inner_text()
+    page.fill("#number", "3")
+    page.locator("button[type=submit]").tap()
+    assert page.evaluate("document.documentElement.dir") == "rtl"
+    page.locator("button[type=submit]").tap()
+    assert page.locator("#alert").inner_text()  # nothing answered yet
+    formula = '=HYPERLINK("x"), "so, so"'
+    page.fill("#comment", formula)
+    expected, screens = [], len(plan[plan["rater"] == 3])
+    for at in range(screens):
+        rows = wanted(plan, 3, at, 2)
+        for _, question, value, _ in rows:
+            page.locator(f"input[name={question}][value='{value}']").check()
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360
+        if at == screens // 2:
+            page.close()
+            page = page.context.new_page()
+            page.goto(address.as_uri())
+            assert page.locator("input:checked").count() > 0  # the half-answered screen is as it was left
+        page.locator("button[type=submit]").tap()
+        expected += rows
+    said = (expected[0][0], "comment", formula, "1")
+    told, found, odd = saved(page, tmp_path / "phone.csv", plan, key, page.locator("#download").tap)
+    assert found == sorted([*expected, said]) and "begins like a formula" in odd[0] and len(odd) == 1
+    assert told == sorted([*expected, (*said[:2], "'" + formula, "1")])

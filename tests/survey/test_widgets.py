@@ -1,0 +1,131 @@
+"""Rating and coding in the notebook: the widgets without a browser, and with one."""
+
+import re
+
+import pandas as pd
+import pytest
+from lab import screenshot
+
+from helpers import survey
+from helpers.survey import comments, design, pictures, questionnaire, widgets
+
+pytest_plugins = ["lab"]
+
+KEY = pictures.finished_key()
+PLAN = design.make_plan(KEY, 2, prompts=2, pairs=1, duplicates=1, seed=3)
+WORDS = questionnaire.interface()
+
+
+@pytest.fixture
+def rater(tmp_path):
+    def sit_down(number=1, **settings):
+        people = pictures.references(["amir", "nesrelah"], 1)
+        return widgets.Rater(KEY, PLAN, number, tmp_path / "own" / "rater.csv", people, **settings)
+
+    return sit_down
+
+
+def answer(widget):
+    """Choose the last answer of every question and go on; returns what the file must have."""
+    item, place = widget.screens[widget.at][1], widget.at + 1
+    for name, box in widget.questions.items():
+        box.value = design.CLOSED[name][-1]
+    rows = [(item, name, box.value, place) for name, box in widget.questions.items()]
+    widget.next.click()
+    return rows
+
+
+def test_a_rater_goes_through_the_plan_stops_and_comes_back(rater):
+    widget, given = rater(), []
+    widget.next.click()  # nothing is answered: the screen is not left
+    assert widget.at == 0 and WORDS["en"]["missing"] in widget.alert.value and not widget.path.exists()
+    for _ in range(3):
+        given += answer(widget)
+    respondent = widget.respondent
+    widget = rater()  # the kernel was started anew
+    assert widget.at == 3 and widget.respondent == respondent
+    widget.comment.value = "=1+1"
+    given.append((widget.screens[3][1], "comment", "=1+1", 4))
+    while widget.questions:
+        given += answer(widget)
+    assert WORDS["en"]["thanks"] in widget.children[0].value and len(widget.screens) == widget.at
+    answers = survey.answers.read_answers([widget.path], KEY, study=questionnaire.study_id(PLAN, KEY))
+    assert answers.table["respondent"].unique().tolist() == [respondent]
+    found = answers.table[["item", "question", "value", "position"]].itertuples(index=False, name=None)
+    assert sorted(found) == sorted(given)
+
+
+def test_what_a_rater_is_shown_tells_no_method_and_a_pair_is_heard_apart(rater):
+    widget, pairs = rater(), 0
+    while widget.questions:
+        shown = "".join(child.value for child in widget.children if getattr(child, "value", None))
+        assert not re.search(r"hypernetwork|dreambooth|amir|\.jpg", shown, re.IGNORECASE)
+        alts = re.findall('<img [^>]*alt="([^"]+)"', shown)
+        assert shown.count("<img") == len(alts)
+        if "pair" in widget.questions:
+            assert alts[-2:] == [WORDS["en"]["left_alt"], WORDS["en"]["right_alt"]]
+            pairs += 1
+        answer(widget)
+    assert pairs == 1
+
+
+def test_answers_to_another_plan_are_left_alone(rater):
+    widget = rater()
+    answer(widget)
+    pd.read_csv(widget.path, dtype=str).assign(study="00000000").to_csv(widget.path, index=False)
+    before = widget.path.read_bytes()
+    with pytest.raises(ValueError, match="another plan"):
+        rater()
+    assert widget.path.read_bytes() == before
+    with pytest.raises(ValueError, match="choose 1 to 2"):
+        rater(9)
+
+
+def test_a_coder_codes_goes_back_and_finds_all_again(tmp_path):
+    rows = [(f"r{i}", KEY["item"][i], "comment", f"<b>words</b> {i}", 1) for i in range(4)]
+    table = pd.DataFrame(rows, columns=["respondent", "item", "question", "value", "position"])
+    sheet, path = comments.sheet(table), tmp_path / "codes.csv"
+    coder = widgets.coder(sheet, path)
+    assert "&lt;b&gt;words" in coder.text.value  # a comment is text, whatever it holds
+    for code in ("look", "fault"):
+        coder.choice.value = code
+        coder.next.click()
+    coder.back.click()
+    assert coder.choice.value == "fault"
+    coder.choice.value = "other"
+    again = widgets.coder(sheet, path)
+    assert again.at == 2 and again.choice.value is None
+    again.next.click(), again.next.click()
+    assert again.at == 3 and comments.read_codes(path) == {"c001": "look", "c002": "other"}
+
+
+CELLS = """
+from helpers import places, survey_comments, survey_design, survey_pictures, survey_simulation, survey_widgets
+key = survey_pictures.finished_key()
+plan = survey_design.make_plan(key, 2, prompts=2, pairs=1, duplicates=1, seed=3)
+rater = survey_widgets.Rater(key, plan, 1, places.RUNS / "lab" / "rater.csv", survey_pictures.references(["amir"], 1))
+sheet = survey_comments.sheet(survey_simulation.simulate(key, plan))
+coder = survey_widgets.Coder(sheet, places.RUNS / "lab" / "codes.csv")
+rater
+"""
+
+
+@pytest.mark.slow
+def test_rating_by_keys_coding_by_mouse_and_sliding_in_jupyterlab(lab):
+    notebook = lab.open(CELLS, "coder", "survey_widgets.study_size(5)")
+    notebook.run()
+    shown = notebook.output(0)
+    shown.get_by_text(WORDS["en"]["next"], exact=True).click()
+    shown.get_by_role("alert").wait_for()
+    screenshot(notebook.page, "06_rater")
+    for group in range(notebook.python("len(rater.questions)")):
+        shown.locator(".widget-radio-box").nth(group).locator("input").first.focus()
+        notebook.page.keyboard.press("Space")
+    shown.get_by_text(WORDS["en"]["next"], exact=True).click()
+    shown.get_by_text(WORDS["en"]["progress"].format(2, (PLAN["rater"] == 1).sum())).wait_for()
+    assert notebook.python("rater.at") == 1
+    notebook.output(1).get_by_text("look: style, colours").click()
+    notebook.output(1).get_by_role("button", name="Next").click()
+    notebook.output(1).get_by_text("1 coded").wait_for()
+    assert notebook.python("list(coder.codes.values())") == ["look"]
+    notebook.output(2).locator("img").wait_for()

@@ -1,0 +1,44 @@
+"""tools.pictures: notebook 05 finds what it made and makes none of it again."""
+
+import json
+from types import SimpleNamespace
+
+import pandas as pd
+from cells import execute
+from PIL import Image
+
+from helpers import compare, diffusion, machine
+from helpers.compare import trained
+from helpers.diffusion import models, sampling
+from tools import pictures
+
+
+def test_notebook_05_has_nothing_left_to_make(tmp_path, monkeypatch):
+    """The notebook's own cells, up to the class words, after the command; a colour stands for a picture."""
+    batches, base = [], SimpleNamespace(scheduler=SimpleNamespace(config={}), safety_checker=None)
+
+    def generate(pipe, prompts, seeds, **sampler):
+        batches.append((prompts, seeds))
+        return [Image.new("RGB", (8, 8), (len(prompt), seed, 7)) for prompt, seed in zip(prompts, seeds)]
+
+    monkeypatch.chdir(machine.REPO)
+    monkeypatch.setattr(machine, "RUNS", tmp_path)
+    monkeypatch.setattr(sampling, "generate", generate)
+    monkeypatch.setattr(diffusion, "load_pipeline", lambda name: base)
+    monkeypatch.setattr(trained, "load", lambda maker, base: (base, {}))
+    pictures.main(["--seeds", "1", "--class-seeds", "5"])
+    made, listed = list(batches), compare.pictures.listed()
+    path = machine.REPO / "notebooks" / "05_compare.ipynb"
+    found = {cell["id"]: "".join(cell["source"]) for cell in json.loads(path.read_text())["cells"]}
+    shooting = [source for source in found.values() if "shoot(" in source]
+    row = models.MODELS["pocket"]
+    sampler = {"guidance_scale": row.guidance_scale, "num_inference_steps": row.num_inference_steps}
+    ready = {name: maker for name, maker in trained.find("pocket").items() if not maker.missing}
+    names = {"compare": compare.pictures, "makers": trained, "base": base, "sampler": sampler, "ready": ready}
+    names |= {"SEEDS": [1], "COUNT_SEEDS": range(1, 6), "prompts": pd.read_csv("data/prompts.csv")}
+    for source in shooting:
+        execute(source.split("\nplots.")[0], names)
+    assert len(ready) == 3 and len(shooting) == 4 and batches == made
+    assert compare.pictures.listed().equals(listed)
+    first = [seeds for prompts, seeds in made if set(prompts) == {"a photo of a man"}]
+    assert first[0] == (1, 2, 3, 4), "the notebook's first look: the same batches as there"

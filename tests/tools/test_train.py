@@ -1,0 +1,183 @@
+"""tools.train: what it learns is what notebooks 03 and 04 learn, and two processes learn what one learns."""
+
+import dataclasses
+import json
+import os
+import shutil
+from types import SimpleNamespace
+
+import pytest
+import torch
+from cells import execute
+from launch import two_processes
+
+from benchmarks import hypernetwork_full_size
+from helpers import diffusion, machine, photos, training
+from helpers.diffusion import device, models
+from helpers.methods import hypernetwork_file, lora
+from tools import train
+
+PREPARED = machine.REPO / "data" / "prepared" / "amir"
+
+
+@pytest.fixture
+def prepared(tmp_path, monkeypatch):
+    """A copy of the finished photos of amir, so that nothing is written into data."""
+    folder = tmp_path / "prepared"
+    shutil.copytree(PREPARED, folder)
+    monkeypatch.setattr(photos, "prepared_folder", lambda name: folder)
+    return folder
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """Where runs are kept; pictures take one step, and no processor finds bfloat16 faster at times and at times not."""
+    monkeypatch.setattr(machine, "RUNS", tmp_path)
+    monkeypatch.setattr(machine, "RUNS", tmp_path)
+    monkeypatch.setattr(device, "cpu_has_bf16", lambda: False)
+    row = models.MODELS["pocket"]
+    plan = row.dreambooth | {"steps": 4, "class_images": 2, "batch_size": 1}
+    monkeypatch.setitem(models.MODELS, "pocket", dataclasses.replace(row, dreambooth=plan, num_inference_steps=1))
+    return tmp_path
+
+
+def cells(name):
+    path = machine.REPO / "notebooks" / f"{name}.ipynb"
+    return {cell["id"]: "".join(cell["source"]) for cell in json.loads(path.read_text())["cells"]}
+
+
+def same_runs(one, other):
+    """The same weights, losses and settings, bit for bit, in two runs' folders."""
+    last = max((one / "checkpoints").glob("0*.pt")).name
+    weights = [training.run.read(run / "checkpoints" / last)["weights"] for run in (one, other)]
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(*weights, strict=True))
+    losses = [[line.split(",")[:2] for line in (run / "loss.csv").read_text().splitlines()] for run in (one, other)]
+    assert losses[0] == losses[1]
+    told = [json.loads((run / "settings.json").read_text()) for run in (one, other)]
+    for settings in told:
+        settings.pop("preview", None)  # the command makes none
+    assert told[0] == told[1], "each goes on with what the other began"
+
+
+@pytest.mark.slow
+def test_it_holds_out_the_photos_that_are_written_down_whatever_the_seed(prepared, folder):
+    train.main(["--steps", "1", "--batch-size", "1", "--seed", "7"])
+    dealt = json.loads((PREPARED / "split.json").read_text())
+    header = (folder / "hypernetwork_amir" / "held_out.csv").read_text().splitlines()[0]
+    assert header.split(",")[1:] == dealt["validation"]
+    assert json.loads((prepared / "split.json").read_text()) == dealt
+
+
+@pytest.mark.slow
+def test_its_hypernetwork_is_that_of_notebook_03(prepared, folder, monkeypatch):
+    monkeypatch.chdir(machine.REPO)
+    source, names = cells("03_train_hypernetwork"), {"os": os, "exercises": None}
+    execute(source["4ada3780"], names)
+    names |= {"STEPS": 4, "CLASS": "man", "PROMPTS": ["a photo of a man"], "SEEDS": [1, 2]}
+    names |= {"pipe": diffusion.load_pipeline("pocket"), "bend": lambda x, first, second: x + second(first(x))}
+    made = ("03-09", "03-13", "b4d59ff2", "20c1f4b4", "b167bfc6", "b44d7f7e", "8be27d94", "d3e4c792", "2c37a255")
+    for cell in (*made, "d21b0038", "a01ab2f9", "3602b2ae"):
+        execute(source[cell], names)
+    train.main(["--steps", "4", "--folder", str(folder / "command")])
+    same_runs(folder / "command", names["RUN"])
+    ours, theirs = (hypernetwork_file.load(run / "hypernetwork.pt") for run in (folder / "command", names["RUN"]))
+    for one, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        assert torch.equal(one, other)
+    files = [{path.name for path in run.iterdir()} for run in (folder / "command", names["RUN"])]
+    assert files[1] - files[0] == {"previews", "copies"}
+
+
+@pytest.mark.slow
+def test_its_dreambooth_and_its_lora_are_those_of_notebook_04(folder, monkeypatch):
+    monkeypatch.chdir(machine.REPO)
+    monkeypatch.setattr(machine, "QUICK", False)
+    source, names = cells("04_train_dreambooth"), {"os": os}
+    execute(source["04-04"], names)
+    names |= {"pipe": diffusion.load_pipeline("pocket"), "on_gpu": False, "learning_weights": 1}
+    names |= {"INSTANCE_PROMPT": "nesrelah_001 person", "CLASS_PROMPT": "a photo of a person"}
+    names |= {"PROMPTS": ["", names["INSTANCE_PROMPT"], names["CLASS_PROMPT"]]}
+    names["setting"] = names["memory"].SETTINGS[names["SETTING"]]
+    source["04-70"] = "\n".join(line for line in source["04-70"].split("\n") if "forecast" not in line)
+    made = ("04-22", "04-24", "04-27", "04-29", "04-31", "04-33", "04-35c", "04-37", "04-39")
+    for cell in [*(cell for cell in source if cell in made), "04-70"]:
+        execute(source[cell], names)
+    assert len(names["class_paths"]) == 2
+    for method in ("dreambooth", "lora"):
+        train.main(["--method", method, "--folder", str(folder / method)])
+        same_runs(folder / method, folder / f"{method}_nesrelah")
+    assert len(list((folder / "class_images").iterdir())) == 1, "the notebook's class images are the command's"
+    pipe = diffusion.load_pipeline(str(folder / "dreambooth" / "model"))
+    weights = training.run.read(folder / "dreambooth" / "checkpoints" / "000004.pt")["weights"]
+    saved = [*pipe.unet.parameters(), *pipe.text_encoder.parameters()]
+    assert all(torch.equal(one.half(), other.half()) for one, other in zip(weights, saved, strict=True))
+    lora.load(pipe, folder / "lora" / "nesrelah_webui.safetensors")
+
+
+SMALL = """
+import dataclasses
+import sys
+from helpers import models, runtime
+runtime.cpu_has_bf16 = lambda: False
+models.MODELS["pocket"] = dataclasses.replace(models.MODELS["pocket"], num_inference_steps=1)
+from tools import train
+train.main(sys.argv[1:])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "method, more",
+    [
+        ("hypernetwork", ["--flip", "--template", "a picture of [filewords]", "--setting", "checkpointing"]),
+        ("dreambooth", ["--class-images", "2"]),
+        ("lora", ["--class-images", "2", "--captions", "--rank", "2"]),
+    ],
+)
+def test_two_processes_learn_what_one_learns(folder, method, more):
+    """Up to the order of sums."""
+    (folder / "small.py").write_text(SMALL)
+    command = ["--method", method, "--steps", "2", "--batch-size", "1", "--accumulate", "2", *more, "--folder"]
+    printed = two_processes(folder / "small.py", *command, folder / "two", RUNS_DIR=str(folder))
+    assert "training in 2 processes" in printed and printed.count("step      2") == 1
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    train.main([*command, str(folder / "one")])
+    torch.set_num_threads(threads)
+    one, two = (training.run.read(folder / name / "checkpoints" / "000002.pt")["weights"] for name in ("one", "two"))
+    begun = training.run.read(folder / "one" / "checkpoints" / "best.pt")["weights"]
+    torch.testing.assert_close(two, one, atol=2e-5, rtol=1e-3)
+    assert len(begun) == len(one)
+    files = [{path.relative_to(folder / name) for path in (folder / name).rglob("*")} for name in ("one", "two")]
+    assert files[0] == files[1]
+
+
+def test_more_processes_than_parts_are_refused(monkeypatch):
+    monkeypatch.setattr(device, "state", lambda: SimpleNamespace(num_processes=3))
+    with pytest.raises(SystemExit, match="say --accumulate 3 or more"):
+        train.main(["--accumulate", "2"])
+
+
+def test_optimizer_and_checkpointing_are_the_notebooks(monkeypatch):
+    """On a GPU: pocket needs to save nothing, sd15 does for the whole model."""
+    monkeypatch.setattr(device, "find_device", lambda: torch.device("cuda"))
+
+    def chosen(*arguments):
+        options = train._options(arguments)
+        checkpointing, optimizer = train._setting(options, diffusion.model(options.model))
+        return checkpointing, optimizer.__name__
+
+    assert chosen() == (False, "AdamW") == chosen("--model", "sd15")
+    assert (
+        chosen("--method", "lora") == (False, "adamw") and chosen("--method", "lora", "--model", "sd15")[1] == "adamw"
+    )
+    saving = train.memory.SETTINGS["8 bit"]["optimizer"].__name__
+    assert chosen("--method", "dreambooth", "--model", "sd15") == (True, saving) == chosen("--setting", "8 bit")
+
+
+@pytest.mark.slow
+def test_the_full_size_benchmark_walks_every_path(pipe, capsys):
+    """On pocket; at full size it takes minutes."""
+    hypernetwork_full_size.full_size(pipe, size=128)
+    told = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in told[1:-1]] == ["step 0", "step 1", "stopped, taken up again", "step 2"]
+    assert "held-out loss" in told[4] and "128 pixels wide" in told[4] and "peak memory" in told[-1]

@@ -1,0 +1,121 @@
+"""The training monitor: what it shows, and that its button stops a training, in a kernel that is busy with it."""
+
+import asyncio
+import re
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+from jupyter_client.manager import start_new_kernel
+from PIL import Image
+from torch import nn
+
+from helpers import machine, training
+from helpers.training import monitor
+
+
+def begin(folder):
+    weight = nn.Parameter(torch.ones(1))
+    look = {"held_out_loss": lambda: weight.item() / 2, "preview": lambda: Image.new("RGB", (8, 8)), "watch_every": 4}
+    loss = lambda part: weight.square().sum()
+    return training.train(folder, [weight], loss, lambda part: part, steps=12, learning_rate=0.01, **look)
+
+
+@pytest.fixture
+def panels(monkeypatch):
+    """The panels that are made, as a list."""
+    made, panel = [], monitor.Panel
+    monkeypatch.setattr(monitor, "Panel", lambda steps: made.append(panel(steps)) or made[-1])
+    return made
+
+
+def checkpoints(folder):
+    return [int(path.stem) for path in sorted((folder / "checkpoints").glob("[0-9]*.pt"))]
+
+
+def test_it_passes_every_step_on_and_shows_the_last(tmp_path, panels):
+    numbers = [step.number for step in training.watch(begin(tmp_path), 12)]
+    assert numbers == list(range(13))
+    (panel,) = panels
+    assert panel.progress.value == panel.progress.max == 12 and panel.progress.bar_style == "success"
+    assert re.search(r"step 12 of 12.*loss 0\.\d+.*held-out loss 0\.\d+", panel.words.value)
+    assert 'alt="preview at step 12"' in panel.picture.value and panel.stop.layout.display == "none"
+
+
+def test_its_button_stops_after_a_whole_step_and_keeps_it(tmp_path, panels):
+    """Awaited, as in the notebook."""
+
+    async def follow():
+        numbers = []
+        async for step in training.watch(begin(tmp_path), 12):
+            numbers.append(step.number)
+            if step.number == 5:
+                panels[0].stop.click()
+        return numbers
+
+    with ThreadPoolExecutor(1) as pool:  # Playwright keeps a loop of its own in this thread
+        assert pool.submit(asyncio.run, follow()).result() == [0, 1, 2, 3, 4, 5]
+    assert checkpoints(tmp_path) == [5] and "Stopped" in panels[0].words.value and panels[0].stop.disabled
+    for step in training.watch(begin(tmp_path), 12):
+        if step.number == 7:
+            break
+    assert checkpoints(tmp_path) == [7], "a caller that leaves keeps its checkpoint"
+    assert [step.number for step in training.watch(begin(tmp_path), 12)] == list(range(8, 13))
+    assert list(training.watch(begin(tmp_path), 12)) == [] and "finished before" in panels[-1].words.value
+
+
+def test_what_it_says_cannot_be_markup():
+    assert 'alt="a &quot;b&quot; &lt;c&gt;"' in monitor._picture(Image.new("RGB", (2, 2)), 'a "b" <c>')
+
+
+CELL = """
+import sys, time
+sys.path.insert(0, {repo!r})
+from types import SimpleNamespace
+from helpers import monitor
+
+def training():  # without PyTorch, to be quick
+    try:
+        for number in range(2000):
+            time.sleep(0.05)
+            yield SimpleNamespace(number=number, loss=0.1, held_out_loss=None, preview=None)
+    finally:
+        print("closed", flush=True)
+
+panel = monitor.Panel(2000)
+monitor.Panel = lambda steps: panel
+print("button", panel.stop.model_id, flush=True)
+async for step in monitor.watch(training(), 2000):
+    if step.number == 3:
+        print("at step 3", flush=True)
+print("ended at", step.number, flush=True)
+"""
+
+
+def test_a_busy_kernel_hears_the_button():
+    """The click is a message to a kernel that is busy with the very cell."""
+    manager, client = start_new_kernel(
+        startup_timeout=300, kernel_name="python3", extra_arguments=["--IPKernelApp.log_level=40"]
+    )
+    try:
+        client.execute(CELL.format(repo=str(machine.REPO)))
+        client.execute("print('the next cell', flush=True)")  # queued, as by Run All: it must wait, and not be lost
+        said, deadline = "", time.monotonic() + 300
+        while "the next cell" not in said and time.monotonic() < deadline:
+            message = client.get_iopub_msg(timeout=300)
+            if message["msg_type"] == "stream":
+                said += message["content"]["text"]
+                if message["content"]["text"].strip().endswith("at step 3"):
+                    press(client, re.search(r"button (\w+)", said)[1])
+            assert message["msg_type"] != "error", message["content"]
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
+    assert int(re.search(r"closed\nended at (\d+)\n.*the next cell", said, re.DOTALL)[1]) < 1000, said
+
+
+def press(client, button):
+    """The message that a browser sends when a button is clicked."""
+    content = {"comm_id": button, "data": {"method": "custom", "content": {"event": "click"}}}
+    client.shell_channel.send(client.session.msg("comm_msg", content))
