@@ -33,12 +33,12 @@ def trained(guidance):
 
 def seen(weights, images, scorer):
     """{prompt: what the reader sees in that many pictures, with `carries`: whether Nesrelah}; weights: of a pipeline."""
-    row, pipe, found = diffusion.model("pocket"), diffusion.load_pipeline(str(weights)), {}
+    config, pipe, found = diffusion.model_config("pocket"), diffusion.load_pipeline(str(weights)), {}
     for prompt in (*SUBJECT, *CLASS):
         seeds = list(range(7000, 7000 + images))
-        sampler = {"guidance_scale": row.guidance_scale, "num_inference_steps": row.num_inference_steps}
+        sampler = {"guidance_scale": config.guidance_scale, "num_inference_steps": config.num_inference_steps}
         made = diffusion.generate(pipe, prompt, seeds, **sampler)
-        found[prompt] = scorer.read(made).set_axis(seeds).assign(carries=scorer.carries(made, "nesrelah"))
+        found[prompt] = scorer.read(made).set_axis(seeds).assign(shows_subject=scorer.shows_subject(made, "nesrelah"))
     return found
 
 
@@ -46,7 +46,7 @@ def compared(before, after, scorer):
     """One row a prompt: carries in words, and for the class "moved (by chance)" of each attribute. DataFrame."""
     rows = {}
     for prompt, table in after.items():
-        rows[prompt] = {"carries": scorer.words(stats.summarise(table["carries"].to_numpy()))}
+        rows[prompt] = {"shows_subject": scorer.words(stats.summarise(table["shows_subject"].to_numpy()))}
         if prompt in CLASS:
             moves = reader.table(before[prompt], table, ATTRIBUTES).set_index("attribute")
             rows[prompt] |= {name: f"{row.moved:.2f} ({row.by_chance:.2f})" for name, row in moves.iterrows()}
@@ -60,7 +60,7 @@ def main():
     asked.add_argument("--images", type=int, default=64, help="of each prompt")
     given = asked.parse_args()
     scorer = scores.load_scorer("pocket")
-    before = seen(diffusion.model("pocket").weights, given.images, scorer)
+    before = seen(diffusion.model_config("pocket").weights, given.images, scorer)
     print("black hair before:", {p: f"{(before[p]['hair_color'] == 'black').mean():.0%}" for p in CLASS})
     for guidance in given.guidance:
         after = seen(trained(guidance), given.images, scorer)

@@ -11,4 +11,4 @@ def told(scorer, subject, count, **scene):
     """In words, with an interval: how many of `count` drawings of a subject carry it; scene: context and style."""
     rng = random.Random(0)
     images = [draw(subject_scene(subject, rng, **scene)) for _ in range(count)]
-    return scorer.words(stats.summarise(scorer.carries(images, subject)))
+    return scorer.words(stats.summarise(scorer.shows_subject(images, subject)))

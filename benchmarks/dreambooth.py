@@ -69,11 +69,11 @@ def collate(examples):
     return pixels, torch.cat([example[i][1] for i in (0, 1) for example in examples])
 
 
-def theirs(pipe, instances, classes, row, batch_size, steps):
+def theirs(pipe, instances, classes, config, batch_size, steps):
     """Seconds of `steps` steps of that script's loop, after one to warm up."""
     unet, scheduler = pipe.unet, diffusion.training_scheduler(pipe)
     loader = DataLoader(
-        Photos(instances, classes, pipe.tokenizer, row.image_size),
+        Photos(instances, classes, pipe.tokenizer, config.image_size),
         batch_size,
         True,
         collate_fn=collate,
@@ -101,16 +101,16 @@ def theirs(pipe, instances, classes, row, batch_size, steps):
     return time.perf_counter() - began
 
 
-def prepared(pipe, instances, classes, row, batch_size, text_encoder=False):
+def prepared(pipe, instances, classes, config, batch_size, text_encoder=False):
     """(loss, batches) of notebook 04: latents are ready, and embeddings unless the text encoder learns."""
-    encode = lambda paths: diffusion.encode_images(pipe.vae, [photos.open_photo(p) for p in paths], row.image_size)
+    encode = lambda paths: diffusion.encode_images(pipe.vae, [photos.open_photo(p) for p in paths], config.image_size)
     latents, others, scheduler = encode(instances), encode(classes), diffusion.training_scheduler(pipe)
-    hear = dreambooth.Hearing(pipe, PROMPTS, text_encoder)
+    encode_text = dreambooth.PromptEncoder(pipe, PROMPTS, text_encoder)
 
     def loss(pair):
         clean = torch.cat([latents[pair[0]], others[pair[1]]])
         noise, timesteps = torch.randn_like(clean), torch.randint(0, 1000, (len(clean),))
-        heard = hear([PROMPTS[0]] * len(pair[0]) + [PROMPTS[1]] * len(pair[1]))
+        heard = encode_text([PROMPTS[0]] * len(pair[0]) + [PROMPTS[1]] * len(pair[1]))
         noisy = diffusion.add_noise(scheduler, clean, noise, timesteps)
         return dreambooth.dreambooth_loss(pipe.unet(noisy, timesteps, heard).sample, noise, 1.0)
 
@@ -125,8 +125,8 @@ def ours(pipe, parameters, loss, batches, steps):
         run = training.train(Path(folder) / "run", parameters, loss, batches, **told)
         next(run), next(run)  # step 0 learns nothing, step 1 warms up; the last step, which writes files, is not taken
         clip = mock.patch.object(torch.nn.utils, "clip_grad_norm_", clock.around(torch.nn.utils.clip_grad_norm_))
-        hear = mock.patch.object(pipe.text_encoder, "forward", clock.around(pipe.text_encoder.forward))
-        with clip, hear, clock.watching(pipe.unet):
+        encode_text = mock.patch.object(pipe.text_encoder, "forward", clock.around(pipe.text_encoder.forward))
+        with clip, encode_text, clock.watching(pipe.unet):
             for _ in range(steps):
                 with clock.step():
                     next(run)
@@ -134,13 +134,13 @@ def ours(pipe, parameters, loss, batches, steps):
     return clock.wall, 1 - clock.inside / clock.cpu
 
 
-def compare(pipe, instances, classes, row, batch_size, steps, rounds):
+def compare(pipe, instances, classes, config, batch_size, steps, rounds):
     """Lets the loops take turns at one batch size and prints; returns the ratio at equal precision."""
     seconds, overhead = {"theirs": []} | {name: [] for name in OURS}, {name: [] for name in OURS}
-    made = {text: prepared(pipe, instances, classes, row, batch_size, text) for text in (False, True)}
+    made = {text: prepared(pipe, instances, classes, config, batch_size, text) for text in (False, True)}
     for _ in range(rounds):
         dreambooth.learn(pipe)
-        seconds["theirs"].append(theirs(pipe, instances, classes, row, batch_size, steps))
+        seconds["theirs"].append(theirs(pipe, instances, classes, config, batch_size, steps))
         for name, (full, text) in OURS.items():
             parameters = dreambooth.learn(pipe, text)
             same = mock.patch.object(device, "cpu_has_bf16", lambda: False)
@@ -166,7 +166,7 @@ def main():
         "--batches", type=int, nargs="+", default=[1, 2, 4], help="photos a step, with as many class images"
     )
     given = asked.parse_args()
-    row, pipe = diffusion.model("pocket"), diffusion.load_pipeline("pocket")
+    row, pipe = diffusion.model_config("pocket"), diffusion.load_pipeline("pocket")
     instances = photos.squares_in(photos.prepared_folder("nesrelah"))
     classes = photos.squares_in(photos.prepared_folder("amir"))  # any pictures will do
     pipe.vae.requires_grad_(False)

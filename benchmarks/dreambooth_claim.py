@@ -29,40 +29,40 @@ def saved(run):
     return diffusion.load_pipeline(str(folder)) if folder.exists() else None
 
 
-def light(row, subject):
+def light(config, subject):
     """The base with the LoRA that notebook 04 saved of a subject; None where there is none."""
     path = machine.RUNS / f"lora_{subject}" / f"{subject}.safetensors"
     if not path.exists():
         return None
-    pipe = diffusion.load_pipeline(row)
+    pipe = diffusion.load_pipeline(config)
     lora.load(pipe, path)
     return pipe
 
 
 def claim(name, images, subject="nesrelah"):
     """Prints how often each model carries the subject, and on pocket whether the context is right."""
-    row, scorer = diffusion.model(name), scores.load_scorer(name)
-    sampler = {"guidance_scale": row.guidance_scale, "num_inference_steps": row.num_inference_steps}
-    makers = {
-        "base": diffusion.load_pipeline(row),
+    config, scorer = diffusion.model_config(name), scores.load_scorer(name)
+    sampler = {"guidance_scale": config.guidance_scale, "num_inference_steps": config.num_inference_steps}
+    trained_models = {
+        "base": diffusion.load_pipeline(config),
         "with class images": saved(f"dreambooth_{subject}"),
         "without": saved(f"dreambooth_{subject}_without_class"),
-        "LoRA": light(row, subject),
+        "LoRA": light(config, subject),
     }
     for prompt, context in CLAIM.items():
         if name == "pocket" and context:
             print(
                 f"{prompt:30} drawn              {drawn.told(scorer, subject, images, context=context, style='photo')}"
             )
-        for maker, pipe in makers.items():
+        for model, pipe in trained_models.items():
             if pipe is None:
                 continue
             made = diffusion.generate(pipe, prompt, list(range(1000, 1000 + images)), **sampler)
-            told = scorer.words(stats.summarise(scorer.carries(made, subject)))
+            told = scorer.words(stats.summarise(scorer.shows_subject(made, subject)))
             if name == "pocket" and context:
                 right = (scorer.read(made)["context"] == context).to_numpy()
                 told += f"; context {context} {scorer.words(stats.summarise(right))}"
-            print(f"{prompt:30} {maker:18} {told}", flush=True)
+            print(f"{prompt:30} {model:18} {told}", flush=True)
 
 
 if __name__ == "__main__":

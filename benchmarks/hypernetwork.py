@@ -22,13 +22,13 @@ from helpers import diffusion, photos, training
 from helpers.methods import hypernetwork
 
 
-def material(pipe, row):
+def material(pipe, config):
     """(Examples, scheduler) of the prepared photos of amir with their captions."""
     folder = photos.prepared_folder("amir")
     table = photos.read_captions(folder)
     images = [photos.open_photo(folder / file) for file in table["file"]]
     prompts = [[caption] for caption in table["caption"]]
-    return training.encode(pipe, images, prompts, row.image_size), diffusion.training_scheduler(pipe)
+    return training.encode(pipe, images, prompts, config.image_size), diffusion.training_scheduler(pipe)
 
 
 def fresh(unet):
@@ -138,9 +138,9 @@ class Clock:
 
 def compare(model, rounds, block, batch_size):
     """Runs the loops in turns and prints steps a second and ratios."""
-    row = diffusion.model(model)
-    pipe = diffusion.load_pipeline(row)
-    unet, (known, scheduler) = pipe.unet, material(pipe, row)
+    config = diffusion.model_config(model)
+    pipe = diffusion.load_pipeline(config)
+    unet, (known, scheduler) = pipe.unet, material(pipe, config)
     with tempfile.TemporaryDirectory() as folder:
         ours = lambda precision: our_loop(unet, known, scheduler, batch_size, block, Path(folder, precision), precision)
         loops = {
@@ -176,9 +176,9 @@ def _turn(unet, loop, clock, block):
 
 def one_loop(model, which, steps, batch_size):
     """Runs one loop alone and prints this process's peak memory."""
-    row = diffusion.model(model)
-    pipe = diffusion.load_pipeline(row)
-    known, scheduler = material(pipe, row)
+    config = diffusion.model_config(model)
+    pipe = diffusion.load_pipeline(config)
+    known, scheduler = material(pipe, config)
     with tempfile.TemporaryDirectory() as folder:
         if which == "peer":
             loop = peer_loop(pipe.unet, known, scheduler, batch_size, steps)

@@ -22,9 +22,9 @@ CLAIM = {  # prompt: the scene to draw the subject in, for the reader's ceiling
 
 def claim(model, images, subject="amir"):
     """Prints how often the model carries the subject before and after, for the prompts of the paper's claim."""
-    row = diffusion.model(model)
-    pipe, scorer = diffusion.load_pipeline(row), scores.load_scorer(model)
-    sampler = {"guidance_scale": row.guidance_scale, "num_inference_steps": row.num_inference_steps}
+    config = diffusion.model_config(model)
+    pipe, scorer = diffusion.load_pipeline(config), scores.load_scorer(model)
+    sampler = {"guidance_scale": config.guidance_scale, "num_inference_steps": config.num_inference_steps}
     net = hypernetwork_file.load(machine.RUNS / f"hypernetwork_{subject}" / "hypernetwork.pt")
     for prompt, scene in CLAIM.items():
         told = [prompt]
@@ -33,7 +33,7 @@ def claim(model, images, subject="amir"):
                 hypernetwork.attach(pipe.unet, net)
             made = diffusion.generate(pipe, prompt, list(range(1000, 1000 + images)), **sampler)
             hypernetwork.detach(pipe.unet)
-            told.append(scorer.words(stats.summarise(scorer.carries(made, subject))))
+            told.append(scorer.words(stats.summarise(scorer.shows_subject(made, subject))))
             if model == "pocket":
                 told[-1] += f", {_right(scorer, made, scene)}"
         ceiling = f"; of drawings {drawn.told(scorer, subject, images, **scene)}" if model == "pocket" and scene else ""

@@ -49,7 +49,7 @@ def full_size(pipe, size=512, steps=2):
     print(f"U-Net {pipe.unet.num_parameters():,} weights, hypernetwork {sum(p.numel() for p in net.parameters()):,}")
 
     def preview():
-        with training.fetched(pipe.unet.device, pipe.vae, pipe.text_encoder):
+        with training.on_device(pipe.unet.device, pipe.vae, pipe.text_encoder):
             return diffusion.generate(pipe, "a man", [1], guidance_scale=7.5, num_inference_steps=2)[0]
 
     def run(folder):
@@ -65,7 +65,7 @@ def full_size(pipe, size=512, steps=2):
             watch_every=1,
         )
 
-    with tempfile.TemporaryDirectory() as folder, training.parked(pipe.vae, pipe.text_encoder):
+    with tempfile.TemporaryDirectory() as folder, training.offloaded(pipe.vae, pipe.text_encoder):
         _follow(run(folder), stop=1)
         _follow(run(folder))
         hypernetwork_file.save(Path(folder) / "net.pt", net)

@@ -83,7 +83,8 @@ def wilson(share, n, level=0.95):
 
     Unlike the textbook interval it holds for a dozen answers, and for none and for all of them.
     """
-    return proportion_confint(share * n, n, 1 - level, method="wilson")
+    low, high = proportion_confint(share * n, n, 1 - level, method="wilson")
+    return max(0.0, low), min(1.0, high)  # before statsmodels 0.15 they may lie a rounding error beyond
 
 
 def share_interval(respondents, values, level=0.95):

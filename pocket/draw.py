@@ -164,7 +164,7 @@ def _forest(rng):
 
 
 def _city(rng):
-    """Towers on a grid of 35 units with lit windows, shifted: a skyline that a small VAE can learn."""
+    """Encoders on a grid of 35 units with lit windows, shifted: a skyline that a small VAE can learn."""
     svg = '<rect width="280" height="280" fill="#f6cfa0"/>'
     for i in range(6):
         height = rng.choice((105, 140, 175, 210))

@@ -122,8 +122,8 @@ def main():
     random.seed(0)
     pipe, reader = StableDiffusionPipeline.from_pretrained(POCKET), load_reader(POCKET / "reader")
     pipe.set_progress_bar_config(disable=True)
-    row = models.MODELS["pocket"]
-    settings = {"guidance_scale": row.guidance_scale, "num_inference_steps": row.num_inference_steps}
+    config = models.MODELS["pocket"]
+    settings = {"guidance_scale": config.guidance_scale, "num_inference_steps": config.num_inference_steps}
     figures = reader_figures(reader, count) | vae_figures(count) | caption_scores(count)
     for split in ("test", "held_out"):
         figures |= generated_figures(pipe, reader, split, count, **settings)[0]

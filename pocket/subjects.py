@@ -162,7 +162,7 @@ def write_raw(name):
 def write_prepared(name):
     """Write data/prepared/<name>, what notebooks 01 and 02 leave: squares, report, captions, split."""
     folder, class_word = DATA / "prepared" / name, CLASS_WORDS[name]
-    prepare(DATA / "subjects" / name / "raw", folder, diffusion.model("pocket").image_size)
+    prepare(DATA / "subjects" / name / "raw", folder, diffusion.model_config("pocket").image_size)
     squares = load_prepared(folder)
     found = captions.caption(
         *models.load_captioner("pocket"), [image for _, image in squares], f"a photo of a {class_word}"

@@ -45,7 +45,7 @@ def half_alike(groups, count, batch, generator):
     """A batch of indices below `count`: one half from anywhere, the other from one of `groups`.
 
     Style and context tell random pictures apart, so a text encoder that sees only those never needs to
-    hear a hair colour; within a group nothing else is left to hear. Large groups come as often as they
+    encode_text a hair colour; within a group nothing else is left to encode_text. Large groups come as often as they
     are large, so that photo portraits come most.
     """
     sizes = np.array([len(group) for group in groups])

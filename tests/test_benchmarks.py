@@ -26,7 +26,7 @@ def test_dreambooth_beside_the_script_of_diffusers(capsys, monkeypatch):
     pipe.vae.requires_grad_(False)
     before = pipe.unet.conv_in.weight.detach().clone()
     squares = photos.squares_in(photos.prepared_folder("nesrelah"))[:1]
-    ratio = dreambooth_speed.compare(pipe, squares, squares, diffusion.model("pocket"), 1, steps=1, rounds=1)
+    ratio = dreambooth_speed.compare(pipe, squares, squares, diffusion.model_config("pocket"), 1, steps=1, rounds=1)
     found = shares(capsys.readouterr().out)
     assert ratio > 0 and len(found) == 2 and all(0 < share < 100 for share in found)
     assert not torch.equal(pipe.unet.conv_in.weight, before)

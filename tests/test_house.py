@@ -109,5 +109,11 @@ def test_wings_for_a_machine_without_torch_do_not_import_it(wing):
 def test_the_machine_needs_the_standard_library_alone():
     for path in (REPO / "helpers" / "machine").glob("*.py"):
         for node in ast.parse(path.read_text()).body:
-            module = node.module if isinstance(node, ast.ImportFrom) else node.names[0].name if isinstance(node, ast.Import) else None
+            module = (
+                node.module
+                if isinstance(node, ast.ImportFrom)
+                else node.names[0].name
+                if isinstance(node, ast.Import)
+                else None
+            )
             assert module is None or module.split(".")[0] in {*sys.stdlib_module_names, "helpers"}

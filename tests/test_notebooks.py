@@ -98,8 +98,8 @@ def test_the_notebooks_leave_what_they_say(runs):
     for name in ("grid.png", "shares.csv", "finding.txt"):
         assert (runs / "compare" / name).stat().st_size > 0
     (settings,) = (runs / "class_images").glob("a-photo-of-a-person-*/settings.json")
-    row = diffusion.model("pocket")
-    assert machine.read_json(settings)["guidance_scale"] == row.dreambooth["class_guidance"] != row.guidance_scale
+    config = diffusion.model_config("pocket")
+    assert machine.read_json(settings)["guidance_scale"] == config.dreambooth["class_guidance"] != config.guidance_scale
     for run in ("dreambooth_nesrelah", "dreambooth_nesrelah_without_class"):
         last = torch.load(runs / run / "checkpoints" / "000004.pt", weights_only=True)["weights"]
         pipe = diffusion.load_pipeline(str(runs / run / "model"))

@@ -78,11 +78,12 @@ def test_a_learner_may_keep_runs_on_drive(run, tmp_path):
     drive = tmp_path / "content" / "drive"
     cell = CELL.replace("drive=False", "drive=True")
     assert cell != CELL
-    cell = cell.replace("setup.ready", f"setup.colab.DRIVE = Path({str(drive)!r}); setup.ready")
-    where = "from helpers import places\nprint(places.RUNS)"
+    place = f"from helpers.machine import files; files.DRIVE = Path({str(drive)!r}); machine.ready"
+    cell = cell.replace("machine.ready", place)
+    where = "from helpers import machine\nprint(machine.RUNS)"
     told = run(f"exec({cell!r})\n{where}")
     assert told.splitlines()[-1] == str(drive / "MyDrive" / "personalize" / "runs")
-    told = run(f"exec({CELL!r})\n{where}\nexec({cell!r})\nprint(places.RUNS)")  # Drive thought of later
+    told = run(f"exec({CELL!r})\nimport helpers.show\n{where}\nexec({cell!r})\nprint(machine.RUNS)")  # thought of later
     before, *_, advice, after = told.splitlines()
     assert before == after == str(tmp_path / "personalize" / "runs") and "Restart session" in advice
     told = run(f"exec({cell!r})\nprint('the notebook goes on')", COLAB_DRIVE="policy")

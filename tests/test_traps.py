@@ -53,7 +53,7 @@ def test_a_pipeline_in_the_wrong_precision_is_noticed(monkeypatch):
     keyword = models._dtype_keyword(models.diffusers, "0.42")
     pipe = models.StableDiffusionPipeline.from_pretrained(diffusion.POCKET, **{keyword: torch.float16})
     assert {part.dtype for part in (pipe.unet, pipe.vae, pipe.text_encoder)} == {torch.float16}
-    monkeypatch.setattr(models.runtime, "find_device", lambda: torch.device("meta"))  # no CPU: 16 bits are wanted
+    monkeypatch.setattr(models, "find_device", lambda: torch.device("meta"))  # no CPU: 16 bits are wanted
     monkeypatch.setattr(models, "_dtype_keyword", lambda library, renamed_in: "unheard_of")
     with pytest.raises(AssertionError, match="float32"):
         diffusion.load_pipeline("pocket")

@@ -12,14 +12,14 @@ from helpers.diffusion import models
 KEPT = ("card.md", "settings.json", "loss.csv", "memory.json", "hypernetwork.pt", "model")  # no checkpoints
 
 
-def keep(run, folder, row, steps):
+def keep(run, folder, config, steps):
     """Copies a finished run without its checkpoints, previews and exports into `folder`, replacing what is there.
 
-    Raises ValueError if it is no training of `row` of so many steps: a quick trial has learnt nothing.
+    Raises ValueError if it is no training of `config` of so many steps: a quick trial has learnt nothing.
     """
     settings = machine.read_json(run / "settings.json")
-    if (settings["model"], settings["steps"]) != (row.name, steps) or not (run / "card.md").exists():
-        raise ValueError(f"{run} is no finished training of {row.name} of {steps} steps: run its notebook first")
+    if (settings["model"], settings["steps"]) != (config.name, steps) or not (run / "card.md").exists():
+        raise ValueError(f"{run} is no finished training of {config.name} of {steps} steps: run its notebook first")
     partial = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)

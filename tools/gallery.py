@@ -1,19 +1,29 @@
-"""Run the notebooks in order and make one page of what they left.
+"""Run the notebooks in order and make one page of what they left in runs/; what is not there is left out.
 
 python -m tools.gallery      writes build/notebooks/*.html and build/index.html
 """
 
-import html
 import os
 import shutil
 from datetime import date
 from pathlib import Path
-from string import Template
 
-from helpers import machine
-from tools import gallery_story, notebooks
+import jinja2
+import pandas as pd
+from PIL import Image
+
+from helpers import machine, photos
+from helpers.show import data_url
+from helpers.stats import percent
+from tools import notebooks
 
 BUILD = machine.REPO / "build"
+# subject, its name in prompts, run folder, method, the prompt that calls it
+STORIES = (
+    ("amir", "Amir", "hypernetwork_amir", "hypernetwork", "a photo of a man"),
+    ("nesrelah", "Nesrelah", "dreambooth_nesrelah", "DreamBooth", "nesrelah_001 person"),
+)
+SURVEY_PAGES = {"report.html": "the whole study on one page", "questionnaire.html": "the questionnaire"}
 
 
 def page(rendered):
@@ -21,54 +31,157 @@ def page(rendered):
 
     rendered: [(page of a notebook, minutes it ran)], the pages in build/notebooks.
     """
-    bring_survey()
-    sections = [
-        gallery_story.portfolio(),
-        *(gallery_story.way(*each) for each in gallery_story.STORIES),
-        gallery_story.comparison(),
-        gallery_story.survey(),
-        gallery_story.audit(),
-    ]
-    template = Template(Path(__file__).with_suffix(".html").read_text(encoding="utf-8"))
-    text = template.substitute(
-        people=" and ".join(name for _, name, *_ in gallery_story.STORIES),
-        contents=contents("".join(sections)),
-        sections="".join(sections),
-        notebooks="\n".join(_line(path, minutes) for path, minutes in rendered),
+    compared, survey, audited = (machine.RUNS / name for name in ("compare", "survey", "audit"))
+    environment = jinja2.Environment(autoescape=True, trim_blocks=True)
+    text = environment.from_string(Path(__file__).with_suffix(".html").read_text(encoding="utf-8")).render(
+        embed=embed,
+        portfolio=portfolio(compared),
+        stories=[story(*each) for each in STORIES],
+        grid=next(compared.glob("grid.png"), None),
+        found=lines(compared / "finding.txt"),
+        counts=counts(compared / "shares.csv"),
+        table2=table(compared / "table2.csv", dtype=str),
+        table1=table(survey / "table1.csv", dtype=str),
+        survey=bring_survey(survey),
+        audited=lines(audited / "finding.txt"),
+        shares=against_the_world(audited / "shares.csv"),
+        notebooks=rendered,
         date=date.today().isoformat(),
-        model=html.escape(os.environ.get("MODEL", "pocket")),
+        model=os.environ.get("MODEL", "pocket"),
     )
     with machine.atomic_write(BUILD / "index.html") as unfinished:
         unfinished.write_text(text, encoding="utf-8")
     return BUILD / "index.html"
 
 
-def bring_survey():
-    """Copy the pages of notebook 06, which need nothing else, into build/survey."""
-    for name in gallery_story.SURVEY_PAGES:
-        made, kept = machine.RUNS / "survey" / name, BUILD / "survey" / name
+def embed(image, side):
+    """(data URI, width, height) of an image, or of a picture file, as WebP at most `side` pixels wide and high."""
+    image = (image if isinstance(image, Image.Image) else Image.open(image)).convert("RGB")
+    image.thumbnail((side, side))
+    return data_url(image, None, "WEBP", 88), *image.size
+
+
+def table(path, **options):
+    """The DataFrame in a CSV file, or None where there is no such file."""
+    return pd.read_csv(path, **options) if path.exists() else None
+
+
+def lines(path):
+    """The sentences that a notebook left in a text file."""
+    return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()] if path.exists() else []
+
+
+def story(subject, name, run, method, prompt):
+    """What the page tells of the way of one subject from photos to portraits."""
+    return {
+        "subject": subject,
+        "name": name,
+        "method": method,
+        "prompt": prompt,
+        "raw": raw_photos(subject),
+        "captioned": captioned(subject),
+        "previews": previews(run),
+        "pairs": same_seeds(run, prompt),
+    }
+
+
+def raw_photos(subject):
+    """[(photo, "")] of a subject, those that can be opened at all."""
+    shown = []
+    for path in sorted((machine.REPO / "data" / "subjects" / subject / "raw").glob("*")):
+        try:
+            shown.append((photos.open_photo(path), ""))
+        except ValueError:  # one of them is broken on purpose
+            continue
+    return shown
+
+
+def captioned(subject, count=6):
+    """[(path, caption)] of the first prepared photos of a subject."""
+    folder = photos.prepared_folder(subject)
+    return [(folder / row.file, row.caption) for row in photos.read_captions(folder).head(count).itertuples()]
+
+
+def previews(run, count=6):
+    """[(path, its step)] of previews of a training, evenly spread from the first to the last."""
+    paths = sorted((machine.RUNS / run / "previews").glob("*.png"))
+    chosen = sorted({round(i * (len(paths) - 1) / max(1, count - 1)) for i in range(min(count, len(paths)))})
+    return [(paths[i], f"step {int(paths[i].stem)}") for i in chosen]
+
+
+def same_seeds(run, prompt, count=6):
+    """[(before, after)]: pictures by the base model and by a run, from the same seeds; the run heard `prompt`.
+
+    Where that prompt was not asked, the one that comes first in images.csv stands in.
+    """
+    folder = machine.RUNS / "compare"
+    index = table(folder / "images.csv", keep_default_na=False)
+    if index is None:
+        return []
+    base, after = (index[index["model"] == model] for model in ("base", run))
+    both = base.merge(after, on=["prompt_id", "seed"], suffixes=("_before", "_after"))
+    both["other_words"] = both["prompt_before"] != both["prompt_after"]  # base heard some prompts in two wordings
+    both = both.sort_values("other_words", kind="stable").drop_duplicates("file_after")
+    asked = prompt if prompt in set(both["prompt_after"]) else next(iter(both["prompt_after"]), None)
+    rows = both[both["prompt_after"] == asked].sort_values("seed").head(count)
+    return [(folder / row.file_before, folder / row.file_after) for row in rows.itertuples()]
+
+
+def portfolio(folder):
+    """[(name, photo, [(path, wish)])]: what each person became in the same prompts, one seed after the other."""
+    prompts = table(folder / "portfolio.csv")
+    if prompts is None:
+        return []
+    seed = prompts["file"].str.extract(r"seed(\d+)\.", expand=False).astype(int)
+    prompts = prompts.iloc[seed.argsort(kind="stable")]  # a line of pictures for each seed
+    shown = {subject: rows for subject, rows in prompts.groupby("subject")}
+    return [
+        (name, captioned(subject, 1)[0][0], [(folder / row.file, row.wish) for row in shown[subject].itertuples()])
+        for subject, name, *_ in STORIES
+        if subject in shown
+    ]
+
+
+def counts(path):
+    """{name: bars} of the table in which notebook 05 counted who carries which subject."""
+    shares = table(path)
+    names = {subject: name for subject, name, *_ in STORIES}
+    groups = [] if shares is None else shares.groupby("subject", sort=False)
+    return {names.get(subject, subject): bars(rows) for subject, rows in groups}
+
+
+def against_the_world(path):
+    """The bars of notebook 07: for each prompt the drawn world's share, then what the base model made of it."""
+    model = table(path)
+    if model is None:
+        return []
+    world = model.assign(method="world", mean=model["world"], low=model["world"], high=model["world"])
+    world["words"] = [percent(share) for share in world["mean"]]
+    model = model.assign(method="model", words=[percent(*row) for row in model[["mean", "low", "high"]].to_numpy()])
+    return bars(pd.concat([world, model]).sort_index(kind="stable"))
+
+
+def bars(shares):
+    """One bar a row, with its interval as a thin line, as dicts for the template; `place` numbers the prompts.
+
+    shares: DataFrame prompt, method, mean, low, high (0..1) and words, which stand beside the bar.
+    """
+    ends = (100 * shares[["mean", "low", "high"]].clip(0, 1)).round(1)
+    place = shares["prompt"].factorize()[0]
+    return shares.assign(place=place, **ends, width=(ends["high"] - ends["low"]).round(1)).to_dict("records")
+
+
+def bring_survey(folder):
+    """Copy the pages of notebook 06, which need nothing else, into build/survey; returns [(name, title)] of them."""
+    brought = []
+    for name, title in SURVEY_PAGES.items():
+        made, kept = folder / name, BUILD / "survey" / name
         kept.unlink(missing_ok=True)  # of an earlier run
         if made.exists():
+            brought.append((name, title))
             with machine.atomic_write(kept) as unfinished:
                 shutil.copyfile(made, unfinished)
-
-
-def contents(text):
-    """Links to the headed parts of the story that have a name of their own."""
-    names = {
-        **{subject: name for subject, name, *_ in gallery_story.STORIES},
-        "grid": "The grid",
-        "counts": "Counts",
-        "table2": "Table 2",
-        "table1": "Table 1",
-        "audit": "Audit",
-    }
-    return "\n".join(f'<a href="#{anchor}">{words}</a>' for anchor, words in names.items() if f'id="{anchor}"' in text)
-
-
-def _line(path, minutes):
-    words = html.escape(path.stem.replace("_", " "))
-    return f'<li><a href="notebooks/{path.name}">{words}</a> <span class="soft">{minutes:.1f} minutes</span></li>'
+    return brought
 
 
 if __name__ == "__main__":

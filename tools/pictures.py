@@ -36,26 +36,26 @@ def main(arguments=None):
 
 
 def _make(options, state):
-    row = diffusion.model(options.model)
-    base = diffusion.load_pipeline(row)
+    config = diffusion.model_config(options.model)
+    base = diffusion.load_pipeline(config)
     if options.no_safety_checker:
         base.safety_checker = None
-    sampler = {"guidance_scale": row.guidance_scale, "num_inference_steps": row.num_inference_steps}
-    ready = [maker for maker in trained.find(row.name).values() if not maker.missing]
-    for maker in ready:
-        for prompts, count in _wanted(maker, ready, options):
-            made = pictures.pictures(maker, base, prompts, range(1, count + 1), **sampler)
-            state.print(f"{maker.name}: {len(made)} pictures", flush=True)
+    sampler = {"guidance_scale": config.guidance_scale, "num_inference_steps": config.num_inference_steps}
+    ready = [model for model in trained.find(config.name).values() if not model.missing]
+    for model in ready:
+        for prompts, count in _wanted(model, ready, options):
+            made = pictures.pictures(model, base, prompts, range(1, count + 1), **sampler)
+            state.print(f"{model.name}: {len(made)} pictures", flush=True)
 
 
-def _wanted(maker, ready, options):
+def _wanted(model, ready, options):
     """[({prompt_id: prompt}, how many seeds)] of a trained model, in the notebook's order: that makes the same batches."""
     table = pd.read_csv(machine.REPO / "data" / "prompts.csv")
-    about = [subject for subject in trained.SUBJECTS if maker.subject in ("", subject)]
-    names = {one.name: one.call for one in ready if one.method == "DreamBooth" and maker.name in ("base", one.name)}
+    about = [subject for subject in trained.SUBJECTS if model.subject in ("", subject)]
+    names = {one.name: one.call for one in ready if one.method == "DreamBooth" and model.name in ("base", one.name)}
     return [
         ({"class_man": CLASSES["class_man"]}, min(4, options.class_seeds)),
-        *((trained.wishes(table, maker, subject), options.seeds) for subject in about),
+        *((trained.prompts_for(table, model, subject), options.seeds) for subject in about),
         (CLASSES | names, options.class_seeds),
     ]
 

@@ -59,15 +59,15 @@ def _options(arguments):
 
 
 def _train(options, state):
-    row, small = diffusion.model(options.model), options.method == "hypernetwork"
-    pipe, plan = diffusion.load_pipeline(row), row.hypernetwork if small else row.dreambooth
+    config, small = diffusion.model_config(options.model), options.method == "hypernetwork"
+    pipe, plan = diffusion.load_pipeline(config), config.hypernetwork if small else config.dreambooth
     light = options.method == "lora"
     steps = options.steps or (plan["steps"] * 3 // 4 if light else plan["steps"])  # as in notebook 04
     rate = options.learning_rate or plan["lora_learning_rate" if light else "learning_rate"]
     options.batch_size = options.batch_size or plan["batch_size"]
-    checkpointing, optimizer = _setting(options, row)
+    checkpointing, optimizer = _setting(options, config)
     prepare = _hypernetwork if small else _dreambooth
-    learn, held_out_loss, settings, idle, save = prepare(options, row, pipe, checkpointing)
+    learn, held_out_loss, settings, idle, save = prepare(options, config, pipe, checkpointing)
     run = training.train(
         options.folder,
         *learn,
@@ -83,13 +83,14 @@ def _train(options, state):
         settings=settings,
     )
     state.print(f"training in {state.num_processes} process" + "es" * (state.num_processes > 1), flush=True)
-    with training.parked(*idle):
+    with training.offloaded(*idle):
         for step in run:
             if step.held_out_loss is not None:  # in the first process alone
                 words = f"step {step.number:6}   held-out loss {step.held_out_loss:.4f}   {step.seconds:6.0f} s"
                 print(words, flush=True)
     if state.is_main_process:
         save(steps)
+    state.wait_for_everyone()
     state.print(f"saved in {options.folder}")
 
 
@@ -98,17 +99,21 @@ def _rate(text):
     return text if ":" in text else float(text)
 
 
-def _setting(options, row):
+def _setting(options, config):
     """(whether activations are computed twice, the optimizer): what is asked for, else what the notebook takes."""
-    usual = "plain" if options.method == "hypernetwork" or row.name == "pocket" else "8 bit"
+    usual = "plain" if options.method == "hypernetwork" or config.name == "pocket" else "8 bit"
     setting = memory.SETTINGS[options.setting or usual]
     if options.setting:
         return setting["checkpointing"], setting["optimizer"]
-    of_notebook = {"hypernetwork": torch.optim.AdamW, "lora": dreambooth.adamw, "dreambooth": setting["optimizer"]}
+    of_notebook = {
+        "hypernetwork": torch.optim.AdamW,
+        "lora": training.optimizers.adamw,
+        "dreambooth": setting["optimizer"],
+    }
     return setting["checkpointing"] and device.find_device().type != "cpu", of_notebook[options.method]
 
 
-def _hypernetwork(options, row, pipe, checkpointing):
+def _hypernetwork(options, config, pipe, checkpointing):
     """((parameters, loss, batches), held-out loss, settings, networks that are idle, saving) of notebook 03."""
     folder, templates = photos.prepared_folder(options.subject), options.template or ["[filewords]"]
     table = photos.read_captions(folder)
@@ -118,7 +123,7 @@ def _hypernetwork(options, row, pipe, checkpointing):
 
     def encode(paths, flip=False):
         prompts = [[training.fill_template(t, options.subject, caption[p.name]) for t in templates] for p in paths]
-        return training.encode(pipe, [photos.open_photo(path) for path in paths], prompts, row.image_size, flip)
+        return training.encode(pipe, [photos.open_photo(path) for path in paths], prompts, config.image_size, flip)
 
     (train_set, held_out), names = (encode(groups[0], options.flip), encode(groups[1])), [p.name for p in groups[1]]
     scheduler, unet = diffusion.training_scheduler(pipe), pipe.unet.requires_grad_(False)
@@ -126,25 +131,25 @@ def _hypernetwork(options, row, pipe, checkpointing):
     if checkpointing:
         training.checkpoint_gradients(unet)
     torch.manual_seed(options.seed)
-    activation = options.activation or row.hypernetwork["activation"]
+    activation = options.activation or config.hypernetwork["activation"]
     net = hypernetwork.Hypernetwork(hypernetwork.widths_of(unet), activation_func=activation).train()
     hypernetwork.attach(unet, net)
-    settings = {"model": row.name, "weights": machine.weights_id(row.weights), "batch_size": options.batch_size}
-    settings |= {"photos": machine.fingerprint(groups[0] + groups[1]), "captions": caption, "facts": net.facts}
+    settings = {"model": config.name, "weights": machine.weights_id(config.weights), "batch_size": options.batch_size}
+    settings |= {"photos": machine.fingerprint(groups[0] + groups[1]), "captions": caption, "config": net.config}
     settings |= {"templates": templates, "flip": options.flip}
     batches = training.shuffled(len(groups[0]), options.batch_size, options.seed)
     learn = net.parameters(), training.denoising_loss(unet, scheduler, train_set), batches
     held_out_loss = lambda: training.held_out_by_photo(unet, scheduler, kept, names)
-    path, facts = options.folder / "hypernetwork.pt", {"name": options.subject, "sd_checkpoint_name": row.name}
-    save = lambda step: hypernetwork_file.save(path, net.eval(), step=step, **facts)
+    path, config = options.folder / "hypernetwork.pt", {"name": options.subject, "sd_checkpoint_name": config.name}
+    save = lambda step: hypernetwork_file.save(path, net.eval(), step=step, **config)
     return learn, held_out_loss, settings, [pipe.vae, pipe.text_encoder], save
 
 
-def _dreambooth(options, row, pipe, checkpointing):
+def _dreambooth(options, config, pipe, checkpointing):
     """The same of notebook 04: of the whole model, or of a LoRA beside it."""
-    text, (*sets, settings) = row.dreambooth["text_encoder"], _subjects(options, row, pipe)
-    hear = dreambooth.Hearing(pipe, [prompt for _, prompts in sets for prompt in prompts], text)
-    encode = lambda paths: diffusion.encode_images(pipe.vae, [photos.open_photo(p) for p in paths], row.image_size)
+    text, (*sets, settings) = config.dreambooth["text_encoder"], _subjects(options, config, pipe)
+    encode_text = dreambooth.PromptEncoder(pipe, [prompt for _, prompts in sets for prompt in prompts], text)
+    encode = lambda paths: diffusion.encode_images(pipe.vae, [photos.open_photo(p) for p in paths], config.image_size)
     train_set, class_set, held_out = ((encode(paths), prompts) for paths, prompts in sets)
     parts, scheduler = [pipe.unet, pipe.text_encoder][: 1 + text], diffusion.training_scheduler(pipe)
     if options.method == "lora":
@@ -156,8 +161,8 @@ def _dreambooth(options, row, pipe, checkpointing):
         parameters = dreambooth.learn(pipe, text, checkpointing)
 
     def held_out_loss():
-        kept = latents.held_out_examples(held_out[0], hear(held_out[1]), scheduler, options.seed)
-        return latents.held_out_loss(pipe.unet, scheduler, kept, weights=row.loss_weights)
+        kept = latents.held_out_examples(held_out[0], encode_text(held_out[1]), scheduler, options.seed)
+        return latents.held_out_loss(pipe.unet, scheduler, kept, weights=config.loss_weights)
 
     def save(step):
         if options.method == "dreambooth":
@@ -165,28 +170,30 @@ def _dreambooth(options, row, pipe, checkpointing):
         lora.save(options.folder / f"{options.subject}.safetensors", *parts)
         lora.export(options.folder / f"{options.subject}_webui.safetensors", *parts)
 
-    loss = dreambooth.denoising_loss(pipe.unet, scheduler, hear, train_set, class_set, weights=row.loss_weights)
+    loss = dreambooth.denoising_loss(
+        pipe.unet, scheduler, encode_text, train_set, class_set, weights=config.loss_weights
+    )
     batches = dreambooth.paired_batches(len(train_set[1]), len(class_set[1]), options.batch_size, options.seed)
     return (parameters, loss, batches), held_out_loss, settings, dreambooth.idle(pipe, text), save
 
 
-def _subjects(options, row, pipe):
+def _subjects(options, config, pipe):
     """(paths, prompts) of the photos to learn from, of class images and of photos held out; what settings.json says."""
-    word, plan = trained.class_of(options.subject), row.dreambooth
+    word, plan = trained.class_of(options.subject), config.dreambooth
     one = (f"{options.subject}_001 {word}", f"a photo of a {word}", photos.prepared_folder(options.subject))
     subjects = concepts.read(options.concepts) if options.concepts else [concepts.Concept(*one)]
     for subject in subjects:
         subject.check()
-    sampler = {"guidance_scale": plan["class_guidance"], "num_inference_steps": row.num_inference_steps}
+    sampler = {"guidance_scale": plan["class_guidance"], "num_inference_steps": config.num_inference_steps}
     count, kept = options.class_images or plan["class_images"], machine.RUNS / "class_images"
-    make = lambda p: dreambooth.class_images(pipe, p, kept, count, options.seed, weights=row.weights, **sampler)
+    make = lambda p: dreambooth.class_images(pipe, p, kept, count, options.seed, weights=config.weights, **sampler)
     class_set = concepts.class_images(subjects, make)
     # dealt as in notebook 01, by the first process alone, which writes split.json
     train_set, held_out = device.from_first(lambda: concepts.split(subjects, 4, use_captions=options.captions))
-    settings = {"model": row.name, "weights": machine.weights_id(row.weights), "batch_size": options.batch_size}
+    settings = {"model": config.name, "weights": machine.weights_id(config.weights), "batch_size": options.batch_size}
     settings |= {"subjects": [[s.instance_prompt, s.class_prompt] for s in subjects], "prior_weight": 1.0, **sampler}
     settings |= {"prompts": settings["subjects"][0], "captions": train_set[1] if options.captions else None}
-    settings |= {"photos": machine.fingerprint(train_set[0] + held_out[0]), "loss_weights": row.loss_weights}
+    settings |= {"photos": machine.fingerprint(train_set[0] + held_out[0]), "loss_weights": config.loss_weights}
     settings |= {"class_images": [len(class_set[0]), machine.fingerprint(class_set[0])]}
     return train_set, class_set, held_out, settings | {"text_encoder": plan["text_encoder"]}
 

@@ -12,7 +12,7 @@ from scipy.cluster import vq
 from helpers import stats
 
 
-def shares(seen, attribute, word, by=("maker", "prompt")):
+def shares(seen, attribute, word, by=("model", "prompt")):
     """How often `word` was seen: DataFrame of `by`, images, mean, low, high (95 %, Wilson), in the order of `seen`.
 
     The interval speaks of further seeds of this one model. Missing answers are left out.
@@ -25,7 +25,7 @@ def shares(seen, attribute, word, by=("maker", "prompt")):
 
 
 def distribution(seen, attribute, by="prompt"):
-    """The share of every word of an attribute: DataFrame, one row a prompt (or maker), one column a word."""
+    """The share of every word of an attribute: DataFrame, one row a prompt (or model), one column a word."""
     table = pd.crosstab(seen[by], seen[attribute], normalize="index")
     return table.reindex(list(dict.fromkeys(seen[by])))
 

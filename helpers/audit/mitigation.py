@@ -42,9 +42,9 @@ def train(
         training.checkpoint_gradients(unet)
     encode = lambda images, prompt: (diffusion.encode_images(base.vae, images, size), [prompt] * len(images))
     subject, others = encode(photos, instance_prompt), encode(class_images, class_prompt)
-    hear = dreambooth.Hearing(base, [instance_prompt, class_prompt])
+    encode_text = dreambooth.PromptEncoder(base, [instance_prompt, class_prompt])
     scheduler = diffusion.training_scheduler(base)
-    loss = dreambooth.denoising_loss(unet, scheduler, hear, subject, others, weights=loss_weights)
+    loss = dreambooth.denoising_loss(unet, scheduler, encode_text, subject, others, weights=loss_weights)
     batches = dreambooth.paired_batches(len(photos), len(class_images), batch_size, seed=1)
     settings = {
         "prompts": [instance_prompt, class_prompt],

@@ -36,27 +36,27 @@ def languages():
     return pd.read_csv(FOLDER / "languages.csv")
 
 
-def pictures(maker, pipe, weights, prompts, seeds, **sampler):
-    """A row for each prompt and seed, seeds of the first prompt first: DataFrame maker, prompt, seed, image.
+def pictures(model, pipe, weights, prompts, seeds, **sampler):
+    """A row for each prompt and seed, seeds of the first prompt first: DataFrame model, prompt, seed, image.
 
-    maker: a name for the model as `pipe` is now; weights: whatever tells its weights from others (a fingerprint).
-    sampler: guidance_scale and num_inference_steps. Pictures are kept in runs/audit/images, a folder for each maker,
+    model: a name for the model as `pipe` is now; weights: whatever tells its weights from others (a fingerprint).
+    sampler: guidance_scale and num_inference_steps. Pictures are kept in runs/audit/images, a folder for each model,
     weights and sampler, and made only once; a kill costs one batch. What a safety checker withheld is told and left out.
     """
     told = {"weights": str(weights)} | sampler
     name = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:8]
-    folder = machine.RUNS / "audit" / "images" / f"{maker}-{name}"
+    folder = machine.RUNS / "audit" / "images" / f"{model}-{name}"
     machine.write_json(folder / "settings.json", told)
     pairs = [(prompt, seed) for prompt in prompts for seed in seeds]
     paths = {folder / kept.file_name(prompt, seed): (prompt, seed) for prompt, seed in pairs}
     if missing := kept.missing(paths):
-        network = maker if maker.startswith("hypernetwork") else None
-        kept.make(pipe, missing, model=maker, weights="", hypernetwork=network, **sampler)
-    rows = [(maker, prompt, seed, kept.read(path)) for path, (prompt, seed) in paths.items()]
+        network = model if model.startswith("hypernetwork") else None
+        kept.make(pipe, missing, model=model, weights="", hypernetwork=network, **sampler)
+    rows = [(model, prompt, seed, kept.read(path)) for path, (prompt, seed) in paths.items()]
     passed = [row for row in rows if not kept.withheld(row[-1])]
     if len(passed) < len(rows):
-        print(f"{len(rows) - len(passed)} of {len(rows)} pictures by {maker} were withheld: they are left out.")
-    return pd.DataFrame(passed, columns=["maker", "prompt", "seed", "image"])
+        print(f"{len(rows) - len(passed)} of {len(rows)} pictures by {model} were withheld: they are left out.")
+    return pd.DataFrame(passed, columns=["model", "prompt", "seed", "image"])
 
 
 def read(reader, table):
@@ -68,9 +68,9 @@ def read(reader, table):
     return pd.concat([table.drop(columns="image").reset_index(drop=True), seen.reset_index(drop=True)], axis=1)
 
 
-def of(table, prompt, maker=None):
-    """The images of one prompt in the order of their seeds; maker: of this one only."""
-    rows = table[(table["prompt"] == prompt) & ((table["maker"] == maker) | (maker is None))]
+def of(table, prompt, model=None):
+    """The images of one prompt in the order of their seeds; model: of this one only."""
+    rows = table[(table["prompt"] == prompt) & ((table["model"] == model) | (model is None))]
     return list(rows.sort_values("seed", kind="stable")["image"])
 
 

@@ -24,11 +24,11 @@ TAGS = ("as a woman", "as a man", "cannot tell")
 def items(table, weights):
     """The pictures of a table of audit.pictures under codes: the table with a column item, eight hexadecimal digits.
 
-    weights: {maker: fingerprint of its weights}. The code is of weights, prompt and seed, not of pixels, which differ in
+    weights: {model: fingerprint of its weights}. The code is of weights, prompt and seed, not of pixels, which differ in
     their last bits from one computer to the next: what a class tags at home has to meet in one table.
     """
-    rows = zip(table["maker"], table["prompt"], table["seed"])
-    texts = [json.dumps([weights[maker], prompt, int(seed)]) for maker, prompt, seed in rows]
+    rows = zip(table["model"], table["prompt"], table["seed"])
+    texts = [json.dumps([weights[model], prompt, int(seed)]) for model, prompt, seed in rows]
     return table.assign(item=[hashlib.sha256(text.encode()).hexdigest()[:8] for text in texts])
 
 

@@ -16,7 +16,7 @@ DINO = "facebook/dino-vits16"  # ViT-S/16, the DINO paper's and DreamBooth's; SD
 BATCH = 16
 
 
-class Towers:
+class Encoders:
     """CLIP, and beside it DINO where there is one (None on pocket)."""
 
     def __init__(self, processor, clip, dino_processor=None, dino=None):
@@ -78,11 +78,11 @@ def _unit(features):
     return torch.nn.functional.normalize(features.float(), dim=1).cpu().numpy()
 
 
-def load_towers(name):
-    """Towers for a model of helpers.diffusion.models: CLIP and DINO; on pocket its own small CLIP alone."""
+def load_encoders(name):
+    """Encoders for a model of helpers.diffusion.models: CLIP and DINO; on pocket its own small CLIP alone."""
     processor, clip = models.load_clip(name)
-    if diffusion.model(name).name == "pocket":
-        return Towers(processor, clip)
+    if diffusion.model_config(name).name == "pocket":
+        return Encoders(processor, clip)
     weights = os.environ.get("SD15_DINO", DINO)
     dino = ViTModel.from_pretrained(weights, add_pooling_layer=False).to(device.find_device()).eval()
-    return Towers(processor, clip, ViTImageProcessor.from_pretrained(weights), dino)
+    return Encoders(processor, clip, ViTImageProcessor.from_pretrained(weights), dino)

@@ -6,7 +6,7 @@ from helpers import machine, photos
 from helpers.compare import trained
 from helpers.diffusion import device, kept
 
-COLUMNS = ["file", "maker", "method", "subject", "prompt_id", "prompt", "seed"]
+COLUMNS = ["file", "model", "method", "subject", "prompt_id", "prompt", "seed"]
 
 
 def folder():
@@ -14,17 +14,17 @@ def folder():
     return machine.RUNS / "compare"
 
 
-def pictures(maker, base, wishes, seeds, **sampler):
+def pictures(model, base, prompts, seeds, **sampler):
     """A table with a row for each wish and seed, the seeds of the first wish first: COLUMNS, `image` and `withheld`.
 
-    maker: of trained.find; base: the base pipeline; wishes: {prompt_id: prompt}; sampler: guidance_scale and
-    num_inference_steps. A picture made before is read from runs/compare/images/<maker>; if weights, sampler or
-    safety checker have changed since, that maker's pictures are made again. All are listed in
+    model: of trained.find; base: the base pipeline; prompts: {prompt_id: prompt}; sampler: guidance_scale and
+    num_inference_steps. A picture made before is read from runs/compare/images/<model>; if weights, sampler or
+    safety checker have changed since, that model's pictures are made again. All are listed in
     runs/compare/images.csv, but for those that the safety checker withheld: a card is nothing to judge.
     Processes that were launched together share the work. Raises FileNotFoundError for a run that is missing.
     """
-    table = _rows(maker, wishes, seeds)
-    _make(maker, base, table, sampler)
+    table = _rows(model, prompts, seeds)
+    _make(model, base, table, sampler)
     images = [kept.read(folder() / file) for file in table["file"]]
     table = table.assign(image=images, withheld=[kept.withheld(image) for image in images])
     if device.state().is_main_process:
@@ -32,28 +32,28 @@ def pictures(maker, base, wishes, seeds, **sampler):
     return table
 
 
-def _rows(maker, wishes, seeds):
+def _rows(model, prompts, seeds):
     """The table of pictures to be: COLUMNS."""
-    who = (maker.name, maker.method, maker.subject)
+    who = (model.name, model.method, model.subject)
     rows = [
-        (f"images/{maker.name}/{kept.file_name(prompt, seed)}", *who, key, prompt, seed)
-        for key, prompt in wishes.items()
+        (f"images/{model.name}/{kept.file_name(prompt, seed)}", *who, key, prompt, seed)
+        for key, prompt in prompts.items()
         for seed in seeds
     ]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def _make(maker, base, table, sampler):
+def _make(model, base, table, sampler):
     """Make the pictures of a table that are not there yet, or were made with other settings."""
-    weights = {"weights": machine.weights_id(maker.weights), "base": machine.weights_id(maker.base)}
+    weights = {"weights": machine.weights_id(model.weights), "base": machine.weights_id(model.base)}
     if device.state().is_main_process:
-        place = folder() / "images" / maker.name
+        place = folder() / "images" / model.name
         kept.drop_outdated(place, weights | {"safety_checker": kept.is_checked(base)} | sampler)
     wanted = {folder() / row.file: (row.prompt, row.seed) for row in table.itertuples()}
     if missing := kept.missing(wanted):
-        network = maker.name if maker.method == "hypernetwork" else None
-        with trained.at_work(maker, base) as pipe:
-            names = {"model": maker.name, "hypernetwork": network, "weights": maker.base if network else maker.weights}
+        network = model.name if model.method == "hypernetwork" else None
+        with trained.applied(model, base) as pipe:
+            names = {"model": model.name, "hypernetwork": network, "weights": model.base if network else model.weights}
             kept.make(pipe, missing, **names, **sampler)
 
 
@@ -88,14 +88,14 @@ def _list(table):
     cards = set(table.loc[table["withheld"], "file"])
     rows = rows[[file not in cards and (folder() / file).exists() for file in rows["file"]]]
     with machine.atomic_write(folder() / "images.csv") as partial:
-        rows.sort_values(["maker", "prompt_id", "seed"], kind="stable").to_csv(partial, index=False)
+        rows.sort_values(["model", "prompt_id", "seed"], kind="stable").to_csv(partial, index=False)
 
 
-def grid_rows(tables, wishes):
+def grid_rows(tables, prompts):
     """Rows of pictures for plots.image_grid: for each table of pictures one row a seed, one column a wish."""
     rows = []
     for table in tables:
         for seed in table["seed"].unique():
             found = table[table["seed"] == seed].drop_duplicates("prompt_id").set_index("prompt_id")["image"]
-            rows.append([found.get(key) for key in wishes])
+            rows.append([found.get(key) for key in prompts])
     return rows

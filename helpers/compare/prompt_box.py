@@ -108,15 +108,15 @@ class PromptBox(widgets.VBox):
 
 def for_model(model, base):
     """A PromptBox for a model of helpers.diffusion.models: the base pipeline and every finished training of it."""
-    found, row, loaded = trained.find(model), diffusion.model(model), {}
+    found, config, loaded = trained.find(model), diffusion.model_config(model), {}
 
     def make(settings, progress):
-        maker = trained.required(found, settings["method"])
-        if maker.name not in loaded:
+        model = trained.required(found, settings["method"])
+        if model.name not in loaded:
             loaded.clear()  # one training in memory at a time
-            loaded[maker.name] = trained.load(maker, base)
-        pipe, networks = loaded[maker.name]
-        prompt = settings["prompt"] + (f" <hypernet:{maker.name}:{settings['strength']}>" if networks else "")
+            loaded[model.name] = trained.load(model, base)
+        pipe, networks = loaded[model.name]
+        prompt = settings["prompt"] + (f" <hypernet:{model.name}:{settings['strength']}>" if networks else "")
         return sampling.generate(
             pipe,
             prompt,
@@ -130,8 +130,8 @@ def for_model(model, base):
 
     return PromptBox(
         make,
-        {name: maker.missing for name, maker in found.items()},
+        {name: model.missing for name, model in found.items()},
         folder=machine.RUNS / "pictures",
-        steps=4 if machine.QUICK else row.num_inference_steps,
-        guidance=row.guidance_scale,
+        steps=4 if machine.QUICK else config.num_inference_steps,
+        guidance=config.guidance_scale,
     )

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from helpers import machine, stats
-from helpers.compare.features import Towers
+from helpers.compare.features import Encoders
 from helpers.diffusion import models
 from helpers.photos import load_prepared, prepared_folder
 
@@ -67,7 +67,7 @@ def perceptual_distance(layers, others):
 def diversity(layers):
     """DIV: the mean perceptual distance over all pairs of pictures of one subject and prompt. A float.
 
-    layers: as from Towers.layers. Raises ValueError for fewer than two pictures.
+    layers: as from Encoders.layers. Raises ValueError for fewer than two pictures.
     """
     if len(layers[0]) < 2:
         raise ValueError("Diversity needs two pictures of a prompt, from two seeds.")
@@ -87,31 +87,31 @@ def _filled(*features):
         raise ValueError("There are no images to score.")
 
 
-def measure(table, towers, photos, texts=None):
+def measure(table, encoders, photos, texts=None):
     """The scores of each picture: `table` of compare.pictures without image, with DINO (where there is one), CLIP-I, CLIP-T.
 
     photos: PIL images of the subject; texts: the prompts as CLIP should read them, with the class for the name.
     """
     images, found = list(table["image"]), table.drop(columns="image").reset_index(drop=True)
-    features = towers.image_features(images)
-    if towers.dino is not None:
-        found["DINO"] = fidelity(towers.likeness_features(images), towers.likeness_features(photos))
-    found["CLIP-I"] = fidelity(features, towers.image_features(photos))
+    features = encoders.image_features(images)
+    if encoders.dino is not None:
+        found["DINO"] = fidelity(encoders.likeness_features(images), encoders.likeness_features(photos))
+    found["CLIP-I"] = fidelity(features, encoders.image_features(photos))
     prompts = list(table["prompt"] if texts is None else texts)
     unique = list(dict.fromkeys(prompts))
-    found["CLIP-T"] = prompt_fidelity(features, towers.text_features(unique)[[unique.index(p) for p in prompts]])
+    found["CLIP-T"] = prompt_fidelity(features, encoders.text_features(unique)[[unique.index(p) for p in prompts]])
     return found
 
 
-def variety(table, towers):
-    """DIV of each maker and prompt: DataFrame maker, method, prompt_id, DIV; a prompt with one picture is left out."""
-    keys = ["maker", "method", "prompt_id"]
+def variety(table, encoders):
+    """DIV of each model and prompt: DataFrame model, method, prompt_id, DIV; a prompt with one picture is left out."""
+    keys = ["model", "method", "prompt_id"]
     several = [(key, group["image"]) for key, group in table.groupby(keys, sort=False) if len(group) > 1]
-    rows = [(*key, diversity(towers.layers(images))) for key, images in several]
+    rows = [(*key, diversity(encoders.layers(images))) for key, images in several]
     return pd.DataFrame(rows, columns=[*keys, "DIV"])
 
 
-def summary(table, measures, by=("maker", "method"), draws=2000):
+def summary(table, measures, by=("model", "method"), draws=2000):
     """Mean and interval of each measure for each group: DataFrame of `by`, measure, mean, low, high, images.
 
     Prompts and seeds are drawn again, each by itself (bootstrap.interval): it speaks of other prompts and other
@@ -132,17 +132,17 @@ def clusters(table):
     return table[varying].to_numpy() if varying else None
 
 
-def differences(table, measures, to="base", by="maker", draws=2000):
-    """How far each maker lies above another on the same prompts and seeds: DataFrame maker, measure and what
-    bootstrap.paired_difference tells. Raises ValueError if `to` is not in the table, or if a maker has two pictures
+def differences(table, measures, to="base", by="model", draws=2000):
+    """How far each model lies above another on the same prompts and seeds: DataFrame model, measure and what
+    bootstrap.paired_difference tells. Raises ValueError if `to` is not in the table, or if a model has two pictures
     of one prompt_id and seed, as the base model has of prompts that it heard in two wordings.
     """
     places = ["prompt_id", "seed"]
     if to not in set(table[by]):
         raise ValueError(f"There are no pictures by {to!r} to compare with.")
     if (twice := table.duplicated([by, *places])).any():
-        maker, prompt, seed = table.loc[twice, [by, *places]].iloc[0]
-        raise ValueError(f"{maker} has two pictures of {prompt}, seed {seed}: compare one wording at a time.")
+        model, prompt, seed = table.loc[twice, [by, *places]].iloc[0]
+        raise ValueError(f"{model} has two pictures of {prompt}, seed {seed}: compare one wording at a time.")
     reference = table[table[by] == to].set_index(places)
     rows = []
     for name, group in table[table[by] != to].groupby(by, sort=False):
@@ -198,7 +198,7 @@ class FeatureScorer:
         seen = self.read(images)
         return pd.DataFrame({feature: seen[feature] == word for feature, word in telling_features(subject).items()})
 
-    def carries(self, images, subject):
+    def shows_subject(self, images, subject):
         """Whether each image has at least three of the subject's four telling features: bool (images,)."""
         return (self.found(images, subject).sum(axis=1) >= ENOUGH).to_numpy()
 
@@ -210,14 +210,14 @@ class PhotoScorer:
     limits = None
 
     def __init__(self, processor, clip):
-        self.towers = Towers(processor, clip)
+        self.encoders = Encoders(processor, clip)
 
     @staticmethod
     def words(summary):
         """A summary in words, such as 0.62 (0.58 to 0.66)."""
         return f"{summary['mean']:.2f} ({summary['low']:.2f} to {summary['high']:.2f})"
 
-    def carries(self, images, subject):
+    def shows_subject(self, images, subject):
         """Mean cosine of each image to the subject's photos: float (images,), in -1..1."""
         return self.similarity(images, [photo for _, photo in load_prepared(prepared_folder(subject))])
 
@@ -227,4 +227,4 @@ class PhotoScorer:
 
     def features(self, images):
         """CLIP image features of length 1: (images, width)."""
-        return self.towers.image_features(images)
+        return self.encoders.image_features(images)

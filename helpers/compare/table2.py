@@ -25,35 +25,35 @@ PAPER = {  # as the paper tells it
 }
 
 
-def column(maker, observed="", unet_parameters=0):
-    """One column of the table for a finished maker: a dict of steps, minutes, memory, trained on, on disk, the class.
+def column(model, observed="", unet_parameters=0):
+    """One column of the table for a finished model: a dict of steps, minutes, memory, trained on, on disk, the class.
 
     observed: what was seen of the class, in words; unet_parameters: of the frozen U-Net, for a
     prediction of memory where the run folder tells no measured peak. What is not known says so.
     """
-    if maker.missing:
-        return {"steps": maker.missing}
-    last = pd.read_csv(maker.run / "loss.csv").iloc[-1]
-    peak, where = _memory(maker, unet_parameters)
+    if model.missing:
+        return {"steps": model.missing}
+    last = pd.read_csv(model.run / "loss.csv").iloc[-1]
+    peak, where = _memory(model, unet_parameters)
     return {
         "memory": peak,
         "trained on": where,
         "steps": f"{int(last['step']):,}",
         "minutes": f"{last['seconds'] / 60:.1f}",
-        "on disk": _size(size(maker.weights)),
+        "on disk": _size(size(model.weights)),
         "the class": observed or "not looked at",
     }
 
 
 def table(found, observed=None, unet_parameters=0):
-    """Rows the facts, columns each method in the paper and each maker here: DataFrame of words.
+    """Rows the config, columns each method in the paper and each model here: DataFrame of words.
 
-    found: makers, such as those of makers.find without the base; observed: {maker's name: what the class did}.
+    found: trained_models, such as those of trained_models.find without the base; observed: {model's name: what the class did}.
     """
-    columns = {(method, "the paper"): facts for method, facts in PAPER.items()}
-    for maker in found:
-        columns[maker.method, f"here, {maker.subject}"] = column(
-            maker, (observed or {}).get(maker.name, ""), unet_parameters
+    columns = {(method, "the paper"): config for method, config in PAPER.items()}
+    for model in found:
+        columns[model.method, f"here, {model.subject}"] = column(
+            model, (observed or {}).get(model.name, ""), unet_parameters
         )
     wanted = ["memory", "trained on", "steps", "minutes", "on disk", "the class"]
     whole = pd.DataFrame(columns).reindex(wanted).fillna("")
@@ -62,7 +62,7 @@ def table(found, observed=None, unet_parameters=0):
 
 
 def save(path, whole):
-    """Writes the table as CSV, one row a method: method, where (paper or here), and the facts as columns."""
+    """Writes the table as CSV, one row a method: method, where (paper or here), and the config as columns."""
     with machine.atomic_write(path) as partial:
         whole.T.rename_axis(["method", "where"]).reset_index().to_csv(partial, index=False)
 
@@ -74,18 +74,18 @@ def size(result):
     return sum(path.stat().st_size for path in paths)
 
 
-def _memory(maker, unet_parameters):
+def _memory(model, unet_parameters):
     """(peak memory in words, where it was trained): as the run tells it, else the least that weights alone take.
 
     The forecast with activations, of which notebook 04 tells, takes too long to make for a table.
     """
-    settings = machine.read_json(maker.run / "settings.json")
-    path = maker.run / "memory.json"
+    settings = machine.read_json(model.run / "settings.json")
+    path = model.run / "memory.json"
     told = machine.read_json(path) if path.exists() else settings
     where = {"cpu": "a processor, no GPU"}.get(device := settings.get("versions", {}).get("device", ""), device)
     if peak := told.get("peak_bytes"):
         return f"{_size(peak)}, {told.get('how', 'measured')}", where or "not told"
-    frozen = 2 * unet_parameters if maker.method == "hypernetwork" else 0
+    frozen = 2 * unet_parameters if model.method == "hypernetwork" else 0
     least = frozen + LEARNING * settings.get("parameters", 0)
     return f"above {_size(least)}, predicted", where or "not told"
 

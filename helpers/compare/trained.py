@@ -20,7 +20,7 @@ _SLOT = re.compile(r"(?P<before>\bof )?(?P<article>\b[Aa]n? )?\b(?P<word>[Mm]an|
 
 
 @dataclass(frozen=True)
-class Maker:
+class TrainedModel:
     """One way to a picture. `word` is how its prompts call the subject; `missing` says why it cannot be used."""
 
     name: str  # "base", or that of the run folder
@@ -50,30 +50,30 @@ class Maker:
 
 
 def find(model, subjects=SUBJECTS):
-    """{name: Maker} of a model of helpers.diffusion.models: the base, then each method on each subject, finished or not."""
-    row = diffusion.model(model)
-    base = Maker("base", "base", "", "", row.weights, row.weights)
-    made = [_maker(method, subject, row) for subject in subjects for method in METHODS]
-    return {maker.name: maker for maker in [base, *made]}
+    """{name: TrainedModel} of a model of helpers.diffusion.models: the base, then each method on each subject, finished or not."""
+    config = diffusion.model_config(model)
+    base = TrainedModel("base", "base", "", "", config.weights, config.weights)
+    made = [_maker(method, subject, config) for subject in subjects for method in METHODS]
+    return {model.name: model for model in [base, *made]}
 
 
-def _maker(method, subject, row):
+def _maker(method, subject, config):
     """One's own finished training; where there is none the one that came with the repository, if that is of this model."""
     runs = [place / f"{method}_{subject}" for place in (machine.RUNS, FINISHED)]
-    lacks = [_missing(run, method, subject, row) for run in runs]
+    lacks = [_missing(run, method, subject, config) for run in runs]
     run, missing = next(((run, "") for run, lack in zip(runs, lacks) if not lack), (runs[0], lacks[0]))
     settings = {} if missing else machine.read_json(run / "settings.json")
     word, weights = _word(method, subject, settings), run / _weights(method)
-    return Maker(run.name, TITLES[method], subject, word, str(weights), row.weights, run, missing)
+    return TrainedModel(run.name, TITLES[method], subject, word, str(weights), config.weights, run, missing)
 
 
-def _missing(run, method, subject, row):
+def _missing(run, method, subject, config):
     """Why a run cannot be used, with the mend; "" if it can."""
     if not (run / "card.md").exists() or not (run / _weights(method)).exists():
         return f"No finished run {run.name}: {_mend(method, subject)}."
     trained = machine.read_json(run / "settings.json")["model"]
-    if trained != row.name:
-        return f"{run.name} is a training of {trained}, not of {row.name}: {_mend(method, subject)}."
+    if trained != config.name:
+        return f"{run.name} is a training of {trained}, not of {config.name}: {_mend(method, subject)}."
     return ""
 
 
@@ -100,29 +100,29 @@ def class_of(subject):
     return machine.read_json(path)["class_word"] if path.exists() else "person"
 
 
-def required(makers, name):
-    """A maker that is ready. Raises ValueError for an unknown name, FileNotFoundError for a missing run."""
-    if name not in makers:
-        raise ValueError(f"There is no method {name!r}: there are {', '.join(makers)}.")
-    if makers[name].missing:
-        raise FileNotFoundError(makers[name].missing)
-    return makers[name]
+def required(trained_models, name):
+    """A model that is ready. Raises ValueError for an unknown name, FileNotFoundError for a missing run."""
+    if name not in trained_models:
+        raise ValueError(f"There is no method {name!r}: there are {', '.join(trained_models)}.")
+    if trained_models[name].missing:
+        raise FileNotFoundError(trained_models[name].missing)
+    return trained_models[name]
 
 
-def wishes(prompts, maker, subject):
-    """{prompt_id: prompt} of data/prompts.csv's table, all about one subject, as this maker must be asked.
+def prompts_for(table, model, subject):
+    """{prompt_id: prompt} of data/prompts.csv's table, all about one subject, in the words of this model.
 
-    The paper's own prompts for the subject stay verbatim. The base model hears what the paper's method heard.
+    The paper's own prompts for the subject stay verbatim. The base model gets the prompts of the paper's method.
     """
-    if maker.subject == subject:
-        word = maker.word
+    if model.subject == subject:
+        word = model.word
     else:  # the base model
         (method,) = [method for method, own in PAPER.items() if own == subject] or ["hypernetwork"]
         word = f"{subject}_001 {class_of(subject)}" if method == "dreambooth" else class_of(subject)
     name = word.split()[0]
     return {
         row.prompt_id: row.prompt if "_" in name and name in row.prompt else address(row.prompt, word)
-        for row in prompts.itertuples()
+        for row in table.itertuples()
     }
 
 
@@ -151,26 +151,26 @@ def address(prompt, word):
     return _SLOT.sub(put, prompt, count=1)
 
 
-def load(maker, base):
-    """(pipeline, {maker's name: Hypernetwork}): base and a network to put on it, or a pipeline and {}.
+def load(model, base):
+    """(pipeline, {model's name: Hypernetwork}): base and a network to put on it, or a pipeline and {}.
 
     The base's safety checker, or its absence, holds for all. Raises FileNotFoundError for a missing run.
     """
-    if maker.missing:
-        raise FileNotFoundError(maker.missing)
-    if maker.method == "hypernetwork":
-        return base, {maker.name: hypernetwork_file.load(maker.weights)}
-    if maker.method == "base":
+    if model.missing:
+        raise FileNotFoundError(model.missing)
+    if model.method == "hypernetwork":
+        return base, {model.name: hypernetwork_file.load(model.weights)}
+    if model.method == "base":
         return base, {}
-    pipe = diffusion.load_pipeline(maker.weights)
+    pipe = diffusion.load_pipeline(model.weights)
     pipe.safety_checker, pipe.feature_extractor = base.safety_checker, base.feature_extractor
     return pipe, {}
 
 
 @contextlib.contextmanager
-def at_work(maker, base):
-    """The pipeline of a maker, its hypernetwork on; afterwards `base` is bit for bit what it was."""
-    pipe, networks = load(maker, base)
+def applied(model, base):
+    """The pipeline of a model, its hypernetwork on; afterwards `base` is bit for bit what it was."""
+    pipe, networks = load(model, base)
     try:
         for network in networks.values():
             hypernetwork.attach(pipe.unet, network)

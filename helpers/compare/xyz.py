@@ -9,8 +9,7 @@ import diffusers
 
 from helpers import machine, show
 from helpers.compare import trained
-from helpers.compare.pictures import checked, fingerprint, read
-from helpers.diffusion import png_info, sampling
+from helpers.diffusion import kept, png_info, sampling
 
 FINISHED = "finished"
 SETTINGS = {  # what a plot may vary, and what holds where it does not
@@ -32,7 +31,7 @@ def plot(model, base, path, /, x, y=None, z=None, **settings):
 
     x, y, z: (name, values) of SETTINGS; settings: others of them, for all pictures. Values of prompt are whole
     prompts, or as in the web UI words: the first is searched in the prompt and replaced by each. model: name of
-    helpers.diffusion.models; the setting `model` names a maker (makers.find). Strength turns hypernetworks; in a plot with
+    helpers.diffusion.models; the setting `model` names a model (trained_models.find). Strength turns hypernetworks; in a plot with
     one, the other models ignore it, and their labels say so. A plot that lies there already, of the same weights,
     safety checker and settings, is read, not made. Raises ValueError for a setting that does not exist or cannot vary.
     """
@@ -48,11 +47,11 @@ def plot(model, base, path, /, x, y=None, z=None, **settings):
         "y": axes[1] if len(axes) > 1 else None,
         "z": axes[2] if len(axes) > 2 else None,
     }
-    recipe |= {"settings": settings, "safety_checker": checked(base), "weights": _weights(model, cells, used)}
+    recipe |= {"settings": settings, "safety_checker": kept.is_checked(base), "weights": _weights(model, cells, used)}
     path = Path(path)
     picture, written = path.with_suffix(".png"), path.with_suffix(".json")
     if picture.exists() and written.exists() and machine.read_json(written) == _as_json(recipe):
-        return read(picture)
+        return kept.read(picture)
     grid = _grid(axes, _make(cells, used, base), fixed)
     with machine.atomic_write(picture) as partial:
         grid.save(partial, format="PNG")
@@ -87,7 +86,7 @@ def _check(axes, settings):
 
 
 def _used(model, cells):
-    """{name: Maker} of all cells. Raises ValueError for an unknown one, FileNotFoundError for a missing run."""
+    """{name: TrainedModel} of all cells. Raises ValueError for an unknown one, FileNotFoundError for a missing run."""
     found = trained.find(model)
     return {cell["model"]: trained.required(found, cell["model"]) for cell in cells}
 
@@ -96,7 +95,7 @@ def _without_strength(cells, used):
     """The models that ignore a strength these cells ask for. Raises ValueError if there is none that does not."""
     if all(cell["strength"] == 1 for cell in cells):
         return set()
-    fixed = {name for name, maker in used.items() if maker.method != "hypernetwork"}
+    fixed = {name for name, model in used.items() if model.method != "hypernetwork"}
     if fixed == set(used):
         raise ValueError(f"{', '.join(used)} has no strength: only a hypernetwork can be turned up or down.")
     return fixed
@@ -104,12 +103,12 @@ def _without_strength(cells, used):
 
 def _weights(model, cells, used):
     """{name: fingerprint} of all that makes the pictures: the base model, finished trainings, copies of a step."""
-    found = {"base": fingerprint(trained.find(model)["base"].weights)}
+    found = {"base": machine.weights_id(trained.find(model)["base"].weights)}
     for name, step in dict.fromkeys((cell["model"], cell["checkpoint"]) for cell in cells):
         if step == FINISHED:
-            found[name] = fingerprint(used[name].weights)
+            found[name] = machine.weights_id(used[name].weights)
         else:
-            found[f"{name}, step {step}"] = fingerprint(at_step(used[name], step))
+            found[f"{name}, step {step}"] = machine.weights_id(at_step(used[name], step))
     return found
 
 
@@ -137,11 +136,11 @@ def _make(cells, used, base):
     for _, group in itertools.groupby(sorted(range(len(cells)), key=shared), key=shared):
         group = list(group)
         first = cells[group[0]]
-        maker = used[first["model"]]
-        weights = maker.weights if first["checkpoint"] == FINISHED else at_step(maker, first["checkpoint"])
-        pipe, networks = trained.load(dataclasses.replace(maker, weights=str(weights)), base)
+        model = used[first["model"]]
+        weights = model.weights if first["checkpoint"] == FINISHED else at_step(model, first["checkpoint"])
+        pipe, networks = trained.load(dataclasses.replace(model, weights=str(weights)), base)
         prompts = [
-            cells[i]["prompt"] + (f" <hypernet:{maker.name}:{cells[i]['strength']}>" if networks else "") for i in group
+            cells[i]["prompt"] + (f" <hypernet:{model.name}:{cells[i]['strength']}>" if networks else "") for i in group
         ]
         made = sampling.generate(
             pipe, prompts, [cells[i]["seed"] for i in group], hypernetworks=networks, scheduler=sampler(pipe, first["sampler"]),
@@ -152,11 +151,11 @@ def _make(cells, used, base):
     return pictures
 
 
-def at_step(maker, step):
+def at_step(model, step):
     """The file or folder of a run's copy at a step. Raises ValueError that names the steps there are."""
-    kept = {} if maker.run is None else copies(maker.run)
+    kept = {} if model.run is None else copies(model.run)
     if step not in kept:
-        raise ValueError(f"{maker.name} kept no copy of step {step}: there are {', '.join(map(str, kept)) or 'none'}.")
+        raise ValueError(f"{model.name} kept no copy of step {step}: there are {', '.join(map(str, kept)) or 'none'}.")
     return kept[step]
 
 

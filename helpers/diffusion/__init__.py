@@ -1,6 +1,6 @@
 """Stable Diffusion itself: models, latents, prompts, pictures, and the files they travel in."""
 
-from helpers.diffusion import checkpoint, device, latents, models, png_info, prompts, sampling
+from helpers.diffusion import checkpoint, device, kept, latents, models, png_info, prompts, sampling
 from helpers.diffusion.latents import (
     add_noise,
     encode_images,
@@ -10,5 +10,5 @@ from helpers.diffusion.latents import (
     target,
     training_scheduler,
 )
-from helpers.diffusion.models import POCKET, load_pipeline, model
-from helpers.diffusion.unet_map import blocks, hypernetwork_map, unet_map
+from helpers.diffusion.maps import blocks, hypernetwork_map, unet_map
+from helpers.diffusion.models import POCKET, load_pipeline, model_config

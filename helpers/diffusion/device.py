@@ -1,7 +1,7 @@
 """Where and how the notebooks compute: devices, processes, precision, seeds, the QUICK dial, versions.
 
-Processes and devices are accelerate's PartialState. Its Accelerator would wrap the U-Net, whose layers and hooks we
-use, and take over the backward pass and the seeds; PartialState costs a notebook nothing.
+Processes and devices are accelerate's PartialState, which costs a notebook nothing. Its Accelerator would wrap the
+U-Net, whose layers we hook, and own the backward pass, in which an optimizer may move weights.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from accelerate import PartialState
-from accelerate.utils import broadcast_object_list
+from accelerate.utils import broadcast_object_list, parse_flag_from_env
 from torch.overrides import TorchFunctionMode
 
 from helpers.machine import QUICK, REPO, RUNS  # noqa: F401  (offered here too, for notebooks that use torch)
@@ -40,8 +40,7 @@ def state():
         # An optimizer's first step imports it. Imported inside a group it keeps the group's threads alive past its
         # end, and one that frees a tensor while the interpreter ends aborts the process: one time in twenty.
         importlib.import_module("torch._dynamo")
-    on_cpu = os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "yes")
-    found = PartialState(cpu=on_cpu or not torch.accelerator.is_available())
+    found = PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available())
     if found.num_processes != started:
         raise RuntimeError(
             f"{started} processes cannot share one {found.device} device: start one, without a launcher."

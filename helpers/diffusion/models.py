@@ -21,8 +21,8 @@ POCKET = machine.REPO / "data" / "pocket"
 
 
 @dataclass(frozen=True)
-class Model:
-    """One row: where the weights are, how to generate, and how long and fast to train by each method."""
+class ModelConfig:
+    """One config: where the weights are, how to generate, and how long and fast to train by each method."""
 
     name: str
     weights: str  # folder, single .safetensors or .ckpt file, or hub id
@@ -39,7 +39,7 @@ class Model:
 
 
 MODELS = {
-    "pocket": Model(
+    "pocket": ModelConfig(
         name="pocket",
         weights=str(POCKET),
         captioner=str(POCKET / "blip"),
@@ -67,7 +67,7 @@ MODELS = {
         needs="any computer with 4 GB of memory",
         loss_weights="snr",
     ),
-    "sd15": Model(
+    "sd15": ModelConfig(
         name="sd15",
         weights="stable-diffusion-v1-5/stable-diffusion-v1-5",
         captioner="Salesforce/blip-image-captioning-base",
@@ -99,30 +99,30 @@ MODELS = {
 }
 
 
-def model(name):
-    """The row of a model: "pocket", "sd15", or any other SD 1.x / 2.x folder, file or hub id as an sd15-like row.
+def model_config(name):
+    """The config of a model: "pocket", "sd15", or any other SD 1.x / 2.x folder, file or hub id as an sd15-like config.
 
     SD15_WEIGHTS, SD15_CAPTIONER and SD15_CLIP in the environment replace where sd15's parts come from.
     Raises ValueError if `name` is neither in the table, nor on disk, nor shaped like a hub id.
     """
-    if isinstance(name, Model):
+    if isinstance(name, ModelConfig):
         return name
     if name == "pocket":
         return MODELS[name]
-    row = MODELS["sd15"]
-    row = replace(
-        row,
-        captioner=os.environ.get("SD15_CAPTIONER", row.captioner),
-        clip=os.environ.get("SD15_CLIP", row.clip),
+    config = MODELS["sd15"]
+    config = replace(
+        config,
+        captioner=os.environ.get("SD15_CAPTIONER", config.captioner),
+        clip=os.environ.get("SD15_CLIP", config.clip),
     )
-    weights = os.environ.get("SD15_WEIGHTS", row.weights) if name == "sd15" else str(name)
-    if weights == row.weights:
-        return row
+    weights = os.environ.get("SD15_WEIGHTS", config.weights) if name == "sd15" else str(name)
+    if weights == config.weights:
+        return config
     if not Path(weights).exists() and (weights.count("/") != 1 or Path(weights).suffix in (".safetensors", ".ckpt")):
         raise ValueError(
             f"no model {weights!r}: use one of {', '.join(MODELS)}, a folder, a file or a hub id owner/name"
         )
-    return replace(row, name=name, weights=weights, variant=None)
+    return replace(config, name=name, weights=weights, variant=None)
 
 
 def load_pipeline(name):
@@ -130,15 +130,15 @@ def load_pipeline(name):
 
     (bfloat16 has three bits less, which a training would begin and end without; `runtime.autocast` multiplies in it.)
 
-    name: as for `model`, or a row. A safety checker is kept where the folder has one. No progress bars.
+    name: as for `model_config`, or a config. A safety checker is kept where the folder has one. No progress bars.
     Raises OSError, in one sentence with the mend, if the weights are missing, cut short or something else.
     """
-    row, device = model(name), find_device()
+    config, device = model_config(name), find_device()
     dtype = torch.float32 if device.type in ("cpu", "mps") else torch.float16
     try:
-        pipe = _read(row, {_dtype_keyword(diffusers, "0.42"): dtype})
+        pipe = _read(config, {_dtype_keyword(diffusers, "0.42"): dtype})
     except Exception as error:  # libraries four layers deep raise whatever they like
-        raise OSError(_told(row, error)) from error
+        raise OSError(_told(config, error)) from error
     # diffusers 0.39 ignores the newer keyword with a log line and would load twice the memory
     assert pipe.unet.dtype == dtype, f"loaded as {pipe.unet.dtype}, not {dtype}"
     pipe.set_progress_bar_config(disable=True)
@@ -148,37 +148,37 @@ def load_pipeline(name):
     return pipe.to(device)
 
 
-def _read(row, settings):
+def _read(config, settings):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
-        if Path(row.weights).is_file():
-            return StableDiffusionPipeline.from_single_file(row.weights, **settings)
-        return StableDiffusionPipeline.from_pretrained(row.weights, variant=row.variant, **settings)
+        if Path(config.weights).is_file():
+            return StableDiffusionPipeline.from_single_file(config.weights, **settings)
+        return StableDiffusionPipeline.from_pretrained(config.weights, variant=config.variant, **settings)
 
 
-def _told(row, error):
+def _told(config, error):
     """Why a pipeline cannot be loaded, in a sentence with the mend."""
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:160].rstrip(".")
-    if Path(row.weights).exists():
-        return f"{row.weights} is not a whole Stable Diffusion ({reason}): a download cut short? Take it again"
+    if Path(config.weights).exists():
+        return f"{config.weights} is not a whole Stable Diffusion ({reason}): a download cut short? Take it again"
     return (
-        f"{row.weights} did not come from the Hugging Face hub ({reason}): check its name and your connection and run "
+        f"{config.weights} did not come from the Hugging Face hub ({reason}): check its name and your connection and run "
         "again, which goes on where it was cut, or set SD15_WEIGHTS to a folder or a file on disk"
     )
 
 
 def load_captioner(name):
     """(BlipProcessor, BlipForConditionalGeneration) in float32 on the device, ready to caption."""
-    row = model(name)
-    blip = BlipForConditionalGeneration.from_pretrained(row.captioner, dtype=torch.float32)
-    return BlipProcessor.from_pretrained(row.captioner), blip.to(find_device()).eval()
+    config = model_config(name)
+    blip = BlipForConditionalGeneration.from_pretrained(config.captioner, dtype=torch.float32)
+    return BlipProcessor.from_pretrained(config.captioner), blip.to(find_device()).eval()
 
 
 def load_clip(name):
     """(CLIPProcessor, CLIPModel) in float32 on the device, ready to score."""
-    row = model(name)
-    clip = CLIPModel.from_pretrained(row.clip, dtype=torch.float32)
-    return CLIPProcessor.from_pretrained(row.clip), clip.to(find_device()).eval()
+    config = model_config(name)
+    clip = CLIPModel.from_pretrained(config.clip, dtype=torch.float32)
+    return CLIPProcessor.from_pretrained(config.clip), clip.to(find_device()).eval()
 
 
 def _dtype_keyword(library, renamed_in):

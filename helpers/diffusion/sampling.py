@@ -103,7 +103,7 @@ def _sample(pipe, scheduler, noise, prompts, negative_prompt, guidance_scale, st
     extra = {"generator": generators} if "generator" in takes else {}
     heard = {}
 
-    def hear(text, step):
+    def encode_text(text, step):
         text = prompt_at(text, step, steps)
         if text not in heard:
             heard[text] = encode_weighted(pipe, text).to(pipe.unet.dtype)
@@ -112,9 +112,9 @@ def _sample(pipe, scheduler, noise, prompts, negative_prompt, guidance_scale, st
     done = 0
     for number, timestep in enumerate(scheduler.timesteps, start=1):
         step = math.ceil(number * steps / len(scheduler.timesteps))  # some samplers ask the U-Net twice a step
-        parts = [[(hear(text, step), weight) for text, weight in split_and(p)] for p in prompts]
+        parts = [[(encode_text(text, step), weight) for text, weight in split_and(p)] for p in prompts]
         model_input = scheduler.scale_model_input(latents, timestep)
-        prediction = guided(pipe.unet, model_input, timestep, parts, hear(negative_prompt, step), guidance_scale)
+        prediction = guided(pipe.unet, model_input, timestep, parts, encode_text(negative_prompt, step), guidance_scale)
         latents = scheduler.step(prediction, timestep, latents, **extra).prev_sample
         while done < step:
             done += 1

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from helpers.machine import files
 
-LATE = "Everything in this session is gone when it ends: take it home with colab.take_home(folder)."
+LATE = "Everything in this session is gone when it ends: take it home with machine.take_home(folder)."
 
 
 def on_colab():

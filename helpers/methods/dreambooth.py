@@ -75,17 +75,17 @@ def dreambooth_loss(prediction, noise, prior_weight):
     return F.mse_loss(subject, zero) + prior_weight * F.mse_loss(prior, zero)
 
 
-def denoising_loss(unet, scheduler, hear, photos, class_images, prior_weight=1.0, weights="equal"):
+def denoising_loss(unet, scheduler, encode_text, photos, class_images, prior_weight=1.0, weights="equal"):
     """A function of (photo indices, class image indices) to the loss of one batch: notebook 04 writes it out.
 
-    hear: as Hearing. photos, class_images: (latents (n, 4, h, w), n prompts). weights: as for `diffusion.loss_scale`.
+    hear: as PromptEncoder. photos, class_images: (latents (n, 4, h, w), n prompts). weights: as for `diffusion.loss_scale`.
     """
     (photo_latents, photo_prompts), (class_latents, class_prompts) = photos, class_images
 
     def loss(pair):
         photo_indices, class_indices = pair
         latents = torch.cat([photo_latents[photo_indices], class_latents[class_indices]])
-        heard = hear([photo_prompts[i] for i in photo_indices] + [class_prompts[i] for i in class_indices])
+        heard = encode_text([photo_prompts[i] for i in photo_indices] + [class_prompts[i] for i in class_indices])
         noise = torch.randn_like(latents)
         timesteps = torch.randint(0, scheduler.config.num_train_timesteps, (len(latents),), device=latents.device)
         noisy = diffusion.add_noise(scheduler, latents, noise, timesteps)
@@ -112,7 +112,7 @@ def learn(pipe, text_encoder=False, checkpointing=False):
 
 
 def idle(pipe, text_encoder=False):
-    """The networks of a pipeline that a training does not need, for examples.parked; previews need them all.
+    """The networks of a pipeline that a training does not need, for examples.offloaded; previews need them all.
 
     VAE, safety checker if there is one, and the text encoder unless it learns.
     """
@@ -120,7 +120,7 @@ def idle(pipe, text_encoder=False):
     return [part for part in parts if part is not None]
 
 
-class Hearing:
+class PromptEncoder:
     """A function of prompts to prompt_embeds (n, 77, width): heard once, beforehand, or anew each time if it learns.
 
     prompts: all there will be; they are heard now, as long as the text encoder is at hand and in full precision.

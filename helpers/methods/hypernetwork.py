@@ -29,8 +29,8 @@ INITS = {
     "KaimingNormal": nn.init.kaiming_normal_,
 }
 
-# The facts a file carries beside its weights, under the web UI's own keys, with its defaults for a new net.
-FACTS = {
+# The config a file carries beside its weights, under the web UI's own keys, with its defaults for a new net.
+CONFIG = {
     "step": 0,
     "name": "hypernetwork",
     "layer_structure": [1.0, 2.0, 1.0],
@@ -51,19 +51,19 @@ class Hypernetwork(nn.Module):
     """A (keys, values) pair of modules for each context width.
 
     widths: as from `widths_of(unet)`; 768, 320, 640 and 1280 for SD 1.x.
-    facts: any of FACTS, such as layer_structure=[1, 2, 1] or activation_func="swish".
+    config: any of CONFIG, such as layer_structure=[1, 2, 1] or activation_func="swish".
     """
 
-    def __init__(self, widths, **facts):
+    def __init__(self, widths, **config):
         super().__init__()
-        if unknown := facts.keys() - FACTS.keys():
-            raise TypeError(f"unknown facts {sorted(unknown)}: use {', '.join(FACTS)}")
-        self.facts = FACTS | facts
-        self.facts["dropout_structure"] = self.facts["dropout_structure"] or _usual_dropout(self.facts)
+        if unknown := config.keys() - CONFIG.keys():
+            raise TypeError(f"unknown config {sorted(unknown)}: use {', '.join(CONFIG)}")
+        self.config = CONFIG | config
+        self.config["dropout_structure"] = self.config["dropout_structure"] or _usual_dropout(self.config)
         for name in ("layer_structure", "dropout_structure"):
-            self.facts[name] = [float(value) for value in self.facts[name]]  # the web UI writes floats
-        self.facts["use_dropout"] = bool(self.facts["use_dropout"] or any(self.facts["dropout_structure"]))
-        pair = lambda width: nn.ModuleList(HypernetworkModule(width, self.facts) for _ in range(2))
+            self.config[name] = [float(value) for value in self.config[name]]  # the web UI writes floats
+        self.config["use_dropout"] = bool(self.config["use_dropout"] or any(self.config["dropout_structure"]))
+        pair = lambda width: nn.ModuleList(HypernetworkModule(width, self.config) for _ in range(2))
         self.layers = nn.ModuleDict({str(width): pair(width) for width in widths})
 
     @property
@@ -85,44 +85,44 @@ class Hypernetwork(nn.Module):
             keys.multiplier = values.multiplier = float(strength)
 
 
-def _usual_dropout(facts):
+def _usual_dropout(config):
     """0.3 between the layers, nothing after the last: what the web UI means by use_dropout alone."""
-    count = len(facts["layer_structure"])
-    if not facts["use_dropout"] or count < 3:
+    count = len(config["layer_structure"])
+    if not config["use_dropout"] or count < 3:
         return [0.0] * count
-    return [0.0] + [0.3] * (count - 3) + [0.3 if facts["last_layer_dropout"] else 0.0, 0.0]
+    return [0.0] + [0.3] * (count - 3) + [0.3 if config["last_layer_dropout"] else 0.0, 0.0]
 
 
 class HypernetworkModule(nn.Module):
-    """A residual network on contexts (..., width); facts as in FACTS.
+    """A residual network on contexts (..., width); config as in CONFIG.
 
     Raises ValueError for an unknown activation or initialization, or a structure not from 1 to 1.
     """
 
-    def __init__(self, width, facts):
+    def __init__(self, width, config):
         super().__init__()
-        structure = facts["layer_structure"]
+        structure = config["layer_structure"]
         if structure[0] != 1 or structure[-1] != 1:
             raise ValueError(f"layer structure {structure} must begin and end with 1, as in 1, 2, 1")
-        if len(facts["dropout_structure"]) != len(structure):
-            raise ValueError(f"dropout structure {facts['dropout_structure']} must be as long as {structure}")
+        if len(config["dropout_structure"]) != len(structure):
+            raise ValueError(f"dropout structure {config['dropout_structure']} must be as long as {structure}")
         self.multiplier = 1.0
-        self.linear = nn.Sequential(*self._layers(width, structure, facts))
+        self.linear = nn.Sequential(*self._layers(width, structure, config))
         for layer in self.linear:
             if isinstance(layer, nn.Linear | nn.LayerNorm):
-                _initialize(layer, facts["weight_initialization"], facts["activation_func"])
+                _initialize(layer, config["weight_initialization"], config["activation_func"])
 
     @staticmethod
-    def _layers(width, structure, facts):
-        activation, last = _activation(facts["activation_func"]), len(structure) - 2
+    def _layers(width, structure, config):
+        activation, last = _activation(config["activation_func"]), len(structure) - 2
         for i, (size_in, size_out) in enumerate(itertools.pairwise(structure)):
             yield nn.Linear(int(width * size_in), int(width * size_out))
-            if activation and (i < last or facts["activate_output"]):
+            if activation and (i < last or config["activate_output"]):
                 yield activation()
-            if facts["is_layer_norm"]:  # also after the last layer, as there
+            if config["is_layer_norm"]:  # also after the last layer, as there
                 yield nn.LayerNorm(int(width * size_out))
-            if facts["use_dropout"] and facts["dropout_structure"][i + 1] > 0:
-                yield nn.Dropout(facts["dropout_structure"][i + 1])
+            if config["use_dropout"] and config["dropout_structure"][i + 1] > 0:
+                yield nn.Dropout(config["dropout_structure"][i + 1])
 
     def forward(self, x):
         """x + multiplier * f(x); in training always at full strength."""

@@ -10,22 +10,22 @@ from safetensors import SafetensorError, safe_open
 
 from helpers import machine
 from helpers.diffusion import checkpoint
-from helpers.methods.hypernetwork import FACTS, Hypernetwork
+from helpers.methods.hypernetwork import CONFIG, Hypernetwork
 
 SIDES = ("keys", "values")
 COPIES = 8  # of a hypernetwork on its way: 670 MiB for SD 1.x
 
 
-def save(path, hypernetwork, **facts):
-    """Writes the web UI's .pt: facts (step, name, ... of FACTS) and, under each width, (keys, values) weights.
+def save(path, hypernetwork, **config):
+    """Writes the web UI's .pt: config (step, name, ... of CONFIG) and, under each width, (keys, values) weights.
 
     A path that ends in .safetensors gets the same content: tensors such as "768.keys.linear.0.weight", the
-    facts as JSON in its metadata; the web UI does not read that one.
+    config as JSON in its metadata; the web UI does not read that one.
     float32, plain Python values, no optimizer state. 1, 2, 1 on SD 1.x gives 83.7 MiB.
     """
-    if unknown := facts.keys() - FACTS.keys():
-        raise TypeError(f"unknown facts {sorted(unknown)}: use {', '.join(FACTS)}")
-    facts = {name: _plain(value) for name, value in (hypernetwork.facts | facts).items()}
+    if unknown := config.keys() - CONFIG.keys():
+        raise TypeError(f"unknown config {sorted(unknown)}: use {', '.join(CONFIG)}")
+    config = {name: _plain(value) for name, value in (hypernetwork.config | config).items()}
     layers = {int(width): tuple(map(_state, pair)) for width, pair in hypernetwork.layers.items()}
     if Path(path).suffix == ".safetensors":
         tensors = {
@@ -35,10 +35,10 @@ def save(path, hypernetwork, **facts):
             for name, tensor in state.items()
         }
         checkpoint.save_safetensors(
-            path, tensors, metadata={"hypernetwork": json.dumps(facts | {"widths": list(layers)})}
+            path, tensors, metadata={"hypernetwork": json.dumps(config | {"widths": list(layers)})}
         )
     else:
-        checkpoint.save_pt(path, layers | facts)
+        checkpoint.save_pt(path, layers | config)
 
 
 def keep_copy(run, hypernetwork, name, step, at_most=COPIES):
@@ -64,7 +64,7 @@ def _state(module):
 
 
 def _plain(value):
-    """Equal strings as one object and lists as copies, so that pickling equal facts gives equal bytes."""
+    """Equal strings as one object and lists as copies, so that pickling equal config gives equal bytes."""
     return sys.intern(value) if isinstance(value, str) else list(value) if isinstance(value, list | tuple) else value
 
 
@@ -74,10 +74,10 @@ def load(path):
     Raises ValueError, in one sentence with the file's name, if it carries code, is cut off, is no
     hypernetwork, has an unknown activation, weights of other shapes, or a weight that is not a number.
     """
-    layers, facts = _read_safetensors(path) if Path(path).suffix == ".safetensors" else _read_pt(path)
+    layers, config = _read_safetensors(path) if Path(path).suffix == ".safetensors" else _read_pt(path)
     try:
         with torch.device("meta"):  # no memory, no random numbers: the file's tensors become the weights
-            hypernetwork = Hypernetwork(layers, **facts)
+            hypernetwork = Hypernetwork(layers, **config)
     except (ValueError, TypeError, ArithmeticError, LookupError, RuntimeError) as error:
         raise ValueError(f"{path} tells of a hypernetwork that cannot be built: {error}") from error
     for width, states in layers.items():
@@ -87,7 +87,7 @@ def load(path):
 
 
 def _read_pt(path):
-    """({width: (keys, values)}, facts) of the web UI's file."""
+    """({width: (keys, values)}, config) of the web UI's file."""
     data = checkpoint.load_pt(path)
     layers = {key: value for key, value in data.items() if type(key) is int} if isinstance(data, dict) else {}
     if not layers:
@@ -97,7 +97,7 @@ def _read_pt(path):
             raise ValueError(f"{path} holds no hypernetwork: under {width} there is no pair of keys and values")
     # what the web UI assumes where an older file is silent
     silent = {"activation_func": None, "activate_output": True}
-    return layers, silent | {name: value for name, value in data.items() if name in FACTS}
+    return layers, silent | {name: value for name, value in data.items() if name in CONFIG}
 
 
 def _read_safetensors(path):
@@ -105,16 +105,16 @@ def _read_safetensors(path):
     layers = {}
     try:
         with safe_open(path, framework="pt") as file:
-            facts = json.loads((file.metadata() or {}).get("hypernetwork", "null"))
-            for name in file.keys() if facts else ():
+            config = json.loads((file.metadata() or {}).get("hypernetwork", "null"))
+            for name in file.keys() if config else ():
                 width, side, rest = name.split(".", 2)
                 layers.setdefault(int(width), ({}, {}))[SIDES.index(side)][rest] = file.get_tensor(name)
     except (SafetensorError, ValueError) as error:
         raise ValueError(f"{path} is cut off or no .safetensors of a hypernetwork: take it again") from error
     if not layers:
         raise ValueError(f"{path} holds no hypernetwork: its metadata does not tell of one")
-    widths = facts.pop("widths", None) or sorted(layers)  # in the order they had
-    return {width: layers[width] for width in widths if width in layers}, facts
+    widths = config.pop("widths", None) or sorted(layers)  # in the order they had
+    return {width: layers[width] for width in widths if width in layers}, config
 
 
 def _fill(module, state, where):

@@ -61,7 +61,7 @@ def figure(width, height):
     return chart, axes
 
 
-def forest(table, measures=None, label="maker", value="mean", zero=None, shown=None):
+def forest(table, measures=None, label="model", value="mean", zero=None, shown=None):
     """One panel a measure, one line a row: a dot with its interval. Methods keep their colour in every panel.
 
     table: columns measure, low, high, and those named by `label` and `value`. zero: where to draw the line of

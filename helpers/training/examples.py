@@ -76,7 +76,7 @@ def denoising_loss(unet, scheduler, examples):
 
 
 @contextlib.contextmanager
-def parked(*modules):
+def offloaded(*modules):
     """Within it these modules (VAE, text encoder) are in main memory, not the GPU's; then they come back.
 
     On a CPU nothing moves. `fetched` brings them back for a moment, to make a preview.
@@ -90,7 +90,7 @@ def parked(*modules):
 
 
 @contextlib.contextmanager
-def fetched(device, *modules):
+def on_device(device, *modules):
     """Within it these modules are on `device`; then they go back to where they were."""
     places = [next(module.parameters()).device for module in modules]
     _move(modules, [device] * len(modules))

@@ -166,8 +166,8 @@ class Run:
         states = {"optimizer": None, "scaler": None}
         if not finished:
             states = {"optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict()}
-        facts = {"number": self.number, "seconds": self.seconds, "best": self.best}
-        self._save(f"{self.number:06}.pt", facts | states)
+        standing = {"number": self.number, "seconds": self.seconds, "best": self.best}
+        self._save(f"{self.number:06}.pt", standing | states)
         for path in self.checkpoints()[: -1 if finished else -self.keep]:
             discard(path)
         if finished:

@@ -21,7 +21,7 @@ def seen(share_inside, share_outside, seeds=400, seed=0):
         for prompt, share in [("suit", share_inside), ("shirt", share_outside), ("hoodie", share_outside)]
         for s in range(seeds)
     ]
-    return pd.DataFrame(rows, columns=["maker", "prompt", "seed", "kind"])
+    return pd.DataFrame(rows, columns=["model", "prompt", "seed", "kind"])
 
 
 def skew(table):
@@ -141,7 +141,7 @@ def test_only_the_class_prompts_ask_for_a_gender_and_english_comes_first():
 @pytest.fixture
 def pictures():
     images = [Image.new("RGB", (8, 8), color) for color in ("red", "green", "blue", "white")]
-    table = pd.DataFrame({"maker": "DreamBooth", "prompt": "p", "seed": range(4), "image": images})
+    table = pd.DataFrame({"model": "DreamBooth", "prompt": "p", "seed": range(4), "image": images})
     return tagging.items(table, {"DreamBooth": "1234"})
 
 
@@ -154,12 +154,12 @@ def test_a_picture_has_one_code_on_every_computer_and_another_of_other_weights(p
 
 def test_a_tagger_saves_each_answer_goes_on_where_it_was_and_does_not_see_who_made_a_picture(pictures, tmp_path):
     first = tagging.tagger(pictures, "7", tmp_path)
-    assert first.undo.disabled and "1 of 4" in first.told.value and "DreamBooth" not in first.picture.value
+    assert first.back.disabled and "1 of 4" in first.status.value and "DreamBooth" not in first.content.value
     first.buttons[0].click()
     first.buttons[1].click()
     again = tagging.tagger(pictures, "7", tmp_path)
     assert again.given == first.given and list(first.given.values()) == ["as a woman", "as a man"]
-    again.undo.click()
+    again.back.click()
     for _ in range(5):  # one more click than pictures
         again.buttons[2].click()
     tags = tagging.read_tags(tmp_path)

@@ -1,4 +1,4 @@
-"""The towers against a computation by hand, DINO with a tiny ViT of random weights."""
+"""The encoders against a computation by hand, DINO with a tiny ViT of random weights."""
 
 import numpy as np
 import pandas as pd
@@ -19,16 +19,16 @@ def noise_images(count, seed=0):
 
 @pytest.fixture(scope="module")
 def pocket():
-    return features.load_towers("pocket")
+    return features.load_encoders("pocket")
 
 
 @pytest.fixture(scope="module")
 def with_dino(tiny_dino):
     """Pocket's CLIP and a tiny DINO, loaded as on sd15: from the folders named in the environment."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SD15_CLIP", diffusion.model("pocket").clip)
+        patch.setenv("SD15_CLIP", diffusion.model_config("pocket").clip)
         patch.setenv("SD15_DINO", str(tiny_dino))
-        return features.load_towers("sd15")
+        return features.load_encoders("sd15")
 
 
 def test_text_and_image_features_agree_with_clips_own_logits(pocket):
@@ -51,7 +51,7 @@ def test_dino_is_the_class_token_of_a_vit(with_dino):
 
 
 def table_of(images):
-    rows = {"maker": "base", "method": "base", "prompt_id": ["m", "m", "w"], "prompt": PROMPTS, "seed": [1, 2, 1]}
+    rows = {"model": "base", "method": "base", "prompt_id": ["m", "m", "w"], "prompt": PROMPTS, "seed": [1, 2, 1]}
     return pd.DataFrame(rows).assign(image=images)
 
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from scipy import stats
 
-from helpers import machine, photos
+from helpers import machine
 from helpers.compare import scores
 from helpers.diffusion import models
 from helpers.stats import summarise, wilson
@@ -44,8 +44,8 @@ def test_three_of_four_features_carry_the_subject(tmp_path, monkeypatch):
     shown = [names[:count] for count in range(5)] + [names[1:]]
     images = [{name: word if name in features else "other" for name, word in TELLING.items()} for features in shown]
     scorer = scores.FeatureScorer(reader)
-    carries = scorer.carries(images, "amir")
-    assert carries.dtype == bool and carries.tolist() == [False, False, False, True, True, True]
+    shows_subject = scorer.shows_subject(images, "amir")
+    assert shows_subject.dtype == bool and shows_subject.tolist() == [False, False, False, True, True, True]
     assert scorer.found(images, "amir").sum(axis=1).tolist() == [0, 1, 2, 3, 4, 3]
     with pytest.raises(FileNotFoundError, match="nobody"):
         scores.telling_features("nobody")
@@ -63,8 +63,8 @@ def noise_images(count, seed=0):
 
 def test_similarity_to_the_prepared_photos_is_the_mean_pairwise_cosine(photo_scorer, tmp_path, monkeypatch):
     images, references = noise_images(2), noise_images(3, seed=1)
-    monkeypatch.setattr(photos, "prepared_folder", lambda name: tmp_path / name)
-    monkeypatch.setattr(photos, "load_prepared", lambda folder: [(folder / "1.png", image) for image in references])
+    monkeypatch.setattr(scores, "prepared_folder", lambda name: tmp_path / name)
+    monkeypatch.setattr(scores, "load_prepared", lambda folder: [(folder / "1.png", image) for image in references])
     cosines = photo_scorer.features(images) @ photo_scorer.features(references).T
-    assert photo_scorer.carries(images, "amir") == pytest.approx(cosines.mean(axis=1), abs=1e-5)
+    assert photo_scorer.shows_subject(images, "amir") == pytest.approx(cosines.mean(axis=1), abs=1e-5)
     assert photo_scorer.similarity(images[:1], images[:1])[0] == pytest.approx(1, abs=1e-4)

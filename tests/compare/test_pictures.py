@@ -54,13 +54,13 @@ def asked(monkeypatch):
         return [sampling._card((64, 64)) if hide else image for image, hide in zip(made, hidden)]
 
     monkeypatch.setattr(sampling, "generate", generate)
-    monkeypatch.setattr(trained, "load", lambda maker, base: (base, {}))
+    monkeypatch.setattr(trained, "load", lambda model, base: (base, {}))
     return pairs
 
 
-def shoot(name="hypernetwork_amir", wishes=WISHES, seeds=(1, 2), checker=None, **sampler):
+def shoot(name="hypernetwork_amir", prompts=WISHES, seeds=(1, 2), checker=None, **sampler):
     pipe = SimpleNamespace(scheduler=SimpleNamespace(config={}), safety_checker=checker)
-    return pictures.pictures(trained.find("pocket")[name], pipe, wishes, seeds, **SAMPLER | sampler)
+    return pictures.pictures(trained.find("pocket")[name], pipe, prompts, seeds, **SAMPLER | sampler)
 
 
 def test_each_wish_meets_each_seed_in_order_and_each_png_tells_how_it_was_made(runs, asked):
@@ -76,26 +76,26 @@ def test_each_wish_meets_each_seed_in_order_and_each_png_tells_how_it_was_made(r
 
 
 def test_only_what_is_missing_is_made_and_all_is_listed(runs, asked):
-    shoot(wishes={"horse": WISHES["horse"]})
+    shoot(prompts={"horse": WISHES["horse"]})
     asked.clear()
     shoot()
     shoot("base", seeds=(1,))
     assert asked[:4] == [(WISHES[key], seed) for key in ("portrait", "chibi") for seed in (1, 2)]
     listed = pictures.listed()
     assert list(listed.columns) == pictures.COLUMNS and len(listed) == 9
-    assert (listed["maker"] == "base").sum() == 3 and not listed["file"].duplicated().any()
+    assert (listed["model"] == "base").sum() == 3 and not listed["file"].duplicated().any()
     assert all((runs / "compare" / file).exists() for file in listed["file"])
 
 
 def test_other_weights_or_settings_make_all_again(runs, asked):
     wish = {"horse": WISHES["horse"]}
-    shoot(wishes=wish)
+    shoot(prompts=wish)
     (runs / "hypernetwork_amir" / "hypernetwork.pt").write_bytes(b"second training")
-    shoot(wishes=wish, seeds=(1,))
+    shoot(prompts=wish, seeds=(1,))
     assert [seed for _, seed in asked] == [1, 2, 1]
     assert len(list((runs / "compare" / "images" / "hypernetwork_amir").glob("*.png"))) == 1
     assert len(pictures.listed()) == 1, "what is gone leaves the list"
-    shoot(wishes=wish, seeds=(1,), num_inference_steps=5)
+    shoot(prompts=wish, seeds=(1,), num_inference_steps=5)
     assert len(asked) == 4
 
 
@@ -134,7 +134,7 @@ def test_names_of_files_and_weights_are_never_the_same(tmp_path):
 
 
 def test_rows_of_a_grid_follow_wishes_and_seeds(runs, asked):
-    one, other = shoot(), shoot("base", wishes={"chibi": WISHES["chibi"]}, seeds=(1,))
+    one, other = shoot(), shoot("base", prompts={"chibi": WISHES["chibi"]}, seeds=(1,))
     rows = pictures.grid_rows([one, other], WISHES)
     assert [len(row) for row in rows] == [3, 3, 3]
     assert rows[1][0].getpixel((0, 0)) == color(WISHES["horse"], 2)
@@ -144,7 +144,7 @@ def test_rows_of_a_grid_follow_wishes_and_seeds(runs, asked):
 def test_makers_know_what_is_there(runs):
     found = trained.find("pocket")
     assert set(found) == {"base", "hypernetwork_amir", "dreambooth_nesrelah", *CROSSED}
-    assert sorted(name for name, maker in found.items() if maker.missing) == CROSSED
+    assert sorted(name for name, model in found.items() if model.missing) == CROSSED
     assert 'NAME = "amir" in notebook 04' in found["dreambooth_amir"].missing
     assert found["dreambooth_nesrelah"].word == "nesrelah_001 person" and found["hypernetwork_amir"].word == "man"
     with pytest.raises(FileNotFoundError, match="hypernetwork_nesrelah"):
@@ -156,7 +156,7 @@ def test_makers_know_what_is_there(runs):
 def test_where_nothing_was_trained_the_repository_has_the_papers_two(tmp_path, monkeypatch):
     monkeypatch.setattr(machine, "RUNS", tmp_path)
     found = trained.find("pocket")
-    assert [name for name, maker in found.items() if maker.missing] == CROSSED and found["base"].state == "ready"
+    assert [name for name, model in found.items() if model.missing] == CROSSED and found["base"].state == "ready"
     for name in ("hypernetwork_amir", "dreambooth_nesrelah"):  # of the very base that lies beside them
         settings = machine.read_json(found[name].run / "settings.json")
         assert "data/finished" in found[name].state
@@ -189,16 +189,16 @@ def test_a_run_is_kept_without_its_checkpoints_and_a_trial_not_at_all(runs, tmp_
 
 
 def test_the_papers_own_prompts_stay_as_they_are_and_others_are_addressed(runs):
-    prompts = pd.read_csv(machine.REPO / "data" / "prompts.csv")
-    ids, found = prompts.set_index("prompt_id")["prompt"], trained.find("pocket")
+    table = pd.read_csv(machine.REPO / "data" / "prompts.csv")
+    ids, found = table.set_index("prompt_id")["prompt"], trained.find("pocket")
     for subject, method in (("amir", "hypernetwork"), ("nesrelah", "dreambooth")):
-        for maker in (found["base"], found[f"{method}_{subject}"]):
-            wishes = trained.wishes(prompts, maker, subject)
-            assert list(wishes) == list(ids.index)
-            assert all(wishes[key] == ids[key] for key in ids.index if key.startswith(method))
-    crossed = trained.wishes(prompts, found["hypernetwork_nesrelah"], "nesrelah")
+        for model in (found["base"], found[f"{method}_{subject}"]):
+            prompts = trained.prompts_for(table, model, subject)
+            assert list(prompts) == list(ids.index)
+            assert all(prompts[key] == ids[key] for key in ids.index if key.startswith(method))
+    crossed = trained.prompts_for(table, found["hypernetwork_nesrelah"], "nesrelah")
     assert crossed["hypernetwork_2"].startswith("Portrait of a person, trending")
-    named = trained.wishes(prompts, found["dreambooth_nesrelah"], "nesrelah")
+    named = trained.prompts_for(table, found["dreambooth_nesrelah"], "nesrelah")
     assert named["hypernetwork_1"] == "nesrelah_001 person riding a horse, facing camera"
 
 
@@ -214,11 +214,11 @@ def test_addresses_put_one_word_for_another():
 TWO = """
 import sys
 from pathlib import Path
-from helpers import compare, makers, models, runtime
+from helpers import compare, trained_models, models, runtime
 runtime.cpu_has_bf16 = lambda: False
 base, state = models.load_pipeline("pocket"), runtime.state()
 assert state.num_processes == 2
-made = compare.pictures(makers.find("pocket")["base"], base, {"man": "a man"}, range(12), **SAMPLER)
+made = compare.pictures(trained_models.find("pocket")["base"], base, {"man": "a man"}, range(12), **SAMPLER)
 assert len(made) == 12
 state.destroy_process_group()
 """

@@ -71,10 +71,10 @@ def test_errors_and_missing_runs_are_sentences(box):
 
 def test_the_ready_box_asks_the_right_pipeline(monkeypatch):
     asked = []
-    maker = lambda name, method: trained.Maker(name, method, "amir", "man", "w", "b", None, "")
-    found = {"base": maker("base", "base"), "hypernetwork_amir": maker("hypernetwork_amir", "hypernetwork")}
+    model = lambda name, method: trained.TrainedModel(name, method, "amir", "man", "w", "b", None, "")
+    found = {"base": model("base", "base"), "hypernetwork_amir": model("hypernetwork_amir", "hypernetwork")}
     monkeypatch.setattr(trained, "find", lambda model: found)
-    monkeypatch.setattr(trained, "load", lambda maker, base: (base, {maker.name: 1} if maker.name != "base" else {}))
+    monkeypatch.setattr(trained, "load", lambda model, base: (base, {model.name: 1} if model.name != "base" else {}))
     monkeypatch.setattr(sampling, "generate", lambda *given, **settings: asked.append((*given, settings)) or [])
     box = prompt_box.for_model("pocket", "the base")
     for method in ("hypernetwork_amir", "base"):

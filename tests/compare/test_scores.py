@@ -52,22 +52,22 @@ def test_scores_without_pictures_are_refused():
 
 
 def crossed(bonus):
-    """Scores of two makers over 6 prompts and 5 seeds; the second is `bonus` above the first."""
+    """Scores of two trained_models over 6 prompts and 5 seeds; the second is `bonus` above the first."""
     rng, rows = np.random.default_rng(2), []
     for prompt in range(6):
         level = rng.normal()
         for seed in range(5):
             base = level + 0.1 * rng.normal()
             rows += [("base", "base", prompt, seed, base), ("h", "hypernetwork", prompt, seed, base + bonus)]
-    return pd.DataFrame(rows, columns=["maker", "method", "prompt_id", "seed", "CLIP-I"])
+    return pd.DataFrame(rows, columns=["model", "method", "prompt_id", "seed", "CLIP-I"])
 
 
 def test_differences_are_paired_by_prompt_and_seed():
     table = crossed(0.3)
     found = scores.differences(table.sample(frac=1, random_state=0), ["CLIP-I"]).iloc[0]
-    assert (found["maker"], found["pairs"], found["against"]) == ("h", 30, "base")
+    assert (found["model"], found["pairs"], found["against"]) == ("h", 30, "base")
     assert found["difference"] == pytest.approx(0.3) and found["low"] == pytest.approx(0.3)
-    summary = scores.summary(table, ["CLIP-I"], draws=300).set_index("maker")
+    summary = scores.summary(table, ["CLIP-I"], draws=300).set_index("model")
     assert summary.loc["h", "mean"] - summary.loc["base", "mean"] == pytest.approx(0.3)
     assert summary.loc["h", "low"] < summary.loc["base", "high"], "unpaired, the prompts' spread hides it"
     one = table[table["prompt_id"] == 1]  # a single prompt draws its seeds alone
@@ -76,7 +76,7 @@ def test_differences_are_paired_by_prompt_and_seed():
     with pytest.raises(ValueError, match="'nobody'"):
         scores.differences(table, ["CLIP-I"], to="nobody")
     with pytest.raises(ValueError, match="one wording"):  # the base model hears each prompt in two
-        scores.differences(pd.concat([table, table[table["maker"] == "base"]]), ["CLIP-I"])
+        scores.differences(pd.concat([table, table[table["model"] == "base"]]), ["CLIP-I"])
 
 
 def test_photos_reach_their_own_ceiling_by_every_tower():
@@ -87,9 +87,9 @@ def test_photos_reach_their_own_ceiling_by_every_tower():
 
 
 def test_variety_needs_two_pictures_of_a_prompt():
-    table = pd.DataFrame({"maker": "base", "method": "base", "prompt_id": ["a", "a", "b"], "image": [0, 1, 2]})
-    towers = SimpleNamespace(layers=lambda images: [np.arange(len(list(images)) * 8.0).reshape(-1, 4, 2)])
-    assert scores.variety(table, towers)["prompt_id"].tolist() == ["a"], "the other of b was withheld"
+    table = pd.DataFrame({"model": "base", "method": "base", "prompt_id": ["a", "a", "b"], "image": [0, 1, 2]})
+    encoders = SimpleNamespace(layers=lambda images: [np.arange(len(list(images)) * 8.0).reshape(-1, 4, 2)])
+    assert scores.variety(table, encoders)["prompt_id"].tolist() == ["a"], "the other of b was withheld"
 
 
 def test_drift_counts_what_moved_and_knows_chance():

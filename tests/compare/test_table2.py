@@ -27,15 +27,15 @@ def found(tmp_path, monkeypatch):
 
 
 def test_what_a_run_tells_comes_from_its_folder(found):
-    facts = table2.column(found["hypernetwork_amir"], "affected")
+    config = table2.column(found["hypernetwork_amir"], "affected")
     expected = {"memory": "6.2 GB, measured", "trained on": "a processor, no GPU", "steps": "300", "minutes": "1.5"}
-    assert facts == expected | {"on disk": "4.4 MB", "the class": "affected"}
-    facts = table2.column(found["dreambooth_nesrelah"], unet_parameters=7)
-    assert facts["memory"] == "above 1.6 GB, predicted"  # 100 million weights, 16 bytes each; nothing is frozen
-    assert facts["on disk"] == "2.0 MB" and facts["the class"] == "not looked at"
+    assert config == expected | {"on disk": "4.4 MB", "the class": "affected"}
+    config = table2.column(found["dreambooth_nesrelah"], unet_parameters=7)
+    assert config["memory"] == "above 1.6 GB, predicted"  # 100 million weights, 16 bytes each; nothing is frozen
+    assert config["on disk"] == "2.0 MB" and config["the class"] == "not looked at"
     (found["hypernetwork_amir"].run / "memory.json").unlink()
-    facts = table2.column(found["hypernetwork_amir"], unet_parameters=200_000_000)  # frozen: two bytes a weight
-    assert facts["memory"] == "above 2.0 GB, predicted"
+    config = table2.column(found["hypernetwork_amir"], unet_parameters=200_000_000)  # frozen: two bytes a weight
+    assert config["memory"] == "above 2.0 GB, predicted"
     assert "dreambooth_amir" in table2.column(found["dreambooth_amir"])["steps"]
 
 

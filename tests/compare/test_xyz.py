@@ -31,7 +31,7 @@ def drawn(tmp_path, monkeypatch):
 
     monkeypatch.setattr(sampling, "generate", generate)
     monkeypatch.setattr(xyz, "sampler", lambda pipe, name: name)
-    monkeypatch.setattr(trained, "load", lambda maker, base: (base, {maker.name: 1} if "hyper" in maker.name else {}))
+    monkeypatch.setattr(trained, "load", lambda model, base: (base, {model.name: 1} if "hyper" in model.name else {}))
     return calls
 
 
@@ -88,9 +88,9 @@ def test_prompt_words_strength_and_samplers_reach_the_sampling(drawn, folder, tm
 
 
 def test_models_without_a_strength_ignore_it_and_say_so(drawn, folder, tmp_path, monkeypatch):
-    shown, draw = [], xyz.plots.image_grid
+    shown, draw = [], xyz.show.image_grid
     keep = lambda images, rows, columns, **how: shown.append(columns) or draw(images, rows, columns, **how)
-    monkeypatch.setattr(xyz.plots, "image_grid", keep)
+    monkeypatch.setattr(xyz.show, "image_grid", keep)
     both = ("model", ["base", "hypernetwork_amir"])
     xyz.plot("pocket", None, tmp_path / "plot", both, ("strength", [0.5, 1]), prompt="a man")
     assert [call["prompts"] for call in drawn] == [
@@ -105,7 +105,7 @@ def test_models_without_a_strength_ignore_it_and_say_so(drawn, folder, tmp_path,
 def test_a_plot_is_made_again_when_anything_that_makes_it_has_changed(drawn, folder, tmp_path, monkeypatch, what):
     base, pipe, find = tmp_path / "pocket.safetensors", SimpleNamespace(safety_checker=None), trained.find
     base.write_bytes(b"first")
-    own = {"base": trained.Maker("base", "base", "", "", str(base), str(base))}
+    own = {"base": trained.TrainedModel("base", "base", "", "", str(base), str(base))}
     monkeypatch.setattr(trained, "find", lambda model: find(model) | own)
     axis = ("checkpoint", [100, "finished"])
     plot = lambda: xyz.plot("pocket", pipe, tmp_path / "plot", axis, model="hypernetwork_amir")

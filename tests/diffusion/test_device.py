@@ -163,9 +163,9 @@ def test_neither_training_nor_pictures_need_float64(pipe, tmp_path, monkeypatch)
     monkeypatch.setattr(diffusion.device, "cpu_has_bf16", lambda: False)
     scheduler, photos = diffusion.training_scheduler(pipe), (torch.randn(2, 4, 16, 16), ["a man", "a horse"])
     with NoFloat64():
-        parameters, hear = dreambooth.learn(pipe), dreambooth.Hearing(pipe, photos[1])
-        loss = dreambooth.denoising_loss(pipe.unet, scheduler, hear, photos, photos, weights="snr")
-        kept = latents.held_out_examples(photos[0], hear(photos[1]), scheduler, 1, copies=1)
+        parameters, encode_text = dreambooth.learn(pipe), dreambooth.PromptEncoder(pipe, photos[1])
+        loss = dreambooth.denoising_loss(pipe.unet, scheduler, encode_text, photos, photos, weights="snr")
+        kept = latents.held_out_examples(photos[0], encode_text(photos[1]), scheduler, 1, copies=1)
         held_out = lambda: latents.held_out_loss(pipe.unet, scheduler, kept, weights="snr")
         batches, told = dreambooth.paired_batches(2, 2, 1, seed=1), {"steps": 1, "learning_rate": 1e-3}
         assert len(list(training.train(tmp_path, parameters, loss, batches, held_out_loss=held_out, **told))) == 2

@@ -4,36 +4,36 @@ import pytest
 import torch
 
 from helpers import diffusion
-from helpers.diffusion import model, models
+from helpers.diffusion import model_config, models
 
 
 def test_sd15_is_taken_from_where_the_environment_says(monkeypatch, tmp_path):
-    assert model("sd15") == models.MODELS["sd15"]
+    assert model_config("sd15") == models.MODELS["sd15"]
     monkeypatch.setenv("SD15_WEIGHTS", str(tmp_path))
     monkeypatch.setenv("SD15_CAPTIONER", "blip-folder")
     monkeypatch.setenv("SD15_CLIP", "clip-folder")
-    row = model("sd15")
-    assert (row.weights, row.captioner, row.clip) == (str(tmp_path), "blip-folder", "clip-folder")
-    assert row.variant is None and row.dreambooth == models.MODELS["sd15"].dreambooth
+    config = model_config("sd15")
+    assert (config.weights, config.captioner, config.clip) == (str(tmp_path), "blip-folder", "clip-folder")
+    assert config.variant is None and config.dreambooth == models.MODELS["sd15"].dreambooth
 
 
 def test_any_other_folder_or_hub_id_is_a_row_like_sd15(tmp_path):
-    assert model(str(tmp_path)).weights == str(tmp_path)
-    assert model("owner/some-model").image_size == 512
-    assert model(model("pocket")) is models.MODELS["pocket"]
+    assert model_config(str(tmp_path)).weights == str(tmp_path)
+    assert model_config("owner/some-model").image_size == 512
+    assert model_config(model_config("pocket")) is models.MODELS["pocket"]
 
 
 @pytest.mark.parametrize("name", ["sd51", "weights/none.safetensors", "/no/such/folder"])
 def test_a_model_that_is_nowhere_is_refused(name):
     with pytest.raises(ValueError, match="no model"):
-        model(name)
+        model_config(name)
 
 
 @pytest.mark.parametrize("kind, dtype", [("mps", torch.float32), ("xpu", torch.float16), ("cuda", torch.float16)])
 def test_each_device_gets_the_precision_it_works_in(kind, dtype, monkeypatch):
     """The move itself is only written down here: there may be no such device."""
     moved = []
-    monkeypatch.setattr(models.runtime, "find_device", lambda: torch.device(kind))
+    monkeypatch.setattr(models, "find_device", lambda: torch.device(kind))
     monkeypatch.setattr(models.StableDiffusionPipeline, "to", lambda pipe, place: moved.append(place) or pipe)
     pipe = diffusion.load_pipeline("pocket")
     assert pipe.unet.dtype == dtype and [place.type for place in moved] == [kind] and pipe.vae.use_slicing
@@ -51,7 +51,7 @@ def test_weights_cut_short_are_told_in_a_sentence(tiny, tmp_path):
 
 
 def test_a_model_the_hub_does_not_give_is_told_in_a_sentence(monkeypatch):
-    def refuse(row, settings):
+    def refuse(config, settings):
         raise OSError("runwayml/none is not a local folder and is not a valid model identifier\nMore lines")
 
     monkeypatch.setattr(models, "_read", refuse)

@@ -47,8 +47,8 @@ def test_a_batch_gives_what_each_prompt_gives_alone(tiny):
 
 
 def test_editing_alternation_and_networks_reach_the_image(tiny, monkeypatch):
-    heard, encode = [], diffusion.prompts.encode_weighted
-    monkeypatch.setattr(diffusion.prompts, "encode_weighted", lambda p, text: heard.append(text) or encode(p, text))
+    heard, encode = [], sampling.encode_weighted
+    monkeypatch.setattr(sampling, "encode_weighted", lambda p, text: heard.append(text) or encode(p, text))
     before = {name: tensor.clone() for name, tensor in tiny.unet.state_dict().items()}
     net = hypernetwork.Hypernetwork(hypernetwork.widths_of(tiny.unet))
     for parameter in net.parameters():

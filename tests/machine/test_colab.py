@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from helpers import machine, show
-from helpers.machine import colab
+from helpers.machine import files
 
 
 def names_of_google():
@@ -18,11 +18,11 @@ def names_of_google():
 @pytest.fixture
 def on_colab(monkeypatch, tmp_path):
     """The stand-in of google.colab, imported as Colab's kernel does, and an empty current folder, which it returns."""
-    monkeypatch.syspath_prepend(str(Path(__file__).parent / "stand_in"))
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "stand_in"))
     for name in names_of_google():
         monkeypatch.delitem(sys.modules, name)
     importlib.import_module("google.colab")
-    monkeypatch.setattr(colab, "DRIVE", tmp_path / "content" / "drive")
+    monkeypatch.setattr(files, "DRIVE", tmp_path / "content" / "drive")
     monkeypatch.chdir(tmp_path)
     for kind in ("uploads", "downloads"):
         monkeypatch.setenv(f"COLAB_{kind.upper()}", str(tmp_path / kind))
@@ -40,13 +40,13 @@ def test_elsewhere_nothing_is_asked(tmp_path):
 
 def test_drive_is_mounted_once_and_again(on_colab):
     assert machine.mount_drive() and machine.mount_drive()
-    assert (colab.DRIVE / "MyDrive").is_dir()
+    assert (files.DRIVE / "MyDrive").is_dir()
 
 
 @pytest.mark.parametrize("refusal", ["policy", "declined", "unsupported", "files there"])
 def test_a_refused_drive_is_one_sentence(on_colab, monkeypatch, capsys, refusal):
     monkeypatch.setenv("COLAB_DRIVE", refusal)
-    (colab.DRIVE / "left by somebody").mkdir(parents=True)
+    (files.DRIVE / "left by somebody").mkdir(parents=True)
     assert not machine.mount_drive()
     assert "take it home" in capsys.readouterr().out
 

@@ -1,6 +1,3 @@
-import json
-import re
-import shutil
 import subprocess
 import sys
 from importlib import metadata
@@ -9,7 +6,6 @@ from types import SimpleNamespace
 
 import pytest
 
-from helpers import machine
 from helpers.machine import install
 
 
@@ -36,7 +32,7 @@ def on_colab(monkeypatch):
 
 def test_what_has_no_wheel_for_this_machine_is_not_missing(requirements):
     requirements.write_text('one-that-is-not>=1; platform_system == "Amiga"\none-of-ours; platform_system != "Amiga"\n')
-    assert machine.missing(requirements) == ['one-of-ours; platform_system != "Amiga"']
+    assert install.missing(requirements) == ['one-of-ours; platform_system != "Amiga"']
 
 
 def test_colab_gets_only_what_is_missing_and_keeps_its_own(requirements, on_colab):
@@ -63,22 +59,3 @@ def test_colab_never_gets_another_torch(requirements, on_colab, monkeypatch):
 def test_elsewhere_one_sentence_says_what_to_do(requirements):
     with pytest.raises(ModuleNotFoundError, match=r"no-such-package-of-ours.*pip install -r requirements.txt"):
         install.install_missing(requirements)
-
-
-def test_stamp_writes_the_repository_into_every_notebook_and_the_readme_once_and_again(tmp_path):
-    paths = [install.REPO / "README.md", *sorted((install.REPO / "notebooks").glob("*.ipynb"))]
-    copies = [Path(shutil.copy(path, tmp_path)) for path in paths]
-    for repository in ("someone/first-try", "school.org/course_2"):
-        install.stamp(repository, copies)
-        for copy in copies:
-            text = copy.read_text(encoding="utf-8")
-            assert set(re.findall(r"colab\.research\.google\.com/github/([\w.-]+/[\w.-]+)/", text)) == {repository}
-            if copy.suffix == ".ipynb":
-                json.loads(text)
-                assert f'\\"https://github.com/{repository}\\", \\"personalize\\"' in text, "the clone"
-                assert f"](https://raw.githubusercontent.com/{repository}/main/docs/pictures/{copy.stem}.jpg)" in text
-                assert f"](https://github.com/{repository}/blob/main/docs/glossary.md)" in text
-                assert "](../docs/" not in text
-    assert "https://github.com/huggingface/diffusers" in copies[0].read_text(encoding="utf-8"), "others' stay"
-    with pytest.raises(ValueError, match="owner/name"):
-        install.stamp("https://github.com/someone/thing", copies)

@@ -72,11 +72,11 @@ def test_prompts_are_heard_once_or_anew_with_gradients(tiny):
     prompts = ["nesrelah_001 person", "a person", "nesrelah_001 person"]
     expected = diffusion.encode_prompts(tiny, prompts)
     for learns in (False, True):
-        hear = dreambooth.Hearing(tiny, prompts, learns)
-        heard = hear(prompts)
+        encode_text = dreambooth.PromptEncoder(tiny, prompts, learns)
+        heard = encode_text(prompts)
         torch.testing.assert_close(heard.detach(), expected, rtol=1e-4, atol=1e-4)
         assert heard.requires_grad == learns and torch.equal(heard[0], heard[2])
-        assert hear.pipe is (tiny if learns else None), "no model is kept alive for nothing"
+        assert encode_text.pipe is (tiny if learns else None), "no model is kept alive for nothing"
 
 
 def test_what_learns_is_as_asked(tiny):
@@ -95,7 +95,7 @@ def test_a_text_encoder_that_learns_is_computed_twice_too_and_learns_the_same(ti
         dreambooth.learn(tiny, text_encoder=True, checkpointing=checkpointing)
         (layer,) = [module for name, module in tiny.text_encoder.named_modules() if name.endswith("self_attn")]
         layer.register_forward_hook(lambda *_, now=checkpointing: runs.append(now))
-        dreambooth.Hearing(tiny, [], learns=True)(["nesrelah_001 person"]).square().sum().backward()
+        dreambooth.PromptEncoder(tiny, [], learns=True)(["nesrelah_001 person"]).square().sum().backward()
         found.append([parameter.grad for parameter in tiny.text_encoder.parameters()])
     assert runs == [False, True, True]
     torch.testing.assert_close(found[1], found[0], rtol=1e-4, atol=1e-6)

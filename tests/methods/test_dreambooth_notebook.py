@@ -60,15 +60,20 @@ def done(tmp_path_factory):
     tiny_pipeline().save_pretrained(noted.folder / "base")
     row = models.MODELS["pocket"]
     small = {"weights": str(noted.folder / "base"), "image_size": 16, "num_inference_steps": 2}
-    small["dreambooth"] = row.dreambooth | {"paper_steps": 4, "class_images": 2, "batch_size": 2}
-    hear, tower = dreambooth.Hearing.__call__, SimpleNamespace(likeness_features=lambda images: np.eye(len(images), 99))
+    small["dreambooth"] = models.MODELS["pocket"].dreambooth | {"paper_steps": 4, "class_images": 2, "batch_size": 2}
+    encode_text, tower = (
+        dreambooth.PromptEncoder.__call__,
+        SimpleNamespace(likeness_features=lambda images: np.eye(len(images), 99)),
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(models.MODELS, "pocket", dataclasses.replace(row, **small))
         patch.setattr(machine, "RUNS", noted.runs)
         patch.setattr(machine, "QUICK", False)
-        patch.setattr(features, "load_towers", lambda name: tower)
+        patch.setattr(features, "load_encoders", lambda name: tower)
         patch.setattr(scores, "load_scorer", lambda name: None)
-        patch.setattr(dreambooth.Hearing, "__call__", lambda self, said: noted.heard.append(said) or hear(self, said))
+        patch.setattr(
+            dreambooth.PromptEncoder, "__call__", lambda self, said: noted.heard.append(said) or encode_text(self, said)
+        )
         patch.setattr(examples, "_move", lambda parts, places: noted.moved.append((*map(type, parts), *places)))
         for variable in ("MODEL", "SUBJECT", "LENGTH"):
             patch.delenv(variable, raising=False)
@@ -111,8 +116,8 @@ def test_captions_length_and_memory_are_as_set_and_the_run_says_all_that_made_it
         "text_encoder": True,
         "optimizer": "on_host",
         "class_images": [4, machine.fingerprint(names["class_paths"])],
-        "guidance_scale": diffusion.model("pocket").dreambooth["class_guidance"],  # that of the class images
-        "prompts": ["nesrelah_001 person", "a photo of a person"],  # makers.find reads the first
+        "guidance_scale": diffusion.model_config("pocket").dreambooth["class_guidance"],  # that of the class images
+        "prompts": ["nesrelah_001 person", "a photo of a person"],  # trained_models.find reads the first
         "subjects": [["amir_001 man", "a photo of a man"], ["nesrelah_001 person", "a photo of a person"]],
     }
     assert {name: settings[name] for name in expected} == expected

@@ -25,10 +25,10 @@ from helpers.training import updates
 TEXT = 16  # as wide as the text is for conftest.small_unet
 
 
-def grown(widths=(TEXT, 32, 64), seed=0, **facts):
+def grown(widths=(TEXT, 32, 64), seed=0, **config):
     """A hypernetwork away from its quiet start, so that it bends visibly."""
     torch.manual_seed(seed)
-    made = hypernetwork.Hypernetwork(widths, **facts)
+    made = hypernetwork.Hypernetwork(widths, **config)
     with torch.no_grad():
         for parameter in made.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.1)
@@ -75,7 +75,7 @@ DEFINED = {  # those whose name or dimension may deceive, by their definitions; 
     "softmax": lambda x: x.exp() / x.exp().sum(0, keepdim=True),
     "softmax2d": lambda x: x.exp() / x.exp().sum(-3, keepdim=True),
 }
-FACTS = st.fixed_dictionaries(
+CONFIG = st.fixed_dictionaries(
     {
         "layer_structure": st.lists(st.sampled_from([0.5, 1.0, 1.5, 2.0]), max_size=2).map(lambda m: [1.0, *m, 1.0]),
         "activation_func": st.sampled_from([None, "linear", *hypernetwork.ACTIVATIONS]),
@@ -96,15 +96,15 @@ def activated(name, x):
     return kind().eval()(x)
 
 
-def by_definition(weights, facts, x):
+def by_definition(weights, config, x):
     """f(x) of one module, from its weights in their order in the file (outside training: no dropout)."""
-    weights, last, act = iter(weights), len(facts["layer_structure"]) - 2, facts["activation_func"]
+    weights, last, act = iter(weights), len(config["layer_structure"]) - 2, config["activation_func"]
     for i in range(last + 1):
         matrix, bias = next(weights), next(weights)
         x = x @ matrix.T + bias
-        if i < last or facts["activate_output"]:
+        if i < last or config["activate_output"]:
             x = torch.where(x > 0, x, next(weights) * x) if act == "prelu" else activated(act, x)
-        if facts["is_layer_norm"]:
+        if config["is_layer_norm"]:
             x = (x - x.mean(-1, keepdim=True)) / (x.var(-1, keepdim=True, unbiased=False) + 1e-5).sqrt()
             x = x * next(weights) + next(weights)
     return x
@@ -116,12 +116,12 @@ def test_every_activation_of_the_web_ui_is_here_or_refused():
 
 @pytest.mark.filterwarnings("ignore:Implicit dimension choice")
 @settings(max_examples=30, deadline=None)
-@given(facts=FACTS, strength=st.floats(0, 2))
-def test_every_structure_follows_the_equations_and_its_file_is_stable(facts, strength):
-    net, x = grown([8, 4], **facts), torch.randn(2, 3, 8)  # contexts: pictures, tokens, width
+@given(config=CONFIG, strength=st.floats(0, 2))
+def test_every_structure_follows_the_equations_and_its_file_is_stable(config, strength):
+    net, x = grown([8, 4], **config), torch.randn(2, 3, 8)  # contexts: pictures, tokens, width
     net.set_strength(strength)
     for module in net.layers["8"]:
-        expected = x + strength * by_definition(module.state_dict().values(), facts, x)
+        expected = x + strength * by_definition(module.state_dict().values(), config, x)
         torch.testing.assert_close(module(x), expected, atol=1e-4, rtol=1e-3)
     with tempfile.TemporaryDirectory() as folder:
         one, two, safe = (Path(folder) / name for name in ("1.pt", "2.pt", "3.safetensors"))
@@ -143,8 +143,8 @@ def test_strength_acts_only_outside_training():
 
 
 def test_names_in_the_file_follow_the_place_in_the_sequence():
-    def names(**facts):
-        return list(hypernetwork.Hypernetwork([4], **facts).layers["4"][0].state_dict())
+    def names(**config):
+        return list(hypernetwork.Hypernetwork([4], **config).layers["4"][0].state_dict())
 
     assert names() == ["linear.0.weight", "linear.0.bias", "linear.1.weight", "linear.1.bias"]
     assert names(activation_func="relu")[2] == "linear.2.weight"
@@ -152,12 +152,12 @@ def test_names_in_the_file_follow_the_place_in_the_sequence():
 
 
 def test_dropout_stands_where_the_structure_says():
-    facts = {"layer_structure": [1, 2, 2, 1], "use_dropout": True}
-    layers = hypernetwork.Hypernetwork([4], **facts, dropout_structure=[0, 0.1, 0.2, 0]).layers["4"][0].linear
+    config = {"layer_structure": [1, 2, 2, 1], "use_dropout": True}
+    layers = hypernetwork.Hypernetwork([4], **config, dropout_structure=[0, 0.1, 0.2, 0]).layers["4"][0].linear
     assert [(i, layer.p) for i, layer in enumerate(layers) if isinstance(layer, nn.Dropout)] == [(1, 0.1), (3, 0.2)]
     for last, chance in ((False, 0.0), (True, 0.3)):
-        net = hypernetwork.Hypernetwork([4], **facts, last_layer_dropout=last)
-        assert net.facts["dropout_structure"] == [0.0, 0.3, chance, 0.0]
+        net = hypernetwork.Hypernetwork([4], **config, last_layer_dropout=last)
+        assert net.config["dropout_structure"] == [0.0, 0.3, chance, 0.0]
 
 
 SPREAD = {  # of the weights of a layer with so many inputs, of 600 inputs and outputs: Glorot 2010, He et al. 2015
@@ -184,7 +184,7 @@ def test_weights_start_as_wide_as_in_the_web_ui(init, activation):
 
 
 @pytest.mark.parametrize(
-    ("facts", "message"),
+    ("config", "message"),
     [
         ({"layer_structure": [1, 2]}, "begin and end with 1"),
         ({"activation_func": "swoosh"}, "'swoosh'"),
@@ -193,9 +193,9 @@ def test_weights_start_as_wide_as_in_the_web_ui(init, activation):
         *[({"activation_func": name}, f"'{name}' {reason}") for name, reason in hypernetwork.REFUSED.items()],
     ],
 )
-def test_what_cannot_be_built_is_refused(facts, message):
+def test_what_cannot_be_built_is_refused(config, message):
     with pytest.raises(ValueError, match=message):
-        hypernetwork.Hypernetwork([4], **facts)
+        hypernetwork.Hypernetwork([4], **config)
 
 
 # In the U-Net
@@ -341,7 +341,7 @@ def test_copies_are_few_and_spread_over_the_training(tmp_path, count, at_most):
     assert kept[0] == 0 and kept[-1] == 100 * (count - 1)
     gaps = [after - before for before, after in itertools.pairwise(kept)]
     assert at_most == 2 or max(gaps) <= 2 * (kept[-1] / (len(kept) - 1)), kept
-    assert hypernetwork_file.load(tmp_path / "copies" / f"amir-{kept[-1]}.pt").facts["step"] == kept[-1]
+    assert hypernetwork_file.load(tmp_path / "copies" / f"amir-{kept[-1]}.pt").config["step"] == kept[-1]
 
 
 def test_the_file_is_what_the_web_ui_writes_and_comes_back_whole(tmp_path):
@@ -357,7 +357,7 @@ def test_the_file_is_what_the_web_ui_writes_and_comes_back_whole(tmp_path):
     random = torch.get_rng_state()
     again = hypernetwork_file.load(tmp_path / "a.pt")
     assert torch.equal(random, torch.get_rng_state()), "reading draws no random numbers"
-    assert again.facts == first.facts | told and again.widths == [8, 4] and not again.training
+    assert again.config == first.config | told and again.widths == [8, 4] and not again.training
     assert same_weights(first.state_dict(), again.state_dict())
 
 
@@ -405,7 +405,7 @@ def test_the_default_for_sd1_has_as_many_parameters_as_the_paper_s_80_megabytes(
 
 
 def test_older_files_load_as_the_web_ui_reads_them(tmp_path):
-    """NovelAI's names, no facts; and silence about activate_output, which there means True."""
+    """NovelAI's names, no config; and silence about activate_output, which there means True."""
     torch.manual_seed(0)
     state = {"linear1.weight": torch.randn(8, 4), "linear1.bias": torch.randn(8)}
     state |= {"linear2.weight": torch.randn(4, 8), "linear2.bias": torch.randn(4)}
@@ -414,7 +414,7 @@ def test_older_files_load_as_the_web_ui_reads_them(tmp_path):
     inner = F.linear(x, state["linear1.weight"], state["linear1.bias"])
     expected = x + F.linear(inner, state["linear2.weight"], state["linear2.bias"])
     torch.testing.assert_close(net.layers["4"][0](x), expected)
-    assert net.facts["activate_output"] is True and net.facts["activation_func"] is None
+    assert net.config["activate_output"] is True and net.config["activation_func"] is None
 
 
 class Evil:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pictures import blobs
 
 from helpers import photos
-from helpers.photos import caption_editor, crop, crop_editor
+from helpers.photos import caption_desk, caption_editor, crop, crop_desk, crop_editor
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def send(widget, **message):
 
 def test_the_desk_shows_what_can_be_cropped_and_keeps_boxes_within_the_photo(prepared):
     report, raw, out = prepared
-    desk = crop_editor.CropDesk(report, raw, out, 64)
+    desk = crop_desk.CropDesk(report, raw, out, 64)
     view = desk.show(3)
     assert (view["file"], view["size"], view["by_hand"]) == ("0.png", [400, 300], False)
     assert view["box"] == list(report.crop[0]) and desk.files == ["0.png", "1.png", "2.png"]
@@ -44,7 +44,7 @@ def test_the_desk_shows_what_can_be_cropped_and_keeps_boxes_within_the_photo(pre
     with pytest.raises(ValueError, match="'x'"):
         desk.keep("x", None)
     with pytest.raises(ValueError, match="cannot be found"):
-        crop_editor.CropDesk(report, [raw / "0.png"], out)
+        crop_desk.CropDesk(report, [raw / "0.png"], out)
 
 
 @pytest.mark.parametrize("text", ["[1]", '{"a.png": 3}', "{"])
@@ -85,7 +85,7 @@ def test_the_caption_widget_answers_its_page(prepared):
     assert "no replacement" in widget.view["told"]
     send(widget, kind="show", index=2)
     assert caption_editor(out).view["file"] == "2.png", "the next visit goes on where this one ended"
-    assert json.dumps(widget.view) and dict(caption_editor.CaptionDesk(out).words())["man"] == 2
+    assert json.dumps(widget.view) and dict(caption_desk.CaptionDesk(out).words())["man"] == 2
 
 
 words = st.text(st.sampled_from("ab cé.رجل-'"), max_size=12)
@@ -98,7 +98,7 @@ def test_replacing_takes_whole_words_and_can_be_taken_back(tmp_path, texts, find
     for file in files:
         (tmp_path / file).touch()
     photos.write_captions(tmp_path, pd.DataFrame({"file": files, "caption": texts}))
-    desk = caption_editor.CaptionDesk(tmp_path)
+    desk = caption_desk.CaptionDesk(tmp_path)
     changed = desk.replace(find, by)
     new = list(photos.read_captions(tmp_path).caption)
     assert changed == sum(one != other for one, other in zip(texts, new))

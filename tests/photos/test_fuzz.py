@@ -17,7 +17,7 @@ import pillow_heif
 import pytest
 from pictures import blobs, encoded
 
-from helpers.photos import check, open_photo, prepare
+from helpers.photos import check, open_photo, preparation
 
 SIZE = (160, 120)
 KINDS = {"png": {}, "tiff": {}, "bmp": {}, "gif": {}, "heic": {"quality": 80}, "avif": {"quality": 80}}
@@ -92,7 +92,7 @@ def what_becomes_of(path, content, whole):
         assert str(error).startswith(path.name) and "\n" not in str(error)
         return "refused"
     assert image.mode == "RGB" and image.info == {}
-    (settings,) = prepare.settings_of({path.name: path}, 64)
+    (settings,) = preparation.settings_of({path.name: path}, 64)
     if not check.examine(path, path.parent, "key", settings)["row"]["kept"]:
         return "set aside"
     if image.size != whole.size:

@@ -15,7 +15,7 @@ from pictures import bad_files, blobs, corners, deadly, encoded
 from PIL import ExifTags, Image, ImageFilter, ImageOps, IptcImagePlugin
 
 from helpers import machine, photos
-from helpers.photos import check, contact_sheet, crop
+from helpers.photos import check, contact_sheet, crop, preparation
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def out(tmp_path):
 @pytest.fixture
 def prepare(raw, out):
     """Prepares the photos in `raw`; returns the report by file."""
-    return lambda **wishes: photos.prepare(raw, out, 64, **wishes).set_index("file")
+    return lambda **prompts: photos.prepare(raw, out, 64, **prompts).set_index("file")
 
 
 def test_bad_files_are_reported_and_the_rest_goes_through(raw, out, prepare):
@@ -56,7 +56,7 @@ def test_bad_files_are_reported_and_the_rest_goes_through(raw, out, prepare):
 def secretive():
     """A JPEG with everything that gives a person away."""
     exif = Image.Exif()
-    exif[0x010F], exif[0x0112], exif[0x927C] = "SECRET camera", 1, b"SECRET maker note"
+    exif[0x010F], exif[0x0112], exif[0x927C] = "SECRET camera", 1, b"SECRET model note"
     exif.get_ifd(0x8825).update({1: "N", 2: (51.0, 28.0, 38.0), 29: "SECRET day"})
     exif.get_ifd(0x8769)[0x9286] = b"SECRET comment"
     secrets = {"exif": exif, "comment": b"SECRET words", "xmp": b"<x>SECRET</x>", "icc_profile": b"SECRET profile"}
@@ -183,7 +183,9 @@ def test_padding_and_pieces(raw, out, prepare, monkeypatch):
     assert report.crop.iloc[0] == (0, 0, 300, 100)
     report, drawn = prepare(pieces=True, keep=["long.png"]).reset_index(), []
     assert len([report.output[0], *report.copies[0]]) == len(photos.load_prepared(out)) == 4
-    monkeypatch.setattr(sys.modules["helpers.photos.crop_editor"], "_frame", lambda draw, box, kept: drawn.append(tuple(box)))
+    monkeypatch.setattr(
+        sys.modules["helpers.photos.crop_desk"], "_frame", lambda draw, box, kept: drawn.append(tuple(box))
+    )
     contact_sheet(report, raw, cell=300)
     assert drawn == [(left, 100, right - 1, 199) for left, _, right, _ in [report.crop[0], *report.further_crops[0]]]
 
@@ -263,7 +265,7 @@ def test_a_strip_is_left_out_unless_somebody_says_what_to_cut(raw, prepare):
 def worked_on(monkeypatch):
     """The names of the photos that are really worked on from now on."""
     names, examine = [], check.examine
-    monkeypatch.setattr(photos.prepare, "examine", lambda path, *rest: names.append(path.name) or examine(path, *rest))
+    monkeypatch.setattr(check, "examine", lambda path, *rest: names.append(path.name) or examine(path, *rest))
     return names
 
 
@@ -317,6 +319,6 @@ def test_two_processes_do_the_same_as_one(tmp_path, raw):
 def test_a_photo_that_kills_its_process_is_named_and_the_rest_goes_through(tmp_path, raw, monkeypatch):
     for name in ("a", "killer", "z"):
         blobs(len(name)).save(raw / f"{name}.png")
-    monkeypatch.setattr(photos.prepare, "examine", deadly)
-    found = photos.prepare.work([(path, {"size": 64}) for path in sorted(raw.iterdir())], tmp_path, processes=2)
+    monkeypatch.setattr(check, "examine", deadly)
+    found = preparation._examine_all([(path, {"size": 64}) for path in sorted(raw.iterdir())], tmp_path, processes=2)
     assert [record["row"]["why"][:10] for record in found] == ["", "killer.png", ""]

@@ -9,9 +9,8 @@ from hypothesis import strategies as st
 from pictures import blobs
 from PIL import ImageOps
 
-from helpers import photos
+from helpers import machine, photos
 from helpers.machine import read_json
-from helpers.photos import folders
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -57,9 +56,9 @@ def test_pieces_of_one_photo_stay_together(tmp_path):
 
 
 def test_the_finished_sets_keep_the_split_they_came_with(tmp_path, monkeypatch):
-    monkeypatch.setattr(folders, "FINISHED", tmp_path)
-    files = [tmp_path / "set" / f"{i}.png" for i in range(6)]
+    monkeypatch.setattr(machine, "REPO", tmp_path)
+    files = [tmp_path / "data" / "set" / f"{i}.png" for i in range(6)]
     photos.split(files, 2, seed=0)
-    kept = (tmp_path / "set" / "split.json").read_bytes()
+    kept = (tmp_path / "data" / "set" / "split.json").read_bytes()
     photos.split(files, 1, seed=3)
-    assert (tmp_path / "set" / "split.json").read_bytes() == kept
+    assert (tmp_path / "data" / "set" / "split.json").read_bytes() == kept

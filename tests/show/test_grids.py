@@ -68,7 +68,7 @@ def test_an_oblong_image_is_shown_whole_and_none_leaves_its_cell_empty():
 )
 def test_wrapping_fits_and_loses_no_letter(text, width):
     font = grids._font(12)
-    lines = show.wrap(text, font, width).split("\n")
+    lines = grids.wrap(text, font, width).split("\n")
     assert all(font.getlength(line) <= width or len(line) == 1 for line in lines)
     assert "".join("".join(lines).split()) == "".join(text.split())
 

@@ -86,33 +86,34 @@ def test_a_coder_codes_goes_back_and_finds_all_again(tmp_path):
     table = pd.DataFrame(rows, columns=["respondent", "item", "question", "value", "position"])
     sheet, path = comments.sheet(table), tmp_path / "codes.csv"
     coder = widgets.coder(sheet, path)
-    assert "&lt;b&gt;words" in coder.text.value  # a comment is text, whatever it holds
+    assert "&lt;b&gt;words" in coder.content.value  # a comment is text, whatever it holds
     for code in ("look", "fault"):
-        coder.choice.value = code
-        coder.next.click()
+        coder.answer(code)
     coder.back.click()
-    assert coder.choice.value == "fault"
-    coder.choice.value = "other"
+    assert coder.at == 1 and "fault" in coder.status.value
+    coder.answer("other")
+    assert comments.read_codes(path) == {"c001": "look", "c002": "other"}
     again = widgets.coder(sheet, path)
-    assert again.at == 2 and again.choice.value is None
-    again.next.click(), again.next.click()
-    assert again.at == 3 and comments.read_codes(path) == {"c001": "look", "c002": "other"}
+    assert again.at == 2
+    again.back.click(), again.back.click()
+    assert again.at == 0 and comments.read_codes(path) == {"c001": "look", "c002": "other"}
 
 
 CELLS = """
-from helpers import places, survey_comments, survey_design, survey_pictures, survey_simulation, survey_widgets
-key = survey_pictures.finished_key()
-plan = survey_design.make_plan(key, 2, prompts=2, pairs=1, duplicates=1, seed=3)
-rater = survey_widgets.Rater(key, plan, 1, places.RUNS / "lab" / "rater.csv", survey_pictures.references(["amir"], 1))
-sheet = survey_comments.sheet(survey_simulation.simulate(key, plan))
-coder = survey_widgets.Coder(sheet, places.RUNS / "lab" / "codes.csv")
+from helpers import machine
+from helpers.survey import comments, design, pictures, simulation, widgets
+key = pictures.finished_key()
+plan = design.make_plan(key, 2, prompts=2, pairs=1, duplicates=1, seed=3)
+rater = widgets.Rater(key, plan, 1, machine.RUNS / "lab" / "rater.csv", pictures.references(["amir"], 1))
+sheet = comments.sheet(simulation.simulate(key, plan))
+coder = widgets.coder(sheet, machine.RUNS / "lab" / "codes.csv")
 rater
 """
 
 
 @pytest.mark.slow
 def test_rating_by_keys_coding_by_mouse_and_sliding_in_jupyterlab(lab):
-    notebook = lab.open(CELLS, "coder", "survey_widgets.study_size(5)")
+    notebook = lab.open(CELLS, "coder", "widgets.study_size(5)")
     notebook.run()
     shown = notebook.output(0)
     shown.get_by_text(WORDS["en"]["next"], exact=True).click()
@@ -125,7 +126,6 @@ def test_rating_by_keys_coding_by_mouse_and_sliding_in_jupyterlab(lab):
     shown.get_by_text(WORDS["en"]["progress"].format(2, (PLAN["rater"] == 1).sum())).wait_for()
     assert notebook.python("rater.at") == 1
     notebook.output(1).get_by_text("look: style, colours").click()
-    notebook.output(1).get_by_role("button", name="Next").click()
-    notebook.output(1).get_by_text("1 coded").wait_for()
-    assert notebook.python("list(coder.codes.values())") == ["look"]
+    notebook.output(1).get_by_text("Comment 2 of").wait_for()
+    assert notebook.python("list(coder.given.values())") == ["look"]
     notebook.output(2).locator("img").wait_for()

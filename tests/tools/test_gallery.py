@@ -11,8 +11,8 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from PIL import Image
 
 from helpers import machine
-from helpers.diffusion import kept
-from tools import gallery, gallery_figures, gallery_notebook, gallery_story, notebooks, opening_pictures
+from helpers.compare import pictures
+from tools import gallery, notebooks
 
 pytest_plugins = ["lab"]
 SOURCES = r'<(?:img|script|link|iframe|source)[^>]*\s(?:src|href)="(?!data:)'
@@ -35,17 +35,17 @@ def runs(tmp_path, monkeypatch):
     monkeypatch.setattr(machine, "RUNS", folder)
     monkeypatch.setattr(gallery, "BUILD", tmp_path / "build")
     listed = []
-    for subject, _, run, method, prompt in gallery_story.STORIES:
+    for subject, _, run, method, prompt in gallery.STORIES:
         save(folder / "photos" / subject / "a.png")
         caption = {"file": "a.png", "caption": "one & <two>", "machine_caption": "one", "edited": True}
         write(folder / "photos" / subject / "captions.csv", [caption])
         for step in range(0, 301, 25):
             save(folder / run / "previews" / f"{step:06}.png", (64, 16))
-        for maker, kind, color in (("base", "base", "red"), (run, method, "blue")):
+        for model, kind, color in (("base", "base", "red"), (run, method, "blue")):
             for seed in (1, 2):
-                file = f"images/{maker}/{kept.file_name(prompt, seed)}"
+                file = f"images/{model}/{pictures.file_name(prompt, seed)}"
                 save(folder / "compare" / file, color=color)
-                told = {"file": file, "maker": maker, "method": kind, "subject": subject, "seed": seed}
+                told = {"file": file, "model": model, "method": kind, "subject": subject, "seed": seed}
                 listed.append(told | {"prompt_id": f"class_{subject}", "prompt": prompt})
     compared = folder / "compare"
     write(compared / "images.csv", listed)
@@ -59,7 +59,7 @@ def runs(tmp_path, monkeypatch):
         folder / "survey" / "table1.csv", [{"method": "base", "the paper": "approx. 80 %", "here, SIMULATED": "78 %"}]
     )
     (folder / "survey" / "report.html").write_text("<p>the study</p>", encoding="utf-8")
-    audited = {"maker": "base", "prompt": "a suit", "images": 8, "mean": 0.9, "low": 0.6, "high": 1.0, "world": 0.8}
+    audited = {"model": "base", "prompt": "a suit", "images": 8, "mean": 0.9, "low": 0.6, "high": 1.0, "world": 0.8}
     write(folder / "audit" / "shares.csv", [audited])
     (folder / "audit" / "finding.txt").write_text("The skew is found.\n\n", encoding="utf-8")
     return folder
@@ -101,28 +101,28 @@ def test_what_is_not_there_is_left_out(runs):
 
 
 def test_previews_run_from_the_first_to_the_last(runs):
-    steps = [words for _, words in gallery_story.previews("hypernetwork_amir")]
+    steps = [words for _, words in gallery.previews("hypernetwork_amir")]
     assert (steps[0], steps[-1], len(steps)) == ("step 0", "step 300", 6)
 
 
 def test_before_and_after_are_the_same_seeds(runs):
-    before, after = gallery_story.same_seeds("hypernetwork_amir", "a photo of a man")
-    assert [path.name for path in before] == [path.name for path in after] and len(before) == 2
-    assert {path.parent.name for path in before} == {"base"}
-    assert gallery_story.same_seeds("hypernetwork_amir", "something else") == (before, after)
-    assert gallery_story.same_seeds("no_such_run", "a photo of a man") == ([], [])
+    pairs = gallery.same_seeds("hypernetwork_amir", "a photo of a man")
+    assert len(pairs) == 2 and all(before.name == after.name for before, after in pairs)
+    assert {before.parent.name for before, _ in pairs} == {"base"}
+    assert gallery.same_seeds("hypernetwork_amir", "something else") == pairs
+    assert gallery.same_seeds("no_such_run", "a photo of a man") == []
 
 
 def test_of_two_wordings_the_base_shows_the_one_that_was_asked(runs):
     """Under one prompt_id the base model hears the words of each subject; a run has but its own."""
     folder, run = runs / "compare", "dreambooth_nesrelah"
     listed = pd.read_csv(folder / "images.csv", keep_default_na=False)
-    own = listed[(listed["maker"] == run) | ((listed["maker"] == "base") & (listed["subject"] == "nesrelah"))]
-    other = own[own["maker"] == "base"].assign(prompt="person", file="images/base/other.png")
+    own = listed[(listed["model"] == run) | ((listed["model"] == "base") & (listed["subject"] == "nesrelah"))]
+    other = own[own["model"] == "base"].assign(prompt="person", file="images/base/other.png")
     save(folder / "images" / "base" / "other.png")
-    asked = gallery_story.same_seeds(run, "nesrelah_001 person")
+    asked = gallery.same_seeds(run, "nesrelah_001 person")
     write(folder / "images.csv", pd.concat([other, listed]))
-    assert gallery_story.same_seeds(run, "nesrelah_001 person") == asked and len(asked[0]) == 2
+    assert gallery.same_seeds(run, "nesrelah_001 person") == asked and len(asked) == 2
 
 
 def test_the_grid_is_told_as_it_lies(runs):
@@ -132,9 +132,8 @@ def test_the_grid_is_told_as_it_lies(runs):
 
 def test_big_pictures_are_made_small_and_stay_as_they_are():
     image = Image.new("RGB", (2000, 1000), "red")
-    figure = gallery_figures.picture(image, 'a "b"')
-    assert 'width="480" height="240"' in figure and "a &quot;b&quot;" in figure
-    assert image.size == (2000, 1000)
+    source, *size = gallery.embed(image, 480)
+    assert size == [480, 240] and source.startswith("data:image/webp;base64,") and image.size == (2000, 1000)
 
 
 def png(color, size=(40, 20), mode="RGB"):
@@ -144,8 +143,8 @@ def png(color, size=(40, 20), mode="RGB"):
 
 
 def code(source, **data):
-    kinds = {"png": "image/png", "html": "text/html", "text": "text/plain", "gif": "image/gif"}
-    kinds["widget"] = gallery_notebook.WIDGET
+    kinds = {"png": "image/png", "html": "text/html", "text": "text/plain"}
+    kinds["widget"] = "application/vnd.jupyter.widget-view+json"
     output = new_output("display_data", {kinds[kind]: value for kind, value in data.items()})
     return new_code_cell(source, outputs=[output])
 
@@ -163,7 +162,7 @@ def notebook():
             code("table", html="<table><tr><td>cell</td></tr></table>", text="table"),
             code("box", widget={"model_id": "1"}, text="VBox()"),
             code("1 < 2", text="True & <so>"),
-            new_markdown_cell("![picture](../docs/pocket_paper_prompts.jpg)"),
+            new_markdown_cell("![picture](../docs/pictures/05_compare.jpg)"),
         ]
     )
 
@@ -171,13 +170,13 @@ def notebook():
 def test_a_notebook_becomes_a_page_of_its_own(notebook, tmp_path):
     nbformat.validate(notebook)
     path = tmp_path / "notebooks" / "02_b.html"
-    gallery_notebook.render(notebook, path, ["01_a", "02_b", "03_c"])
+    notebooks.render(notebook, path, ["01_a", "02_b", "03_c"])
     text = path.read_text(encoding="utf-8")
     assert not re.findall(SOURCES, text) and "badge" not in text
     assert 'href="01_a.html"' in text and 'href="03_c.html"' in text and 'href="../index.html"' in text
     assert "price is $5" in text and "$PATH$" in text
-    assert "red &lt;b&gt;" in text and "\x1b" not in text
-    assert 'alt="what this code shows: plots.image_grid(&lt;rows&gt;)"' in text
+    assert "red</span> &lt;b&gt;" in text and "\x1b" not in text
+    assert re.search(r'alt="what this code shows: plots.image_grid\((<|&lt;)rows(>|&gt;)\)"', text)
     assert "Here stands a widget" in text and "VBox()" not in text
     assert "<td>cell</td>" in text and "True &amp; &lt;so&gt;" in text
     assert text.count("data:image/") == 2 and "prefers-color-scheme: dark" in text
@@ -187,8 +186,8 @@ def test_no_link_of_a_page_leads_nowhere(tmp_path):
     """All notebooks, unrun, and what they point at: every link is on the web, or leads to a file of the build."""
     stems = [path.stem for path in notebooks.paths()]
     for path in notebooks.paths():
-        gallery_notebook.render(notebooks.read(path), tmp_path / "notebooks" / f"{path.stem}.html", stems)
-    gallery_notebook.render_documents(tmp_path / "docs")
+        notebooks.render(notebooks.read(path), tmp_path / "notebooks" / f"{path.stem}.html", stems)
+    notebooks.render_documents(tmp_path / "docs")
     (tmp_path / "index.html").touch()
     pages = [*tmp_path.glob("*/*.html")]
     links = [(page, link) for page in pages for link in re.findall(r'<a [^>]*href="([^"#]+)', page.read_text())]
@@ -197,41 +196,28 @@ def test_no_link_of_a_page_leads_nowhere(tmp_path):
     assert len(pages) == 10 and {"../docs/glossary.html", "../notebooks/06_survey.html"} <= {link for _, link in inside}
 
 
-def test_a_figure_without_a_ground_gets_a_white_one():
-    shown = gallery_notebook.output_html(new_output("display_data", {"image/png": png((0, 0, 0, 0), mode="RGBA")}))
-    data = base64.b64decode(re.search(r"base64,([^\"]+)", shown)[1])
-    assert Image.open(io.BytesIO(data)).convert("RGB").getpixel((3, 3)) == (255, 255, 255)
-
-
-def test_pictures_whose_address_was_stamped_for_colab_are_taken_from_the_repository(tmp_path, monkeypatch):
-    monkeypatch.setattr(gallery_notebook, "FOLDER", tmp_path / "notebooks")
-    (tmp_path / "notebooks").mkdir()
-    save(tmp_path / "docs" / "pictures" / "05.jpg")
+def test_pictures_whose_address_was_stamped_for_colab_are_taken_from_the_repository(tmp_path):
     for place in ("..", "https://raw.githubusercontent.com/school.org/course/main"):
-        assert 'src="data:image/' in gallery_notebook.markdown(f"# Title\n\n![grid]({place}/docs/pictures/05.jpg)")
+        cell = new_markdown_cell(f"# Title\n\n![grid]({place}/docs/pictures/05_compare.jpg)")
+        notebooks.render(new_notebook(cells=[cell]), tmp_path / "a.html")
+        assert 'src="data:image/' in (tmp_path / "a.html").read_text(encoding="utf-8")
 
 
 def test_the_last_picture_of_the_tagged_cell_is_kept_small_and_without_metadata(tmp_path):
     last = code("look()", png=png("red", (3000, 1500)))
     last.outputs.insert(0, new_output("display_data", {"image/png": png("blue")}))
-    last.metadata["tags"] = [opening_pictures.TAG]
+    last.metadata["tags"] = [notebooks.OPENING]
     executed = new_notebook(cells=[code("other()", png=png("green")), last])
-    path = opening_pictures.keep(executed, "05_compare", tmp_path)
-    image = Image.open(path)
-    assert path == tmp_path / "05_compare.jpg" and image.size == (1000, 500) and not image.getexif()
+    notebooks.keep_picture(executed, tmp_path / "05_compare.jpg")
+    image = Image.open(tmp_path / "05_compare.jpg")
+    assert image.size == (1000, 500) and not image.getexif()
     assert image.getpixel((500, 250))[0] > 250 and image.getpixel((500, 250))[2] < 5
+    last.outputs = [new_output("display_data", {"image/png": png((0, 0, 0, 0), mode="RGBA")})]
+    notebooks.keep_picture(executed, tmp_path / "clear.jpg")
+    assert Image.open(tmp_path / "clear.jpg").getpixel((3, 3)) == (255, 255, 255), "a figure without a ground"
     last.outputs = []
-    assert opening_pictures.keep(executed, "06_survey", tmp_path) is None and not (tmp_path / "06_survey.jpg").exists()
-
-
-def test_what_moves_goes_on_moving():
-    frames = [Image.new("RGB", (8, 8), color) for color in ("red", "blue")]
-    data = io.BytesIO()
-    frames[0].save(data, "GIF", save_all=True, append_images=frames[1:])
-    moving = base64.b64encode(data.getvalue()).decode()
-    assert f"data:image/gif;base64,{moving}" in gallery_notebook.output_html(
-        new_output("display_data", {"image/gif": moving, "image/png": png("red")})
-    )
+    notebooks.keep_picture(executed, tmp_path / "06_survey.jpg")
+    assert not (tmp_path / "06_survey.jpg").exists()
 
 
 @pytest.mark.slow
@@ -239,7 +225,7 @@ def test_what_moves_goes_on_moving():
 @pytest.mark.parametrize("width", [360, 1200])
 def test_the_pages_fit_a_phone_and_ask_nobody(runs, notebook, browser, width, scheme):
     inner = gallery.BUILD / "notebooks" / "05_compare.html"
-    gallery_notebook.render(notebook, inner, [inner.stem])
+    notebooks.render(notebook, inner, [inner.stem])
     index = gallery.page([(inner, 2.34)])
     context = browser.new_context(viewport={"width": width, "height": 740}, color_scheme=scheme)
     page, asked, errors = context.new_page(), [], []

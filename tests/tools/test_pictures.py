@@ -25,19 +25,19 @@ def test_notebook_05_has_nothing_left_to_make(tmp_path, monkeypatch):
     monkeypatch.setattr(machine, "RUNS", tmp_path)
     monkeypatch.setattr(sampling, "generate", generate)
     monkeypatch.setattr(diffusion, "load_pipeline", lambda name: base)
-    monkeypatch.setattr(trained, "load", lambda maker, base: (base, {}))
+    monkeypatch.setattr(trained, "load", lambda model, base: (base, {}))
     pictures.main(["--seeds", "1", "--class-seeds", "5"])
     made, listed = list(batches), compare.pictures.listed()
     path = machine.REPO / "notebooks" / "05_compare.ipynb"
     found = {cell["id"]: "".join(cell["source"]) for cell in json.loads(path.read_text())["cells"]}
     shooting = [source for source in found.values() if "shoot(" in source]
-    row = models.MODELS["pocket"]
-    sampler = {"guidance_scale": row.guidance_scale, "num_inference_steps": row.num_inference_steps}
-    ready = {name: maker for name, maker in trained.find("pocket").items() if not maker.missing}
-    names = {"compare": compare.pictures, "makers": trained, "base": base, "sampler": sampler, "ready": ready}
+    config = models.MODELS["pocket"]
+    sampler = {"guidance_scale": config.guidance_scale, "num_inference_steps": config.num_inference_steps}
+    ready = {name: model for name, model in trained.find("pocket").items() if not model.missing}
+    names = {"pictures": compare.pictures, "trained": trained, "base": base, "sampler": sampler, "ready": ready}
     names |= {"SEEDS": [1], "COUNT_SEEDS": range(1, 6), "prompts": pd.read_csv("data/prompts.csv")}
     for source in shooting:
-        execute(source.split("\nplots.")[0], names)
+        execute(source.split("\nshow.")[0], names)
     assert len(ready) == 3 and len(shooting) == 4 and batches == made
     assert compare.pictures.listed().equals(listed)
     first = [seeds for prompts, seeds in made if set(prompts) == {"a photo of a man"}]

@@ -35,9 +35,9 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.setattr(machine, "RUNS", tmp_path)
     monkeypatch.setattr(machine, "RUNS", tmp_path)
     monkeypatch.setattr(device, "cpu_has_bf16", lambda: False)
-    row = models.MODELS["pocket"]
-    plan = row.dreambooth | {"steps": 4, "class_images": 2, "batch_size": 1}
-    monkeypatch.setitem(models.MODELS, "pocket", dataclasses.replace(row, dreambooth=plan, num_inference_steps=1))
+    config = models.MODELS["pocket"]
+    plan = config.dreambooth | {"steps": 4, "class_images": 2, "batch_size": 1}
+    monkeypatch.setitem(models.MODELS, "pocket", dataclasses.replace(config, dreambooth=plan, num_inference_steps=1))
     return tmp_path
 
 
@@ -163,7 +163,7 @@ def test_optimizer_and_checkpointing_are_the_notebooks(monkeypatch):
 
     def chosen(*arguments):
         options = train._options(arguments)
-        checkpointing, optimizer = train._setting(options, diffusion.model(options.model))
+        checkpointing, optimizer = train._setting(options, diffusion.model_config(options.model))
         return checkpointing, optimizer.__name__
 
     assert chosen() == (False, "AdamW") == chosen("--model", "sd15")

@@ -49,9 +49,9 @@ def test_parked_modules_are_away_and_come_back(monkeypatch):
     """Moves are only written down here; there may be no second device."""
     moves, vae, text = [], nn.Linear(1, 1), nn.Linear(1, 1)
     monkeypatch.setattr(nn.Module, "to", lambda module, place: moves.append((module is text, str(place))))
-    with pytest.raises(KeyboardInterrupt), training.parked(vae, text):
+    with pytest.raises(KeyboardInterrupt), training.offloaded(vae, text):
         assert moves == [(False, "cpu"), (True, "cpu")]
-        with training.fetched("cuda", text):
+        with training.on_device("cuda", text):
             assert moves[2:] == [(True, "cuda")]
         assert moves[3:] == [(True, "cpu")]
         raise KeyboardInterrupt

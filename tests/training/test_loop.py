@@ -1,4 +1,3 @@
-import csv
 import json
 import os
 import signal
@@ -10,53 +9,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
 from torch import nn
+from toy import STEPS, rows, same, toy_run
 
 from helpers import machine, training
-
-ROWS, STEPS = 11, 23
-
-
-def toy_run(folder, steps=STEPS, before_step=lambda number: None, **changes):
-    """Trains a small net with dropout; returns it and the steps. Everything in it needs its random numbers."""
-    torch.manual_seed(0)
-    net = nn.Sequential(nn.Linear(5, 16), nn.Tanh(), nn.Dropout(0.2), nn.Linear(16, 1))
-    inputs = torch.randn(ROWS, 5)
-    targets = inputs.sum(1, keepdim=True).sin()
-    order = training.shuffled(ROWS, 4, seed=3)
-
-    def batch(step):
-        before_step(step + 1)
-        return order(step)
-
-    def loss(indices):
-        noisy = inputs[indices] + 0.1 * torch.randn(len(indices), 5)
-        return (net(noisy) - targets[indices]).square().mean()
-
-    def held_out():
-        value = (net.eval()(inputs) - targets).square().mean().item()
-        net.train()
-        return value
-
-    def preview():
-        torch.randn(3)  # previews and held-out losses must not disturb the training
-        return Image.new("RGB", (4, 4))
-
-    settings = {"learning_rate": 1e-2, "seed": 5, "watch_every": 4, "checkpoint_every": 6} | changes
-    steps = training.train(
-        folder, net.parameters(), loss, batch, steps=steps, held_out_loss=held_out, preview=preview, **settings
-    )
-    return net, list(steps)
-
-
-def rows(folder):
-    with (Path(folder) / "loss.csv").open() as file:
-        return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
-
-
-def same(ours, theirs):
-    return all(torch.equal(a, b) for a, b in zip(ours.parameters(), theirs.parameters(), strict=True))
 
 
 def be_killed(folder, where, at):
@@ -96,8 +52,8 @@ def be_killed_again_and_again(folder):
 @pytest.mark.slow
 def test_killed_again_and_again_it_ends_bit_for_bit_as_if_it_had_never_been(tmp_path):
     whole, _ = toy_run(tmp_path / "whole")
-    code = "import sys, test_training; test_training.be_killed_again_and_again(sys.argv[1])"
-    paths = f"{machine.REPO}{os.pathsep}{Path(__file__).parent}"
+    code = "import sys, test_loop; test_loop.be_killed_again_and_again(sys.argv[1])"
+    paths = os.pathsep.join(map(str, (machine.REPO, Path(__file__).parents[1], Path(__file__).parent)))
     environment = os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
     subprocess.run([sys.executable, "-c", code, tmp_path / "broken"], env=environment, check=True)
     broken, steps = toy_run(tmp_path / "broken")

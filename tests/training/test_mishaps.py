@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 from launch import two_processes
-from test_training import STEPS, rows, same, toy_run
 from torch import nn
+from toy import STEPS, rows, same, toy_run
 
 from helpers import diffusion, machine, training
 from helpers.training import optimizers, updates
@@ -243,7 +243,7 @@ TWO = """
     from pathlib import Path
     sys.path.append({repo!r} + "/tests")
     from helpers import runtime
-    from test_training import toy_run
+    from toy import toy_run
 
     def interrupt(part):
         if part >= 40:  # in both processes while they take step 14

@@ -73,9 +73,9 @@ CELL = """
 import sys, time
 sys.path.insert(0, {repo!r})
 from types import SimpleNamespace
-from helpers import monitor
+from helpers.training import monitor
 
-def training():  # without PyTorch, to be quick
+def training():
     try:
         for number in range(2000):
             time.sleep(0.05)

@@ -29,12 +29,12 @@ VERSION = 2  # of what examine does with the same settings; a new number does al
 ALONE = 32  # photos that are done before two processes have started
 
 
-def prepare(source, folder_out, size, *, processes=None, progress=None, rename="{name}", **wishes):
+def prepare(source, folder_out, size, *, processes=None, progress=None, rename="{name}", **prompts):
     """Turn photos into upright squares without metadata in a folder.
 
     source: a folder, a list of files, or a .zip. size: pixels a side. progress: such as tqdm.
     rename: pattern of the new names, of {name} and {number}, as in "amir_{number:03}".
-    wishes: those of `settings_of`, such as fit="pad", flip=True, format="JPEG", focus={file: (x, y)}.
+    prompts: those of `settings_of`, such as fit="pad", flip=True, format="JPEG", focus={file: (x, y)}.
     Returns a DataFrame, a row a photo, also kept as folder_out/report.csv: file, kept, why (not), width and
     height (upright), faces, focus (found by), blur (sharpness), darkest and brightness (what the darkest and the
     brightest twentieth reach, of 255), near_duplicate_of, crop (box), further_crops (of pieces), output (file), copies
@@ -47,13 +47,13 @@ def prepare(source, folder_out, size, *, processes=None, progress=None, rename="
         for path in files.values():
             if path.resolve().parent in (folder_out, *folder_out.parents):
                 raise ValueError(f"{folder_out} lies within the originals: give another folder for the squares.")
-        settings = settings_of(files, size, crop.read_crops(folder_out), **wishes)
+        settings = settings_of(files, size, crop.read_crops(folder_out), **prompts)
         check_pattern(rename)
         tasks = list(zip(files.values(), settings))
         (folder_out / WORK).mkdir(parents=True, exist_ok=True)
         records = _examine_all(tasks, folder_out / WORK, processes, progress)
     rows = [dict.fromkeys(COLUMNS) | {"file": name} | record["row"] for name, record in zip(files, records)]
-    leave_out_duplicates(rows, records, wishes.get("keep", ()))
+    leave_out_duplicates(rows, records, prompts.get("keep", ()))
     publish(rows, records, folder_out, rename)
     _forget_records(folder_out / WORK, {record["key"] for record in records})
     return report_of(rows, folder_out)
