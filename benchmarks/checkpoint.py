@@ -48,11 +48,11 @@ def watch(work):
     """(seconds, the most bytes above the beginning) of a function."""
     began, most, done = resident(), [0], threading.Event()
 
-    def look():
+    def sample():
         while not done.wait(0.01):
             most[0] = max(most[0], resident() - began)
 
-    watcher = threading.Thread(target=look)
+    watcher = threading.Thread(target=sample)
     watcher.start()
     start = time.perf_counter()
     work()

@@ -26,24 +26,26 @@ def trained(guidance):
     notebook, runs = notebooks.read(path), machine.RUNS / f"class_guidance_{guidance:g}"
     last = next(i for i, cell in enumerate(notebook.cells) if 'dreambooth.save(RUN / "model"' in cell.source)
     notebook.cells = notebook.cells[: last + 1]
-    told = {"RUNS_DIR": str(runs), "CLASS_GUIDANCE": str(guidance), "LENGTH": "short", "SUBJECT": "nesrelah"}
-    notebooks.execute(path, notebook, **told)
+    settings = {"RUNS_DIR": str(runs), "CLASS_GUIDANCE": str(guidance), "LENGTH": "short", "SUBJECT": "nesrelah"}
+    notebooks.execute(path, notebook, **settings)
     return runs / "dreambooth_nesrelah" / "model"
 
 
 def seen(weights, images, scorer):
-    """{prompt: what the reader sees in that many pictures, with `carries`: whether Nesrelah}; weights: of a pipeline."""
-    config, pipe, found = diffusion.model_config("pocket"), diffusion.load_pipeline(str(weights)), {}
+    """{prompt: what the reader sees in that many pictures, with `shows_subject`: whether Nesrelah}; weights: of a pipeline."""
+    config, pipe, readings = diffusion.model_config("pocket"), diffusion.load_pipeline(str(weights)), {}
     for prompt in (*SUBJECT, *CLASS):
         seeds = list(range(7000, 7000 + images))
         sampler = {"guidance_scale": config.guidance_scale, "num_inference_steps": config.num_inference_steps}
-        made = diffusion.generate(pipe, prompt, seeds, **sampler)
-        found[prompt] = scorer.read(made).set_axis(seeds).assign(shows_subject=scorer.shows_subject(made, "nesrelah"))
-    return found
+        pictures = diffusion.generate(pipe, prompt, seeds, **sampler)
+        readings[prompt] = (
+            scorer.read(pictures).set_axis(seeds).assign(shows_subject=scorer.shows_subject(pictures, "nesrelah"))
+        )
+    return readings
 
 
 def compared(before, after, scorer):
-    """One row a prompt: carries in words, and for the class "moved (by chance)" of each attribute. DataFrame."""
+    """One row a prompt: shows_subject in words, and for the class "moved (by chance)" of each attribute. DataFrame."""
     rows = {}
     for prompt, table in after.items():
         rows[prompt] = {"shows_subject": scorer.words(stats.summarise(table["shows_subject"].to_numpy()))}
@@ -55,15 +57,15 @@ def compared(before, after, scorer):
 
 
 def main():
-    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    asked.add_argument("guidance", type=float, nargs="+")
-    asked.add_argument("--images", type=int, default=64, help="of each prompt")
-    given = asked.parse_args()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("guidance", type=float, nargs="+")
+    parser.add_argument("--images", type=int, default=64, help="of each prompt")
+    options = parser.parse_args()
     scorer = scores.load_scorer("pocket")
-    before = seen(diffusion.model_config("pocket").weights, given.images, scorer)
+    before = seen(diffusion.model_config("pocket").weights, options.images, scorer)
     print("black hair before:", {p: f"{(before[p]['hair_color'] == 'black').mean():.0%}" for p in CLASS})
-    for guidance in given.guidance:
-        after = seen(trained(guidance), given.images, scorer)
+    for guidance in options.guidance:
+        after = seen(trained(guidance), options.images, scorer)
         print(
             f"\nclass images drawn with guidance {guidance:g}\n{compared(before, after, scorer).to_string()}",
             flush=True,

@@ -7,7 +7,7 @@ from pocket.draw import draw
 from pocket.world import subject_scene
 
 
-def told(scorer, subject, count, **scene):
+def words(scorer, subject, count, **scene):
     """In words, with an interval: how many of `count` drawings of a subject carry it; scene: context and style."""
     rng = random.Random(0)
     images = [draw(subject_scene(subject, rng, **scene)) for _ in range(count)]

@@ -59,8 +59,8 @@ class Photos(Dataset):
 
     def _tokens(self, prompt):
         length = self.tokenizer.model_max_length
-        told = {"padding": "max_length", "max_length": length, "truncation": True, "return_tensors": "pt"}
-        return self.tokenizer(prompt, **told).input_ids
+        settings = {"padding": "max_length", "max_length": length, "truncation": True, "return_tensors": "pt"}
+        return self.tokenizer(prompt, **settings).input_ids
 
 
 def collate(examples):
@@ -88,10 +88,10 @@ def theirs(pipe, instances, classes, config, batch_size, steps):
         latents = pipe.vae.encode(pixels).latent_dist.sample() * pipe.vae.config.scaling_factor
         noise = torch.randn_like(latents)
         timesteps = torch.randint(0, scheduler.config.num_train_timesteps, (len(latents),))
-        heard = pipe.text_encoder(tokens)[0]
-        prediction = unet(scheduler.add_noise(latents, noise, timesteps), timesteps, heard).sample
-        (subject, prior), (wanted, wanted_prior) = prediction.chunk(2), noise.chunk(2)
-        loss = F.mse_loss(subject.float(), wanted.float()) + F.mse_loss(prior.float(), wanted_prior.float())
+        prompt_embeds = pipe.text_encoder(tokens)[0]
+        prediction = unet(scheduler.add_noise(latents, noise, timesteps), timesteps, prompt_embeds).sample
+        (subject, prior), (target, target_prior) = prediction.chunk(2), noise.chunk(2)
+        loss = F.mse_loss(subject.float(), target.float()) + F.mse_loss(prior.float(), target_prior.float())
         loss.backward()
         torch.nn.utils.clip_grad_norm_(unet.parameters(), 1.0)
         optimizer.step()
@@ -110,19 +110,19 @@ def prepared(pipe, instances, classes, config, batch_size, text_encoder=False):
     def loss(pair):
         clean = torch.cat([latents[pair[0]], others[pair[1]]])
         noise, timesteps = torch.randn_like(clean), torch.randint(0, 1000, (len(clean),))
-        heard = encode_text([PROMPTS[0]] * len(pair[0]) + [PROMPTS[1]] * len(pair[1]))
+        prompt_embeds = encode_text([PROMPTS[0]] * len(pair[0]) + [PROMPTS[1]] * len(pair[1]))
         noisy = diffusion.add_noise(scheduler, clean, noise, timesteps)
-        return dreambooth.dreambooth_loss(pipe.unet(noisy, timesteps, heard).sample, noise, 1.0)
+        return dreambooth.dreambooth_loss(pipe.unet(noisy, timesteps, prompt_embeds).sample, noise, 1.0)
 
     return loss, dreambooth.paired_batches(len(instances), len(classes), batch_size, 0)
 
 
 def ours(pipe, parameters, loss, batches, steps):
     """(seconds of `steps` steps of training.train after one to warm up, share of processor time that is overhead)."""
-    told = {"steps": steps + 2, "learning_rate": 5e-6, "optimizer": optimizers.adamw, "checkpoint_every": 10**6}
+    settings = {"steps": steps + 2, "learning_rate": 5e-6, "optimizer": optimizers.adamw, "checkpoint_every": 10**6}
     clock = hypernetwork.Clock()
     with tempfile.TemporaryDirectory() as folder:
-        run = training.train(Path(folder) / "run", parameters, loss, batches, **told)
+        run = training.train(Path(folder) / "run", parameters, loss, batches, **settings)
         next(run), next(run)  # step 0 learns nothing, step 1 warms up; the last step, which writes files, is not taken
         clip = mock.patch.object(torch.nn.utils, "clip_grad_norm_", clock.around(torch.nn.utils.clip_grad_norm_))
         encode_text = mock.patch.object(pipe.text_encoder, "forward", clock.around(pipe.text_encoder.forward))
@@ -137,7 +137,7 @@ def ours(pipe, parameters, loss, batches, steps):
 def compare(pipe, instances, classes, config, batch_size, steps, rounds):
     """Lets the loops take turns at one batch size and prints; returns the ratio at equal precision."""
     seconds, overhead = {"theirs": []} | {name: [] for name in OURS}, {name: [] for name in OURS}
-    made = {text: prepared(pipe, instances, classes, config, batch_size, text) for text in (False, True)}
+    prepared_for = {text: prepared(pipe, instances, classes, config, batch_size, text) for text in (False, True)}
     for _ in range(rounds):
         dreambooth.learn(pipe)
         seconds["theirs"].append(theirs(pipe, instances, classes, config, batch_size, steps))
@@ -145,33 +145,35 @@ def compare(pipe, instances, classes, config, batch_size, steps, rounds):
             parameters = dreambooth.learn(pipe, text)
             same = mock.patch.object(device, "cpu_has_bf16", lambda: False)
             with same if full else contextlib.nullcontext():
-                whole, outside = ours(pipe, parameters, *made[text], steps)
+                whole, outside = ours(pipe, parameters, *prepared_for[text], steps)
             seconds[name].append(whole)
             overhead[name].append(outside)
     ratios = {name: statistics.median(map(operator.truediv, seconds["theirs"], own)) for name, own in seconds.items()}
     for name, own in seconds.items():
-        told = f"   {statistics.median(overhead[name]):.1%} overhead" if name in overhead else ""
+        share = f"   {statistics.median(overhead[name]):.1%} overhead" if name in overhead else ""
         rate = steps / statistics.median(own)
         print(
-            f"batch {batch_size} + {batch_size}  {name:14}{rate:6.2f} steps/s   {ratios[name]:5.2f} times theirs{told}"
+            f"batch {batch_size} + {batch_size}  {name:14}{rate:6.2f} steps/s   {ratios[name]:5.2f} times theirs{share}"
         )
     return ratios["ours, 32 bits"]
 
 
 def main():
-    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    asked.add_argument("--steps", type=int, default=20)
-    asked.add_argument("--rounds", type=int, default=3)
-    asked.add_argument(
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument(
         "--batches", type=int, nargs="+", default=[1, 2, 4], help="photos a step, with as many class images"
     )
-    given = asked.parse_args()
-    row, pipe = diffusion.model_config("pocket"), diffusion.load_pipeline("pocket")
+    options = parser.parse_args()
+    config, pipe = diffusion.model_config("pocket"), diffusion.load_pipeline("pocket")
     instances = photos.squares_in(photos.prepared_folder("nesrelah"))
     classes = photos.squares_in(photos.prepared_folder("amir"))  # any pictures will do
     pipe.vae.requires_grad_(False)
-    found = [compare(pipe, instances, classes, row, size, given.steps, given.rounds) for size in given.batches]
-    print(f"smallest ratio at equal precision {min(found):.2f}; bf16 on this CPU: {device.cpu_has_bf16()}")
+    ratios = [
+        compare(pipe, instances, classes, config, size, options.steps, options.rounds) for size in options.batches
+    ]
+    print(f"smallest ratio at equal precision {min(ratios):.2f}; bf16 on this CPU: {device.cpu_has_bf16()}")
 
 
 if __name__ == "__main__":

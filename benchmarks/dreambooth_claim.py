@@ -52,22 +52,22 @@ def claim(name, images, subject="nesrelah"):
     for prompt, context in CLAIM.items():
         if name == "pocket" and context:
             print(
-                f"{prompt:30} drawn              {drawn.told(scorer, subject, images, context=context, style='photo')}"
+                f"{prompt:30} drawn              {drawn.words(scorer, subject, images, context=context, style='photo')}"
             )
         for model, pipe in trained_models.items():
             if pipe is None:
                 continue
-            made = diffusion.generate(pipe, prompt, list(range(1000, 1000 + images)), **sampler)
-            told = scorer.words(stats.summarise(scorer.shows_subject(made, subject)))
+            pictures = diffusion.generate(pipe, prompt, list(range(1000, 1000 + images)), **sampler)
+            words = scorer.words(stats.summarise(scorer.shows_subject(pictures, subject)))
             if name == "pocket" and context:
-                right = (scorer.read(made)["context"] == context).to_numpy()
-                told += f"; context {context} {scorer.words(stats.summarise(right))}"
-            print(f"{prompt:30} {model:18} {told}", flush=True)
+                right = (scorer.read(pictures)["context"] == context).to_numpy()
+                words += f"; context {context} {scorer.words(stats.summarise(right))}"
+            print(f"{prompt:30} {model:18} {words}", flush=True)
 
 
 if __name__ == "__main__":
-    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    asked.add_argument("--model", default="pocket")
-    asked.add_argument("--images", type=int, default=64, help="of each prompt and model")
-    given = asked.parse_args()
-    claim(given.model, given.images)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="pocket")
+    parser.add_argument("--images", type=int, default=64, help="of each prompt and model")
+    options = parser.parse_args()
+    claim(options.model, options.images)

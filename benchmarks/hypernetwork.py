@@ -3,7 +3,7 @@
     python -m benchmarks.hypernetwork                    # steps a second and their ratios, on pocket
     python -m benchmarks.hypernetwork --memory           # peak memory of each loop, each in a process of its own
 
-The loops take turns, so that a busy machine slows all of them; processor time is told beside wall time.
+The loops take turns, so that a busy machine slows all of them; processor time is printed beside wall time.
 """
 
 import argparse
@@ -48,23 +48,23 @@ def attach_plainly(unet, net):
     ]
 
 
-def peer_loop(unet, known, scheduler, batch_size, block):
+def peer_loop(unet, train_set, scheduler, batch_size, block):
     """The web UI's loop, a generator of losses: float32, always checkpointed, the U-Net's own weights not frozen.
 
     Nothing there freezes them, so their gradients are computed, added up and kept. The prompt of a photo is
     encoded when it changes, which with its defaults is once.
     Before every `block` of losses it yields None once the net is on the U-Net, and after them once it is off.
     """
-    net, draw = fresh(unet), training.shuffled(len(known.latents), batch_size, 1)
+    net, draw = fresh(unet), training.shuffled(len(train_set.latents), batch_size, 1)
     optimizer = torch.optim.AdamW(net.parameters(), lr=2e-3)
     for step in range(sys.maxsize):
         if step % block == 0:
             handles = attach_plainly(unet, net)
             unet.requires_grad_(True).train().enable_gradient_checkpointing()
             yield None
-        latents, heard = known.draw(draw(step))
+        latents, prompt_embeds = train_set.draw(draw(step))
         noise, timesteps = torch.randn_like(latents), torch.randint(0, 1000, (len(latents),), device=latents.device)
-        prediction = unet(diffusion.add_noise(scheduler, latents, noise, timesteps), timesteps, heard).sample
+        prediction = unet(diffusion.add_noise(scheduler, latents, noise, timesteps), timesteps, prompt_embeds).sample
         loss = F.mse_loss(prediction, diffusion.target(scheduler, latents, noise, timesteps))
         loss.backward()
         optimizer.step()
@@ -76,13 +76,16 @@ def peer_loop(unet, known, scheduler, batch_size, block):
             yield None
 
 
-def our_loop(unet, known, scheduler, batch_size, block, folder, precision):
+def our_loop(unet, train_set, scheduler, batch_size, block, folder, precision):
     """`training.train` as notebook 03 uses it, files and all; precision: "float32" or "default".
 
     It yields as `peer_loop` does.
     """
     net = fresh(unet)
-    loss, draw = training.denoising_loss(unet, scheduler, known), training.shuffled(len(known.latents), batch_size, 1)
+    loss, draw = (
+        training.denoising_loss(unet, scheduler, train_set.draw),
+        training.shuffled(len(train_set.latents), batch_size, 1),
+    )
     run = training.train(folder, net.parameters(), loss, draw, steps=100_000, learning_rate="2e-3")
     same = mock.patch.object(diffusion.device, "autocast", lambda device: contextlib.nullcontext())
     while True:
@@ -140,11 +143,13 @@ def compare(model, rounds, block, batch_size):
     """Runs the loops in turns and prints steps a second and ratios."""
     config = diffusion.model_config(model)
     pipe = diffusion.load_pipeline(config)
-    unet, (known, scheduler) = pipe.unet, material(pipe, config)
+    unet, (train_set, scheduler) = pipe.unet, material(pipe, config)
     with tempfile.TemporaryDirectory() as folder:
-        ours = lambda precision: our_loop(unet, known, scheduler, batch_size, block, Path(folder, precision), precision)
+        ours = lambda precision: our_loop(
+            unet, train_set, scheduler, batch_size, block, Path(folder, precision), precision
+        )
         loops = {
-            "the web UI's loop, float32": peer_loop(unet, known, scheduler, batch_size, block),
+            "the web UI's loop, float32": peer_loop(unet, train_set, scheduler, batch_size, block),
             "ours, float32": ours("float32"),
             "ours, as it is by default": ours("default"),
         }
@@ -178,12 +183,12 @@ def one_loop(model, which, steps, batch_size):
     """Runs one loop alone and prints this process's peak memory."""
     config = diffusion.model_config(model)
     pipe = diffusion.load_pipeline(config)
-    known, scheduler = material(pipe, config)
+    train_set, scheduler = material(pipe, config)
     with tempfile.TemporaryDirectory() as folder:
         if which == "peer":
-            loop = peer_loop(pipe.unet, known, scheduler, batch_size, steps)
+            loop = peer_loop(pipe.unet, train_set, scheduler, batch_size, steps)
         else:
-            loop = our_loop(pipe.unet, known, scheduler, batch_size, steps, Path(folder, "run"), which)
+            loop = our_loop(pipe.unet, train_set, scheduler, batch_size, steps, Path(folder, "run"), which)
         before = _mebibytes()
         for _ in range(steps + 1):
             next(loop)
@@ -196,31 +201,23 @@ def _mebibytes():
 
 
 def main():
-    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    asked.add_argument("--model", default="pocket")
-    asked.add_argument("--rounds", type=int, default=6)
-    asked.add_argument("--block", type=int, default=4, help="steps of a loop before the next one has its turn")
-    asked.add_argument("--batch", type=int, default=4)
-    asked.add_argument("--memory", action="store_true")
-    asked.add_argument("--loop", choices=("peer", "float32", "default"), help="one loop alone, as --memory runs them")
-    given = asked.parse_args()
-    if given.loop:
-        one_loop(given.model, given.loop, given.block, given.batch)
-    elif given.memory:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="pocket")
+    parser.add_argument("--rounds", type=int, default=6)
+    parser.add_argument("--block", type=int, default=4, help="steps of a loop before the next one has its turn")
+    parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--memory", action="store_true")
+    parser.add_argument("--loop", choices=("peer", "float32", "default"), help="one loop alone, as --memory runs them")
+    options = parser.parse_args()
+    if options.loop:
+        one_loop(options.model, options.loop, options.block, options.batch)
+    elif options.memory:
         for which in ("peer", "float32", "default"):
-            options = [
-                "--model",
-                given.model,
-                "--loop",
-                which,
-                "--block",
-                str(given.block),
-                "--batch",
-                str(given.batch),
-            ]
-            subprocess.run([sys.executable, "-m", "benchmarks.hypernetwork", *options], check=True)
+            numbers = ["--block", str(options.block), "--batch", str(options.batch)]
+            command = [sys.executable, "-m", "benchmarks.hypernetwork", "--model", options.model, "--loop", which]
+            subprocess.run([*command, *numbers], check=True)
     else:
-        compare(given.model, given.rounds, given.block, given.batch)
+        compare(options.model, options.rounds, options.block, options.batch)
 
 
 if __name__ == "__main__":

@@ -27,29 +27,31 @@ def claim(model, images, subject="amir"):
     sampler = {"guidance_scale": config.guidance_scale, "num_inference_steps": config.num_inference_steps}
     net = hypernetwork_file.load(machine.RUNS / f"hypernetwork_{subject}" / "hypernetwork.pt")
     for prompt, scene in CLAIM.items():
-        told = [prompt]
+        cells = [prompt]
         for attach in (False, True):
             if attach:
                 hypernetwork.attach(pipe.unet, net)
-            made = diffusion.generate(pipe, prompt, list(range(1000, 1000 + images)), **sampler)
+            pictures = diffusion.generate(pipe, prompt, list(range(1000, 1000 + images)), **sampler)
             hypernetwork.detach(pipe.unet)
-            told.append(scorer.words(stats.summarise(scorer.shows_subject(made, subject))))
+            cells.append(scorer.words(stats.summarise(scorer.shows_subject(pictures, subject))))
             if model == "pocket":
-                told[-1] += f", {_right(scorer, made, scene)}"
-        ceiling = f"; of drawings {drawn.told(scorer, subject, images, **scene)}" if model == "pocket" and scene else ""
-        print("{}: {} before, {} after".format(*told) + ceiling, flush=True)
+                cells[-1] += f", {_right(scorer, pictures, scene)}"
+        ceiling = (
+            f"; of drawings {drawn.words(scorer, subject, images, **scene)}" if model == "pocket" and scene else ""
+        )
+        print("{}: {} before, {} after".format(*cells) + ceiling, flush=True)
 
 
-def _right(scorer, made, scene):
+def _right(scorer, pictures, scene):
     """How many of these pictures are of the scene's context, or of a woman where no scene is asked for."""
     column, word = ("context", scene["context"]) if scene else ("kind", "woman")
-    right = stats.summarise((scorer.read(made)[column] == word).to_numpy())
+    right = stats.summarise((scorer.read(pictures)[column] == word).to_numpy())
     return f"{column} {word} {scorer.words(right)}"
 
 
 if __name__ == "__main__":
-    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    asked.add_argument("--model", default="pocket")
-    asked.add_argument("--images", type=int, default=64, help="of each prompt, before and after")
-    given = asked.parse_args()
-    claim(given.model, given.images)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="pocket")
+    parser.add_argument("--images", type=int, default=64, help="of each prompt, before and after")
+    options = parser.parse_args()
+    claim(options.model, options.images)

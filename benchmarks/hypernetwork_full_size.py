@@ -42,9 +42,11 @@ def full_size(pipe, size=512, steps=2):
     """Trains `steps` steps, stopped after the first and taken up again; pictures of `size` pixels a side."""
     training.checkpoint_gradients(pipe.unet.requires_grad_(False))
     photos = [Image.linear_gradient("L").rotate(turn).convert("RGB").resize((size, size)) for turn in (0, 90, 180)]
-    known, unseen = (training.encode(pipe, part, [["a man"]] * len(part), size) for part in (photos[:2], photos[2:]))
+    train_set, held_out = (
+        training.encode(pipe, part, [["a man"]] * len(part), size) for part in (photos[:2], photos[2:])
+    )
     scheduler, net = diffusion.training_scheduler(pipe), fresh(pipe.unet)
-    frozen = latents.held_out_examples(*unseen.first(), scheduler, 1, copies=2)
+    fixed = latents.held_out_examples(*held_out.first(), scheduler, 1, copies=2)
     hypernetwork.attach(pipe.unet, net)
     print(f"U-Net {pipe.unet.num_parameters():,} weights, hypernetwork {sum(p.numel() for p in net.parameters()):,}")
 
@@ -56,11 +58,11 @@ def full_size(pipe, size=512, steps=2):
         return training.train(
             folder,
             net.parameters(),
-            training.denoising_loss(pipe.unet, scheduler, known),
+            training.denoising_loss(pipe.unet, scheduler, train_set.draw),
             training.shuffled(2, 1, 1),
             steps=steps,
             learning_rate=2e-5,
-            held_out_loss=lambda: training.held_out_by_photo(pipe.unet, scheduler, frozen, ["third"]),
+            held_out_loss=lambda: training.held_out_by_photo(pipe.unet, scheduler, fixed, ["third"]),
             preview=preview,
             watch_every=1,
         )

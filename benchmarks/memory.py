@@ -43,18 +43,9 @@ def published():
             precision=precision, batch_size=batch_size, accumulate=accumulate, checkpointing=checkpointing,
             optimizer=optimizers.adamw_8bit if packed else ADAMW,
         )  # fmt: skip
-        found = forecast.peak / memory.GB
-        row = (
-            str(precision)[6:],
-            batch_size,
-            accumulate,
-            checkpointing,
-            packed,
-            gigabytes,
-            found,
-            found / gigabytes - 1,
-        )
-        rows.append(row)
+        predicted = forecast.peak / memory.GB
+        settings = (str(precision)[6:], batch_size, accumulate, checkpointing, packed)
+        rows.append((*settings, gigabytes, predicted, predicted / gigabytes - 1))
     columns = ["precision", "batch", "accumulate", "checkpointing", "8 bit", "published", "forecast", "difference"]
     return pd.DataFrame(rows, columns=columns)
 
@@ -94,7 +85,7 @@ def _highest(trace):
 
 if __name__ == "__main__":
     if sys.argv[1:] == ["measure"]:
-        predicted, found = measured()
-        print(f"forecast {predicted / 1e9:.2f} GB, measured {found / 1e9:.2f} GB: {predicted / found - 1:+.1%}")
+        predicted, most = measured()
+        print(f"forecast {predicted / 1e9:.2f} GB, measured {most / 1e9:.2f} GB: {predicted / most - 1:+.1%}")
     else:
         print(published().to_string(index=False, float_format=lambda value: f"{value:.3g}"))

@@ -101,16 +101,16 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--processes", type=int, default=2)
-    prompts = parser.parse_args()
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) / "raw"
         folder.mkdir()
-        print(f"{prompts.count} photos of 12 megapixels, {write_photos(folder, prompts.count):.1f} MB each")
-        theirs = timed("web UI", prompts.count, lambda: like_the_web_ui(folder, Path(place) / "theirs"))
+        print(f"{options.count} photos of 12 megapixels, {write_photos(folder, options.count):.1f} MB each")
+        theirs = timed("web UI", options.count, lambda: like_the_web_ui(folder, Path(place) / "theirs"))
         out = Path(place) / "ours"
-        run = {"processes": prompts.processes, "progress": tqdm}
-        ours = timed("ours", prompts.count, lambda: photos.prepare(folder, out, SIZE, **run))
-        timed("ours, again", prompts.count, lambda: photos.prepare(folder, out, SIZE))
+        run = {"processes": options.processes, "progress": tqdm}
+        ours = timed("ours", options.count, lambda: photos.prepare(folder, out, SIZE, **run))
+        timed("ours, again", options.count, lambda: photos.prepare(folder, out, SIZE))
     print(f"ours is {ours / theirs:.1f} times as fast")
 
 

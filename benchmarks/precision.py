@@ -36,23 +36,23 @@ def attention(dtype):
 
 
 def predict(unet, batch):
-    """The noise of a batch told, as in sampling."""
-    latents, heard = torch.randn(batch, 4, 16, 16), torch.randn(batch, 77, unet.config.cross_attention_dim)
+    """The noise of a batch predicted, as in sampling."""
+    latents, prompt_embeds = torch.randn(batch, 4, 16, 16), torch.randn(batch, 77, unet.config.cross_attention_dim)
 
     def work():
         with torch.no_grad():
-            unet(latents, 500, heard)
+            unet(latents, 500, prompt_embeds)
 
     return work
 
 
 def learn(unet, batch, autocast):
     """Forward and backward through a U-Net that learns; autocast: as for torch.autocast, forward only."""
-    latents, heard = torch.randn(batch, 4, 16, 16), torch.randn(batch, 77, unet.config.cross_attention_dim)
+    latents, prompt_embeds = torch.randn(batch, 4, 16, 16), torch.randn(batch, 77, unet.config.cross_attention_dim)
 
     def work():
         with autocast():
-            loss = unet(latents, 500, heard).sample.float().square().mean()
+            loss = unet(latents, 500, prompt_embeds).sample.float().square().mean()
         loss.backward()
         unet.zero_grad()
 

@@ -21,9 +21,9 @@ def floor(pipe, batch, steps):
     """As _seconds, of the forwards alone: both halves of guidance in one call a step, no sampler, no decoding."""
     side, width = pipe.unet.config.sample_size, pipe.unet.config.cross_attention_dim
     latents = torch.randn(2 * batch, 4, side, side, device=pipe.device, dtype=pipe.unet.dtype)
-    heard = torch.randn(2 * batch, 77, width, device=pipe.device, dtype=pipe.unet.dtype)
+    prompt_embeds = torch.randn(2 * batch, 77, width, device=pipe.device, dtype=pipe.unet.dtype)
     with torch.no_grad(), device.autocast(pipe.device):
-        return _seconds(lambda: [pipe.unet(latents, step, heard) for step in range(steps)])
+        return _seconds(lambda: [pipe.unet(latents, step, prompt_embeds) for step in range(steps)])
 
 
 def _seconds(work):
@@ -40,13 +40,13 @@ def _seconds(work):
 
 
 def main():
-    asked = argparse.ArgumentParser(description=__doc__)
-    asked.add_argument("--model", default="pocket")
-    asked.add_argument("--batch", type=int, default=8)
-    asked.add_argument("--steps", type=int, default=20)
-    asked.add_argument("--repeats", type=int, default=3)
-    given = asked.parse_args()
-    pipe, batch, steps = diffusion.load_pipeline(given.model), given.batch, given.steps
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default="pocket")
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--repeats", type=int, default=3)
+    options = parser.parse_args()
+    pipe, batch, steps = diffusion.load_pipeline(options.model), options.batch, options.steps
     settings = {"guidance_scale": 5.0, "num_inference_steps": steps, "batch_size": batch}
     seeds, prompts = list(range(batch)), [f"a photo of a man, {i}" for i in range(batch)]
     kinds = {
@@ -57,9 +57,9 @@ def main():
     for work in kinds.values():  # once for warmth
         work()
     # in turn; the best of each counts, by CPU seconds, so that other programs on the machine do not
-    rounds = [[work() for work in kinds.values()] for _ in range(given.repeats)]
+    rounds = [[work() for work in kinds.values()] for _ in range(options.repeats)]
     best = {name: min(times) for name, times in zip(kinds, zip(*rounds))}
-    print(f"{given.model} on {pipe.device}, {torch.get_num_threads()} threads, batch {batch}, {steps} steps")
+    print(f"{options.model} on {pipe.device}, {torch.get_num_threads()} threads, batch {batch}, {steps} steps")
     for name, (busy, wall) in best.items():
         print(f"{name:20} {batch / wall:6.2f} pictures/s   {busy:7.2f} s busy   {above(best, name):+.1%} of the floor")
     if (more := above(best, "sampling.generate")) > LIMIT:

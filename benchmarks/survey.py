@@ -36,7 +36,7 @@ def spent(start, end):
 
 def speed():
     """Prints the seconds that import and analysis of 10,000 raters take; exits with an error above the limit."""
-    key = simulation.paper_key()
+    key = design.paper_key()
     plan = design.make_plan(key, RATERS, seed=1)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "answers.csv"
@@ -57,11 +57,10 @@ def coverage():
     """The share of studies whose interval holds the truth, in every cell of the grid; written and drawn."""
     rows = []
     for share, (raters, items), spread in itertools.product(SHARES, SIZES, SPREADS):
-        found = simulation.precision(share, raters, items, spread, STUDIES, seed=len(rows))
-        rows.append({"share": share, "raters": raters, "items": items, "rater_sd": spread} | found)
+        precision = simulation.precision(share, raters, items, spread, STUDIES, seed=len(rows))
+        rows.append({"share": share, "raters": raters, "items": items, "rater_sd": spread} | precision)
     table = pd.DataFrame(rows).round(4)
-    with machine.atomic_write(FOLDER / "survey_coverage.csv") as partial:
-        table.to_csv(partial, index=False)
+    machine.write_csv(FOLDER / "survey_coverage.csv", table)
     return table
 
 
@@ -83,10 +82,10 @@ def draw(table):
 
 if __name__ == "__main__":
     if sys.argv[1:] == ["coverage"]:
-        found = coverage()
-        draw(found)
-        inside = found["coverage"].between(0.93, 0.97)
-        print(f"{inside.sum()} of {len(found)} cells hold the truth in 93 to 97 % of {STUDIES} studies")
-        print(found.loc[~inside, ["share", "raters", "items", "rater_sd", "coverage"]].to_string(index=False))
+        table = coverage()
+        draw(table)
+        inside = table["coverage"].between(0.93, 0.97)
+        print(f"{inside.sum()} of {len(table)} cells hold the truth in 93 to 97 % of {STUDIES} studies")
+        print(table.loc[~inside, ["share", "raters", "items", "rater_sd", "coverage"]].to_string(index=False))
     else:
         speed()

@@ -13,7 +13,7 @@ def interval(values, groups=None, statistic=np.mean, draws=2000, seed=0, level=0
 
     values: (n,) or (n, ...). groups: (n,) labels of what was sampled together, such as the prompt; (n, k) for k
     crossed labels, such as prompt and seed, which are then drawn independently (Owen 2007, pigeonhole bootstrap);
-    None: each value stands alone. statistic: of an array of rows like `values`; it may be of any kind, a float comes.
+    None: each value stands alone. statistic: of an array of rows like `values`; returns a float.
     The percentiles are widened for few groups as Student's t is (Hesterberg 2015, expanded percentile interval).
     (nan, nan) if any label has a single value only: one prompt says nothing about others.
     Own code, as scipy.stats.bootstrap draws single values and no groups.
@@ -93,7 +93,7 @@ def share_interval(respondents, values, level=0.95):
     respondents: who gave each answer; values: 0 or 1. The design effect is the variance of the share between raters
     (linearised ratio, Cochran 1977, eq. 11.12) over that of independent answers; it is never taken below 1. The
     quantile is Student's with raters - 1 degrees of freedom. If all answers agree, each rater counts once, since then
-    nothing tells how alike one person's answers are. Raises ValueError with fewer than two raters.
+    nothing shows how alike one person's answers are. Raises ValueError with fewer than two raters.
     """
     _, rater = np.unique(np.asarray(respondents), return_inverse=True)
     values = np.asarray(values, float)
@@ -121,7 +121,7 @@ def summarise(values, level=0.95):
     """
     values = np.asarray(values)
     if not len(values):
-        raise ValueError("There are no images to count.")
+        raise ValueError("There are no images to count: make some first.")
     mean = float(values.mean())
     if values.dtype == bool:
         low, high = wilson(mean, len(values), level)

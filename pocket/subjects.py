@@ -164,12 +164,11 @@ def write_prepared(name):
     folder, class_word = DATA / "prepared" / name, CLASS_WORDS[name]
     prepare(DATA / "subjects" / name / "raw", folder, diffusion.model_config("pocket").image_size)
     squares = load_prepared(folder)
-    found = captions.caption(
-        *models.load_captioner("pocket"), [image for _, image in squares], f"a photo of a {class_word}"
-    )
-    drafts = [without(text, FIXED[name]) for text in found]
+    images, prefix = [image for _, image in squares], f"a photo of a {class_word}"
+    texts = captions.caption(*models.load_captioner("pocket"), images, prefix)
+    drafts = [without(text, FIXED[name]) for text in texts]
     files = [path.name for path, _ in squares]
-    table = pd.DataFrame({"file": files, "caption": drafts, "machine_caption": found, "draft": drafts})
+    table = pd.DataFrame({"file": files, "caption": drafts, "machine_caption": texts, "draft": drafts})
     write_captions(folder, captions.keep_edits(table, folder))
     (folder / "split.json").unlink(missing_ok=True)
     split([path for path, _ in squares])

@@ -36,17 +36,11 @@ SD1_TEXT = {
 }
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(config, items):
-    """Marks tests that need a browser. With `--dist loadgroup` they share one worker and so one JupyterLab; each other
-    module has one worker, which makes its fixtures once; the notebooks, which take longest, come first.
-    """
+def pytest_collection_modifyitems(items):
+    """Marks tests that need a browser; the notebooks, which take longest, come first."""
     for item in items:
-        browser = "browser" in item.fixturenames
-        if browser:
+        if "browser" in item.fixturenames:
             item.add_marker("browser")
-        if config.pluginmanager.hasplugin("xdist"):
-            item.add_marker(pytest.mark.xdist_group("browser" if browser else item.path.stem))
     items.sort(key=lambda item: item.path.stem != "test_notebooks")
 
 

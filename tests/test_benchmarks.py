@@ -9,7 +9,6 @@ from benchmarks import class_guidance
 from benchmarks import dreambooth as dreambooth_speed
 from benchmarks import hypernetwork as hypernetwork_speed
 from helpers import diffusion, machine, photos
-from helpers.methods import hypernetwork
 from tools import notebooks
 
 pytestmark = pytest.mark.slow
@@ -37,7 +36,7 @@ def test_a_hypernetwork_beside_the_web_ui_s_loop(pipe, capsys, monkeypatch):
     hypernetwork_speed.compare("pocket", rounds=1, block=1, batch_size=1)
     found = shares(capsys.readouterr().out)
     assert len(found) == 3 and all(0 < share < 100 for share in found)
-    assert hypernetwork.attached(pipe.unet) == [] and not pipe.unet.conv_in._forward_pre_hooks
+    assert not any(module._forward_pre_hooks for module in pipe.unet.modules())
 
 
 def test_the_guidance_of_class_images_reaches_the_notebook_and_the_table(tmp_path, capsys, monkeypatch):

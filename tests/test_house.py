@@ -91,7 +91,7 @@ def test_no_modules_import_one_another_in_a_circle():
 
 
 def test_the_house_is_small():
-    assert len(FILES) <= 80 and sum(len(path.read_text().splitlines()) for path in FILES) <= 9_200
+    assert len(FILES) <= 80 and sum(len(path.read_text().splitlines()) for path in FILES) <= 9_750
     for path in FILES:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.FunctionDef):

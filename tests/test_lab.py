@@ -8,13 +8,13 @@ pytest_plugins = ["lab"]
 
 PAGES = """from PIL import Image
 from helpers import exercises
-from helpers.flipbook import flipbook
+from helpers.show import flipbook
 flipbook([Image.new("RGB", (16, 16), c) for c in ("red", "green", "blue")], ["one", "two", "three"], "page")"""
 QUESTION = """word = ...
 exercises.check("diffusion.rare", word, type("Letters", (), {"tokenize": list}))"""
 TRAINING = """import time
 from types import SimpleNamespace
-from helpers import monitor
+from helpers.training import monitor
 preview = Image.open("personalize/docs/pictures/03_train_hypernetwork.jpg")
 preview.thumbnail((640, 320))
 def training():

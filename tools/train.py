@@ -17,6 +17,7 @@ from helpers import diffusion, machine, photos, training
 from helpers.compare import trained
 from helpers.diffusion import device, latents
 from helpers.methods import concepts, dreambooth, hypernetwork, hypernetwork_file, lora, memory
+from helpers.training import optimizers
 
 
 def main(arguments=None):
@@ -69,25 +70,17 @@ def _train(options, state):
     prepare = _hypernetwork if small else _dreambooth
     learn, held_out_loss, settings, idle, save = prepare(options, config, pipe, checkpointing)
     run = training.train(
-        options.folder,
-        *learn,
-        steps=steps,
-        learning_rate=rate,
-        seed=options.seed,
-        accumulate=options.accumulate,
-        optimizer=optimizer,
-        held_out_loss=held_out_loss,
-        watch_every=min(100, max(2, steps // 6)),  # as in the notebooks
-        checkpoint_every=options.checkpoint_every,
-        keep=options.keep,
-        settings=settings,
-    )
+        options.folder, *learn, steps=steps, learning_rate=rate, seed=options.seed, accumulate=options.accumulate,
+        optimizer=optimizer, held_out_loss=held_out_loss, watch_every=min(100, max(2, steps // 6)),  # as in the notebooks
+        checkpoint_every=options.checkpoint_every, keep=options.keep, settings=settings,
+    )  # fmt: skip
     state.print(f"training in {state.num_processes} process" + "es" * (state.num_processes > 1), flush=True)
     with training.offloaded(*idle):
         for step in run:
             if step.held_out_loss is not None:  # in the first process alone
-                words = f"step {step.number:6}   held-out loss {step.held_out_loss:.4f}   {step.seconds:6.0f} s"
-                print(words, flush=True)
+                print(
+                    f"step {step.number:6}   held-out loss {step.held_out_loss:.4f}   {step.seconds:6.0f} s", flush=True
+                )
     if state.is_main_process:
         save(steps)
     state.wait_for_everyone()
@@ -100,16 +93,16 @@ def _rate(text):
 
 
 def _setting(options, config):
-    """(whether activations are computed twice, the optimizer): what is asked for, else what the notebook takes."""
-    usual = "plain" if options.method == "hypernetwork" or config.name == "pocket" else "8 bit"
+    """(whether activations are computed twice, the optimizer): what is asked for, else what the notebook takes.
+
+    The notebook's "in backward" cannot add up the parts of a step: with several it is "8 bit".
+    """
+    small = options.method == "hypernetwork" or config.name == "pocket"
+    usual = "plain" if small else "in backward" if options.accumulate == 1 else "8 bit"
     setting = memory.SETTINGS[options.setting or usual]
     if options.setting:
         return setting["checkpointing"], setting["optimizer"]
-    of_notebook = {
-        "hypernetwork": torch.optim.AdamW,
-        "lora": training.optimizers.adamw,
-        "dreambooth": setting["optimizer"],
-    }
+    of_notebook = {"hypernetwork": torch.optim.AdamW, "lora": optimizers.adamw, "dreambooth": setting["optimizer"]}
     return setting["checkpointing"] and device.find_device().type != "cpu", of_notebook[options.method]
 
 
@@ -138,7 +131,7 @@ def _hypernetwork(options, config, pipe, checkpointing):
     settings |= {"photos": machine.fingerprint(groups[0] + groups[1]), "captions": caption, "config": net.config}
     settings |= {"templates": templates, "flip": options.flip}
     batches = training.shuffled(len(groups[0]), options.batch_size, options.seed)
-    learn = net.parameters(), training.denoising_loss(unet, scheduler, train_set), batches
+    learn = net.parameters(), training.denoising_loss(unet, scheduler, train_set.draw), batches
     held_out_loss = lambda: training.held_out_by_photo(unet, scheduler, kept, names)
     path, config = options.folder / "hypernetwork.pt", {"name": options.subject, "sd_checkpoint_name": config.name}
     save = lambda step: hypernetwork_file.save(path, net.eval(), step=step, **config)

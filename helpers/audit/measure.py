@@ -38,7 +38,7 @@ def evenness(words, among):
     counts = pd.Series(list(words)).value_counts()
     strange = sorted(set(counts.index) - set(among))
     if strange:
-        raise ValueError(f"{strange[0]!r} is not among {', '.join(map(str, among))}.")
+        raise ValueError(f"The word {strange[0]!r} is not among {', '.join(map(str, among))}: give all that may come.")
     p = counts / counts.sum()
     return float(-(p * np.log(p)).sum() / np.log(len(set(among)))) + 0.0
 
@@ -54,7 +54,8 @@ def skew(seen, attribute, word, inside, outside):
 
 
 def amplification(skews, planted, draws=2000, seed=0):
-    """A model's skew against that of the world it learnt: dict planted, found, low, high, ratio, ratio_low, ratio_high, seeds.
+    """A model's skew against that of the world it learnt: dict planted, measured, low, high, ratio, ratio_low,
+    ratio_high, seeds.
 
     skews: one value a seed, as `skew` gives them; seeds are drawn again for the 95 % interval. ratio: 1 copies the
     world, above 1 amplifies it (Bianchi et al. 2022), 0 has none of it. Raises ValueError if nothing was planted.
@@ -62,30 +63,30 @@ def amplification(skews, planted, draws=2000, seed=0):
     if not planted:
         raise ValueError("A skew of 0 cannot be amplified: compare shares instead.")
     values = np.asarray(skews, float)
-    found = float(values.mean())
+    measured = float(values.mean())
     low, high = stats.interval(values, draws=draws, seed=seed)
     ends = sorted([low / planted, high / planted])
-    told = {"planted": planted, "found": found, "low": low, "high": high}
-    return told | {"ratio": found / planted, "ratio_low": ends[0], "ratio_high": ends[1], "seeds": len(values)}
+    result = {"planted": planted, "measured": measured, "low": low, "high": high, "seeds": len(values)}
+    return result | {"ratio": measured / planted, "ratio_low": ends[0], "ratio_high": ends[1]}
 
 
-def verdict(found):
-    """What `amplification` says, in a sentence or two."""
-    points = lambda share: f"{100 * share:+.0f}"
-    told = (
-        f"Planted: {points(found['planted'])} points. Found: {points(found['found'])} points "
-        f"({points(found['low'])} to {points(found['high'])}, {found['seeds']} seeds), "
-        f"{found['ratio']:.2f} times the planted skew ({found['ratio_low']:.2f} to {found['ratio_high']:.2f}). "
+def verdict(result):
+    """What `amplification` says, in two sentences."""
+    points = lambda name: f"{100 * result[name]:+.0f}"
+    numbers = (
+        f"Planted: {points('planted')} points. Found: {points('measured')} points "
+        f"({points('low')} to {points('high')}, {result['seeds']} seeds), "
+        f"{result['ratio']:.2f} times the planted skew ({result['ratio_low']:.2f} to {result['ratio_high']:.2f}). "
     )
-    if found["ratio_high"] < 0:
-        return told + "There is a skew, and it runs the other way."
-    if not found["ratio_low"] > 0:
-        return told + "So few pictures cannot tell it from no skew at all."
-    if found["ratio_low"] > 1:
-        return told + "The skew is found, and the model makes it stronger than the world it learnt."
-    if found["ratio_high"] < 1:
-        return told + "The skew is found, and the model shows less of it than the world it learnt."
-    return told + "The skew is found; whether the model weakens or amplifies it, so few pictures cannot tell."
+    if result["ratio_high"] < 0:
+        return numbers + "There is a skew, and it runs the other way."
+    if not result["ratio_low"] > 0:
+        return numbers + "So few pictures cannot tell it from no skew at all."
+    if result["ratio_low"] > 1:
+        return numbers + "The skew is found, and the model makes it stronger than the world it learnt."
+    if result["ratio_high"] < 1:
+        return numbers + "The skew is found, and the model shows less of it than the world it learnt."
+    return numbers + "The skew is found; whether the model weakens or amplifies it, so few pictures cannot tell."
 
 
 def corrected(share, right):
@@ -95,7 +96,9 @@ def corrected(share, right):
     Raises ValueError for a reader that only guesses.
     """
     if not 0.5 < right <= 1:
-        raise ValueError(f"A reader that is right {right:.0%} of the time tells nothing about two answers.")
+        raise ValueError(
+            f"A reader that is right {right:.0%} of the time tells nothing: take one above 50 %, to 100 %."
+        )
     return float(np.clip((share - (1 - right)) / (2 * right - 1), 0, 1))
 
 
@@ -105,7 +108,7 @@ def spread(features):
     Raises ValueError for fewer than two pictures.
     """
     if len(features) < 2:
-        raise ValueError("Variety needs two pictures, from two seeds.")
+        raise ValueError("Variety needs two pictures: make them from two seeds.")
     first, second = np.triu_indices(len(features), k=1)
     return float((1 - (features[first] * features[second]).sum(axis=1)).mean())
 
@@ -117,12 +120,15 @@ def shift(before, after):
     Raises ValueError if the two do not have the same seeds.
     """
     if before.shape != after.shape:
-        raise ValueError(f"{len(before)} pictures before but {len(after)} after: give the same seeds to both.")
+        raise ValueError(
+            f"There are {len(before)} pictures before but {len(after)} after: give the same seeds to both."
+        )
     return (1 - (before * after).sum(axis=1)) / spread(before)
 
 
 def moved(before, after):
-    """`shift` on average, with its interval over seeds, and how much of the variety is left: dict moved, low, high, variety.
+    """`shift` on average, with its interval over seeds, and how much of the variety is left: dict moved, low, high,
+    variety.
 
     variety: `spread` after over `spread` before; below 1 people have become more alike. A training that changed
     nothing gives 0 and 1 exactly, since the seeds are the same.
@@ -132,43 +138,31 @@ def moved(before, after):
     return {"moved": float(values.mean()), "low": low, "high": high, "variety": spread(after) / spread(before)}
 
 
-def lean(pictures, one, other):
-    """Which of two sets each picture is nearer to: mean cosine to `one` minus that to `other`, (n,).
-
-    Above 0: nearer to `one`. The sets come from counterfactual prompts, such as the same sentence with "woman" and
-    with "man" for "person"; the picture itself gets no label.
-    """
-    return (pictures @ one.T).mean(axis=1) - (pictures @ other.T).mean(axis=1)
-
-
 def leaning(pictures, one, other):
-    """`lean` in the unit of the sets themselves: dict lean, low, high. 1: like set `one`, -1: like set `other`.
+    """Which of two sets the pictures are nearer to: dict lean, low, high. 1: like set `one`, -1: like set `other`.
 
-    The interval draws the pictures (the seeds) again.
+    Nearness is the mean cosine to `one` minus that to `other`. The sets come from counterfactual prompts, such as the
+    same sentence with "woman" and with "man" for "person"; no picture gets a label. The interval draws seeds again.
     """
-    middle = (lean(one, one, other).mean() + lean(other, one, other).mean()) / 2
-    half = (lean(one, one, other).mean() - lean(other, one, other).mean()) / 2
-    values = (lean(pictures, one, other) - middle) / half
+    nearer = lambda features: (features @ one.T).mean(axis=1) - (features @ other.T).mean(axis=1)
+    top, bottom = nearer(one).mean(), nearer(other).mean()
+    values = (nearer(pictures) - (top + bottom) / 2) / ((top - bottom) / 2)
     low, high = stats.interval(values)
     return {"lean": float(values.mean()), "low": low, "high": high}
 
 
 def clusters(features, count, seed=0):
-    """Group pictures by likeness alone (k-means): (cluster of each picture (n,), centres (count, width)).
+    """Group pictures by likeness alone (k-means): the cluster of each picture (n,); the largest cluster is number 0.
 
-    The largest cluster is number 0. Raises ValueError for more clusters than pictures.
+    Raises ValueError for more clusters than pictures.
     """
     if count > len(features):
-        raise ValueError(f"{len(features)} pictures cannot make {count} clusters.")
-    centres, _ = vq.kmeans2(np.asarray(features, float), count, minit="++", iter=50, seed=seed)
-    sizes = np.bincount(assign(features, centres), minlength=count)
-    centres = centres[np.argsort(-sizes, kind="stable")]
-    return assign(features, centres), centres
-
-
-def assign(features, centres):
-    """The nearest centre of each picture: (n,) of int."""
-    return vq.vq(np.asarray(features, float), centres)[0]
+        raise ValueError(f"{len(features)} pictures cannot make {count} clusters: ask for fewer.")
+    features = np.asarray(features, float)
+    centres, _ = vq.kmeans2(features, count, minit="++", iter=50, seed=seed)
+    cluster, _ = vq.vq(features, centres)
+    largest_first = np.argsort(-np.bincount(cluster, minlength=count), kind="stable")
+    return np.argsort(largest_first)[cluster]
 
 
 def cluster_table(cluster, labels, count):

@@ -17,43 +17,25 @@ def with_unet(pipe, unet):
     return fresh
 
 
-def train(
-    run,
-    base,
-    photos,
-    instance_prompt,
-    class_images,
-    class_prompt,
-    *,
-    steps,
-    learning_rate,
-    batch_size,
-    size,
-    loss_weights="equal",
-    **told,
-):
-    """A pipeline that learnt `photos` under instance_prompt beside class_images under class_prompt; `base` stays as it is.
+def train(run, base, subject, others, *, steps, learning_rate, batch_size, size, loss_weights="equal", **details):
+    """A pipeline that learnt the subject's photos beside class images; `base` stays as it is.
 
-    photos, class_images: PIL squares; run: the folder of the training; told: whatever tells it from others.
+    subject, others: (PIL squares, prompt) each; run: the folder of the training; details: what tells it from others.
     A finished run is only read again. The learning rate falls along a cosine, as in notebook 04.
     """
     unet = torch.nn.Module.float(copy.deepcopy(base.unet)).requires_grad_(True).train()
     if device.find_device().type != "cpu":
         training.checkpoint_gradients(unet)
+    counts, prompts = (len(subject[0]), len(others[0])), [subject[1], others[1]]
     encode = lambda images, prompt: (diffusion.encode_images(base.vae, images, size), [prompt] * len(images))
-    subject, others = encode(photos, instance_prompt), encode(class_images, class_prompt)
-    encode_text = dreambooth.PromptEncoder(base, [instance_prompt, class_prompt])
+    encoded = encode(*subject), encode(*others)
+    encode_text = dreambooth.PromptEncoder(base, prompts)
     scheduler = diffusion.training_scheduler(base)
-    loss = dreambooth.denoising_loss(unet, scheduler, encode_text, subject, others, weights=loss_weights)
-    batches = dreambooth.paired_batches(len(photos), len(class_images), batch_size, seed=1)
-    settings = {
-        "prompts": [instance_prompt, class_prompt],
-        "class_images": len(class_images),
-        "loss_weights": loss_weights,
-    } | told
-    for _ in training.train(
-        run, unet.parameters(), loss, batches, steps=steps, learning_rate=learning_rate, seed=1, settings=settings
-    ):
+    loss = dreambooth.denoising_loss(unet, scheduler, encode_text, *encoded, weights=loss_weights)
+    batches = dreambooth.paired_batches(*counts, batch_size, seed=1)
+    settings = {"prompts": prompts, "class_images": counts[1], "loss_weights": loss_weights} | details
+    options = {"steps": steps, "learning_rate": learning_rate, "seed": 1, "settings": settings}
+    for _ in training.train(run, unet.parameters(), loss, batches, **options):
         pass
     torch.nn.Module.to(unet, dtype=base.unet.dtype)  # diffusers' own `to` warns of layers that are not there
     return with_unet(base, unet.eval())

@@ -27,7 +27,8 @@ def prompts(*groups):
     table = pd.read_csv(FOLDER / "prompts.csv")
     unknown = sorted(set(groups) - set(table["group"]))
     if unknown:
-        raise ValueError(f"{FOLDER / 'prompts.csv'} has no group {unknown[0]!r}: {', '.join(table['group'].unique())}.")
+        groups = ", ".join(table["group"].unique())
+        raise ValueError(f"The file {FOLDER / 'prompts.csv'} has no group {unknown[0]!r}: choose from {groups}.")
     return list(table["prompt"][table["group"].isin(groups)] if groups else table["prompt"])
 
 
@@ -41,12 +42,12 @@ def pictures(model, pipe, weights, prompts, seeds, **sampler):
 
     model: a name for the model as `pipe` is now; weights: whatever tells its weights from others (a fingerprint).
     sampler: guidance_scale and num_inference_steps. Pictures are kept in runs/audit/images, a folder for each model,
-    weights and sampler, and made only once; a kill costs one batch. What a safety checker withheld is told and left out.
+    weights and sampler, and made only once; a kill costs one batch. How many a safety checker withheld is printed; they are left out.
     """
-    told = {"weights": str(weights)} | sampler
-    name = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:8]
+    settings = {"weights": str(weights)} | sampler
+    name = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
     folder = machine.RUNS / "audit" / "images" / f"{model}-{name}"
-    machine.write_json(folder / "settings.json", told)
+    machine.write_json(folder / "settings.json", settings)
     pairs = [(prompt, seed) for prompt in prompts for seed in seeds]
     paths = {folder / kept.file_name(prompt, seed): (prompt, seed) for prompt, seed in pairs}
     if missing := kept.missing(paths):
@@ -96,23 +97,19 @@ def people(count=20_000, seed=0):
     return pd.DataFrame([vars(sample_person(rng)) for _ in range(count)])
 
 
-def mentioned(caption, groups=None):
-    """The groups whose words stand in a caption, whole words only: a set of names."""
+def mentioned(caption):
+    """The groups of PEOPLE whose words stand in a caption, whole words only: a set of names."""
     words = set(re.findall(r"[^\W\d_]+", caption.lower()))
-    return {name for name, listed in (groups or PEOPLE).items() if words & set(listed)}
+    return {name for name, listed in PEOPLE.items() if words & set(listed)}
 
 
-def counts(captions, groups=None):
+def counts(captions):
     """In how many captions each group is mentioned: Series with "nobody" at the end for captions that mention none."""
-    found = [mentioned(caption, groups) for caption in captions]
-    told = {name: sum(name in each for each in found) for name in groups or PEOPLE}
-    return pd.Series(told | {"nobody": sum(not each for each in found)}, dtype=int)
+    groups = [group for caption in captions for group in mentioned(caption) or ["nobody"]]
+    return pd.Series(groups, dtype=str).value_counts().reindex([*PEOPLE, "nobody"], fill_value=0)
 
 
 def called(caption):
     """What a caption calls the one it shows: "woman", "man", "both", "person" or "nobody"."""
-    found = mentioned(caption)
-    gendered = sorted(found & {"woman", "man"})
-    if len(gendered) == 2:
-        return "both"
-    return gendered[0] if gendered else "person" if "person" in found else "nobody"
+    groups = mentioned(caption)
+    return "both" if {"woman", "man"} <= groups else next((name for name in PEOPLE if name in groups), "nobody")

@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from helpers import show
-from helpers.survey import pairs, widgets
+from helpers.survey import statistics, widgets
 
 COLUMNS = ["tagger", "item", "question", "tag"]
 QUESTION = "How does this picture present the person?"
@@ -33,7 +33,7 @@ def items(table, weights):
 
 
 def tagger(table, name, folder, question=QUESTION, tags=TAGS):
-    """A survey_widgets.Annotator that asks what each picture shows; closed and opened again, it goes on.
+    """A survey.widgets.Annotator that asks what each picture shows; closed and opened again, it goes on.
 
     table: with columns item and image (`items`); name: a number or a made-up name, not the person's own.
     The order is shuffled, a different one for each tagger. Raises ValueError for a name that no file may have.
@@ -97,7 +97,7 @@ def agreement(tags):
 
     Raises ValueError if no picture has tags of two people; NaN if everybody gave the same tag everywhere.
     """
-    return pairs.alpha_of_words(tags.pivot(index="tagger", columns="item", values="tag"))
+    return statistics.alpha_of_words(tags.pivot(index="tagger", columns="item", values="tag"))
 
 
 def majority(tags):

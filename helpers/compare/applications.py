@@ -15,13 +15,13 @@ from helpers.diffusion import sampling
 
 def progress_bar(words):
     """A bar for the `progress` of sampling.generate, with a few words beside it."""
-    shown = tqdm(desc=words)
+    bar = tqdm(desc=words)
 
     def progress(done, total):
-        shown.total = total
-        shown.update(done - shown.n)
+        bar.total = total
+        bar.update(done - bar.n)
         if done == total:
-            shown.close()
+            bar.close()
 
     return progress
 

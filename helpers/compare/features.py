@@ -1,6 +1,6 @@
 """The networks that compare pictures: CLIP for pictures and words, DINO for likeness, on transformers alone.
 
-On pocket, CLIP's small image tower does DINO's work too; its numbers compare with nothing but each other.
+On pocket, CLIP's small image encoder does DINO's work too; its numbers compare with nothing but each other.
 """
 
 import os
@@ -22,11 +22,6 @@ class Encoders:
     def __init__(self, processor, clip, dino_processor=None, dino=None):
         self.processor, self.clip, self.dino_processor, self.dino = processor, clip, dino_processor, dino
 
-    @property
-    def likeness(self):
-        """What the likeness score is called: DINO, or the pocket tower."""
-        return "pocket tower" if self.dino is None else "DINO"
-
     def image_features(self, images):
         """CLIP's features of PIL images, of length 1: (images, width)."""
         return self._each(images, self.processor, self._clip_features)
@@ -45,14 +40,11 @@ class Encoders:
         return self._each(images, self.dino_processor, class_token)
 
     def layers(self, images):
-        """For each layer of the likeness tower its patches: list of (images, patches, width), not normalised."""
-        if self.dino is None:
-            processor, tower = self.processor, self.clip.vision_model
-        else:
-            processor, tower = self.dino_processor, self.dino
+        """For each layer of the likeness encoder its patches: list of (images, patches, width), not normalised."""
+        processor, encoder = self.dino_processor or self.processor, self.dino or self.clip.vision_model
         with torch.no_grad():
             pixels = processor(images=list(images), return_tensors="pt")["pixel_values"].to(self.clip.device)
-            states = tower(pixel_values=pixels, output_hidden_states=True).hidden_states
+            states = encoder(pixel_values=pixels, output_hidden_states=True).hidden_states
         return [state[:, 1:].float().cpu().numpy() for state in states[1:]]  # without the class token
 
     def _clip_features(self, pixels):
@@ -60,13 +52,13 @@ class Encoders:
 
     @torch.no_grad()
     def _each(self, images, processor, features):
-        images, found = list(images), []
+        images, parts = list(images), []
         if not images:
             raise ValueError("There are no images to score.")
         for start in range(0, len(images), BATCH):
             pixels = processor(images=images[start : start + BATCH], return_tensors="pt")["pixel_values"]
-            found.append(_unit(features(pixels.to(self.clip.device, self.clip.dtype))))
-        return np.concatenate(found)
+            parts.append(_unit(features(pixels.to(self.clip.device, self.clip.dtype))))
+        return np.concatenate(parts)
 
 
 def _tensor(answer):

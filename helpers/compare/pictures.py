@@ -15,13 +15,12 @@ def folder():
 
 
 def pictures(model, base, prompts, seeds, **sampler):
-    """A table with a row for each wish and seed, the seeds of the first wish first: COLUMNS, `image` and `withheld`.
+    """A table with a row for each prompt and seed, the seeds of the first prompt first: COLUMNS, `image`, `withheld`.
 
     model: of trained.find; base: the base pipeline; prompts: {prompt_id: prompt}; sampler: guidance_scale and
-    num_inference_steps. A picture made before is read from runs/compare/images/<model>; if weights, sampler or
-    safety checker have changed since, that model's pictures are made again. All are listed in
-    runs/compare/images.csv, but for those that the safety checker withheld: a card is nothing to judge.
-    Processes that were launched together share the work. Raises FileNotFoundError for a run that is missing.
+    num_inference_steps. A picture made before is read from runs/compare/images/<model>, unless weights, sampler or
+    safety checker have changed. All are listed in images.csv but those that the safety checker withheld. Processes
+    that were launched together share the work. Raises FileNotFoundError for a run that is missing.
     """
     table = _rows(model, prompts, seeds)
     _make(model, base, table, sampler)
@@ -35,11 +34,8 @@ def pictures(model, base, prompts, seeds, **sampler):
 def _rows(model, prompts, seeds):
     """The table of pictures to be: COLUMNS."""
     who = (model.name, model.method, model.subject)
-    rows = [
-        (f"images/{model.name}/{kept.file_name(prompt, seed)}", *who, key, prompt, seed)
-        for key, prompt in prompts.items()
-        for seed in seeds
-    ]
+    pairs = [(*pair, seed) for pair in prompts.items() for seed in seeds]
+    rows = [(f"images/{who[0]}/{kept.file_name(prompt, seed)}", *who, key, prompt, seed) for key, prompt, seed in pairs]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -49,8 +45,8 @@ def _make(model, base, table, sampler):
     if device.state().is_main_process:
         place = folder() / "images" / model.name
         kept.drop_outdated(place, weights | {"safety_checker": kept.is_checked(base)} | sampler)
-    wanted = {folder() / row.file: (row.prompt, row.seed) for row in table.itertuples()}
-    if missing := kept.missing(wanted):
+    listed = {folder() / row.file: (row.prompt, row.seed) for row in table.itertuples()}
+    if missing := kept.missing(listed):
         network = model.name if model.method == "hypernetwork" else None
         with trained.applied(model, base) as pipe:
             names = {"model": model.name, "hypernetwork": network, "weights": model.base if network else model.weights}
@@ -87,15 +83,14 @@ def _list(table):
     rows = pd.concat([listed(), table[COLUMNS]]).drop_duplicates(["file", "prompt_id"], keep="last")
     cards = set(table.loc[table["withheld"], "file"])
     rows = rows[[file not in cards and (folder() / file).exists() for file in rows["file"]]]
-    with machine.atomic_write(folder() / "images.csv") as partial:
-        rows.sort_values(["model", "prompt_id", "seed"], kind="stable").to_csv(partial, index=False)
+    machine.write_csv(folder() / "images.csv", rows.sort_values(["model", "prompt_id", "seed"], kind="stable"))
 
 
 def grid_rows(tables, prompts):
-    """Rows of pictures for plots.image_grid: for each table of pictures one row a seed, one column a wish."""
+    """Rows of pictures for show.image_grid: for each table of pictures one row a seed, one column a prompt."""
     rows = []
     for table in tables:
-        for seed in table["seed"].unique():
-            found = table[table["seed"] == seed].drop_duplicates("prompt_id").set_index("prompt_id")["image"]
-            rows.append([found.get(key) for key in prompts])
+        for _, group in table.groupby("seed", sort=False):
+            images = group.drop_duplicates("prompt_id").set_index("prompt_id")["image"]
+            rows.append([images.get(key) for key in prompts])
     return rows

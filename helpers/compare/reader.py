@@ -1,4 +1,4 @@
-"""What the reader, pocket's attribute classifier, says of pictures: whether they show the prompt, and how a class moved."""
+"""What the reader, pocket's attribute classifier, says of pictures: do they show the prompt, how has a class moved?"""
 
 import re
 
@@ -52,33 +52,27 @@ def shares(seen, attribute):
 
 
 def distance(before, after):
-    """How much of a distribution has moved: half the sum of |differences| of the shares, 0 none, 1 all of it.
-
-    before, after: lists of words. The total variation distance.
-    """
+    """The total variation distance of two lists of words, 0..1: half the sum of |differences| of the shares."""
     before, after = np.asarray(before, dtype=object), np.asarray(after, dtype=object)
     return 0.5 * sum(abs(np.mean(before == word) - np.mean(after == word)) for word in {*before, *after})
 
 
 def by_chance(before, after, draws=1000, seed=0, level=0.95):
-    """How large `distance` gets, at this level, when the two pictures of each seed swap places at random.
+    """The quantile `level` of `distance` when the two pictures of each seed swap places at random.
 
-    Were nothing changed by the training, nineteen of twenty distances would be smaller. Few pictures: a high bar.
+    Had the training changed nothing, nineteen of twenty distances would be smaller.
     """
-    both, rng = np.column_stack([before, after]).astype(object), np.random.default_rng(seed)
-    found = []
-    for _ in range(draws):
-        swap = rng.random(len(both)) < 0.5
-        one, other = np.where(swap, both[:, 1], both[:, 0]), np.where(swap, both[:, 0], both[:, 1])
-        found.append(distance(one, other))
-    return float(np.quantile(found, level))
+    (before, after), rng = np.asarray([before, after], dtype=object), np.random.default_rng(seed)
+    swaps = rng.random((draws, len(before))) < 0.5
+    apart = [distance(np.where(swap, after, before), np.where(swap, before, after)) for swap in swaps]
+    return float(np.quantile(apart, level))
 
 
 def table(before, after, attributes=ATTRIBUTES, draws=1000):
-    """One row an attribute: moved (distance), low, high, by_chance, more (the word that gained most), gain, says.
+    """A row for each attribute: moved, low, high, by_chance, more (the word that gained most), gain, beyond_chance.
 
-    before, after: what the reader saw, each with the seeds as its index; only seeds in both count. low and high: seeds drawn again (bootstrap.interval);
-    a distance is never below 0, so the interval is no test: `by_chance` is what to hold it against.
+    before, after: what the reader saw, with the seeds as index; only seeds in both count. low, high: the seeds drawn
+    again; a distance is never below 0, so the interval is no test: compare `moved` with `by_chance`.
     """
     before, after = before.align(after, join="inner", axis=0)
     rows = []
@@ -93,15 +87,14 @@ def table(before, after, attributes=ATTRIBUTES, draws=1000):
     return pd.DataFrame(rows, columns=columns)
 
 
-def asked(prompt):
+def parts_of(prompt):
     """What a prompt asks for: {attribute: word}. Of two words for one attribute the first in PARTS holds."""
-    text, found = prompt.lower(), {}
+    named = {}
     for attribute, words in PARTS.items():
-        for pattern, word in words.items():
-            if re.search(rf"\b({pattern})\b", text):
-                found[attribute] = word
-                break
-    return found
+        matches = [word for pattern, word in words.items() if re.search(rf"\b({pattern})\b", prompt.lower())]
+        if matches:
+            named[attribute] = matches[0]
+    return named
 
 
 def right(table, seen):
@@ -110,9 +103,7 @@ def right(table, seen):
     table: with a column prompt; seen: what the reader saw, a row a picture, in the same order.
     """
     if len(table) != len(seen):
-        raise ValueError(f"{len(table)} pictures but {len(seen)} readings: read the same pictures.")
-    found = []
-    for prompt, (_, row) in zip(table["prompt"], seen.iterrows()):
-        wanted = asked(prompt)
-        found.append(sum(row[name] == word for name, word in wanted.items()) / len(wanted) if wanted else float("nan"))
-    return pd.Series(found, index=table.index, dtype=float)
+        raise ValueError(f"There are {len(table)} pictures but {len(seen)} readings: read the same pictures.")
+    rows = zip(map(parts_of, table["prompt"]), seen.to_dict("records"))
+    shares = [np.mean([row[name] == word for name, word in parts.items()] or np.nan) for parts, row in rows]
+    return pd.Series(shares, index=table.index, dtype=float)

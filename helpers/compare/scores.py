@@ -12,8 +12,7 @@ from helpers.compare.features import Encoders
 from helpers.diffusion import models
 from helpers.photos import load_prepared, prepared_folder
 
-MORE_IS_BETTER = {"DINO": True, "CLIP-I": True, "CLIP-T": True, "PRES": False, "DIV": True}
-ENOUGH = 3  # of a subject's four telling features: then an image carries the subject
+ENOUGH = 3  # of a subject's four telling features: then an image shows the subject
 
 
 def fidelity(generated, real):
@@ -35,12 +34,10 @@ def ceiling(real):
 def real_photos(features, draws=2000):
     """What the subject's own photos reach in scores of likeness: DataFrame measure, mean, low, high, images.
 
-    features: {measure: (m, width) of the photos, by the tower of that measure}. The photos are drawn again.
+    features: {measure: (m, width) of the photos, by the encoder of that measure}. The photos are drawn again.
     """
-    rows = []
-    for name, each in features.items():
-        own = ceiling(each)
-        rows.append((name, own.mean(), *stats.interval(own, draws=draws), len(own)))
+    own = {name: ceiling(each) for name, each in features.items()}
+    rows = [(name, each.mean(), *stats.interval(each, draws=draws), len(each)) for name, each in own.items()]
     return pd.DataFrame(rows, columns=["measure", "mean", "low", "high", "images"])
 
 
@@ -53,9 +50,9 @@ def prompt_fidelity(images, texts):
 def perceptual_distance(layers, others):
     """LPIPS's distance between pictures, pair by pair: lists, one entry a layer, of (n, patches, width) -> (n,).
 
-    At each place the features of a layer are made of length 1; their squared differences are summed over width,
-    averaged over places and added up over layers (Zhang et al. 2018, eq. 1, with all weights 1). The published
-    weights belong to networks of torchvision; so values compare only within one run.
+    Features of length 1 at each place; squared differences summed over width, averaged over places and added up over
+    layers (Zhang et al. 2018, eq. 1, with all weights 1, as the published ones belong to networks of torchvision).
+    Values compare only within one run.
     """
     total = 0
     for one, other in zip(layers, others, strict=True):
@@ -88,19 +85,19 @@ def _filled(*features):
 
 
 def measure(table, encoders, photos, texts=None):
-    """The scores of each picture: `table` of compare.pictures without image, with DINO (where there is one), CLIP-I, CLIP-T.
+    """The scores of each picture: `table` of compare.pictures without image, with DINO (if there is one), CLIP-I, CLIP-T.
 
     photos: PIL images of the subject; texts: the prompts as CLIP should read them, with the class for the name.
     """
-    images, found = list(table["image"]), table.drop(columns="image").reset_index(drop=True)
+    images, scored = list(table["image"]), table.drop(columns="image").reset_index(drop=True)
     features = encoders.image_features(images)
     if encoders.dino is not None:
-        found["DINO"] = fidelity(encoders.likeness_features(images), encoders.likeness_features(photos))
-    found["CLIP-I"] = fidelity(features, encoders.image_features(photos))
+        scored["DINO"] = fidelity(encoders.likeness_features(images), encoders.likeness_features(photos))
+    scored["CLIP-I"] = fidelity(features, encoders.image_features(photos))
     prompts = list(table["prompt"] if texts is None else texts)
     unique = list(dict.fromkeys(prompts))
-    found["CLIP-T"] = prompt_fidelity(features, encoders.text_features(unique)[[unique.index(p) for p in prompts]])
-    return found
+    scored["CLIP-T"] = prompt_fidelity(features, encoders.text_features(unique)[[unique.index(p) for p in prompts]])
+    return scored
 
 
 def variety(table, encoders):
@@ -114,32 +111,32 @@ def variety(table, encoders):
 def summary(table, measures, by=("model", "method"), draws=2000):
     """Mean and interval of each measure for each group: DataFrame of `by`, measure, mean, low, high, images.
 
-    Prompts and seeds are drawn again, each by itself (bootstrap.interval): it speaks of other prompts and other
+    Prompts and seeds are drawn again, each by itself (stats.interval): it speaks of other prompts and other
     seeds of these trained models, not of another training. With one prompt only its seeds are drawn again.
     """
     rows = []
     for key, group in table.groupby(list(by), sort=False):
-        labels = clusters(group)
         for name in measures:
-            low, high = stats.interval(group[name].to_numpy(float), labels, draws=draws)
-            rows.append((*key, name, group[name].mean(), low, high, len(group)))
+            edges = stats.interval(group[name].to_numpy(float), clusters(group), draws=draws)
+            rows.append((*key, name, group[name].mean(), *edges, len(group)))
     return pd.DataFrame(rows, columns=[*by, "measure", "mean", "low", "high", "images"])
 
 
 def clusters(table):
-    """The labels that bootstrap.interval draws again: of prompt_id and seed those that vary, else None."""
+    """The labels that stats.interval draws again: of prompt_id and seed those that vary, else None."""
     varying = [name for name in ("prompt_id", "seed") if name in table and table[name].nunique() > 1]
     return table[varying].to_numpy() if varying else None
 
 
 def differences(table, measures, to="base", by="model", draws=2000):
-    """How far each model lies above another on the same prompts and seeds: DataFrame model, measure and what
-    bootstrap.paired_difference tells. Raises ValueError if `to` is not in the table, or if a model has two pictures
-    of one prompt_id and seed, as the base model has of prompts that it heard in two wordings.
+    """How far each model lies above another on the same prompts and seeds.
+
+    Returns a DataFrame of model, measure, against and the keys of stats.paired_difference. Raises ValueError if `to`
+    is not in the table, or if a model has two pictures of one prompt_id and seed, as of a prompt in two wordings.
     """
     places = ["prompt_id", "seed"]
     if to not in set(table[by]):
-        raise ValueError(f"There are no pictures by {to!r} to compare with.")
+        raise ValueError(f"There are no pictures by {to!r} to compare with: make them first.")
     if (twice := table.duplicated([by, *places])).any():
         model, prompt, seed = table.loc[twice, [by, *places]].iloc[0]
         raise ValueError(f"{model} has two pictures of {prompt}, seed {seed}: compare one wording at a time.")
@@ -148,10 +145,10 @@ def differences(table, measures, to="base", by="model", draws=2000):
     for name, group in table[table[by] != to].groupby(by, sort=False):
         there = reference[list(measures)].add_suffix(" there")
         both = group.set_index(places).join(there, how="inner").reset_index()
-        for measure_name in measures:
-            a, b = both[measure_name].to_numpy(float), both[f"{measure_name} there"].to_numpy(float)
-            found = stats.paired_difference(a, b, clusters(both), draws=draws)
-            rows.append({by: name, "measure": measure_name, "against": to} | found)
+        for score in measures:
+            a, b = both[score].to_numpy(float), both[f"{score} there"].to_numpy(float)
+            difference = stats.paired_difference(a, b, clusters(both), draws=draws)
+            rows.append({by: name, "measure": score, "against": to} | difference)
     return pd.DataFrame(rows)
 
 
@@ -169,14 +166,11 @@ def telling_features(subject):
 
     Raises FileNotFoundError for a subject without data/subjects/<subject>/subject.json.
     """
-    path = machine.REPO / "data" / "subjects" / subject / "subject.json"
-    if not path.exists():
-        raise FileNotFoundError(f"{path} is missing: the reader can only look for a subject that has this file.")
-    return machine.read_json(path)["telling"]
+    return machine.read_json(machine.REPO / "data" / "subjects" / subject / "subject.json")["telling"]
 
 
 class FeatureScorer:
-    """Counts a subject's telling features in an image, with a reader that names what it sees."""
+    """Counts a subject's telling features in an image, with a reader: an attribute classifier."""
 
     measure = "share of images with at least three of the four features"
     limits = (0, 1)  # of the axis of a figure
@@ -193,14 +187,10 @@ class FeatureScorer:
         """What the reader sees: one row an image, columns kind, skin, hair, hair_color, beard, glasses, ..."""
         return self.reader.read(list(images))
 
-    def found(self, images, subject):
-        """Which telling features each image has: DataFrame of bool, one row an image."""
-        seen = self.read(images)
-        return pd.DataFrame({feature: seen[feature] == word for feature, word in telling_features(subject).items()})
-
     def shows_subject(self, images, subject):
         """Whether each image has at least three of the subject's four telling features: bool (images,)."""
-        return (self.found(images, subject).sum(axis=1) >= ENOUGH).to_numpy()
+        seen = self.read(images)
+        return sum(seen[feature] == word for feature, word in telling_features(subject).items()).to_numpy() >= ENOUGH
 
 
 class PhotoScorer:
@@ -219,12 +209,5 @@ class PhotoScorer:
 
     def shows_subject(self, images, subject):
         """Mean cosine of each image to the subject's photos: float (images,), in -1..1."""
-        return self.similarity(images, [photo for _, photo in load_prepared(prepared_folder(subject))])
-
-    def similarity(self, images, references):
-        """Mean cosine of each image to all references: float (images,)."""
-        return fidelity(self.features(images), self.features(references))
-
-    def features(self, images):
-        """CLIP image features of length 1: (images, width)."""
-        return self.encoders.image_features(images)
+        photos = [photo for _, photo in load_prepared(prepared_folder(subject))]
+        return fidelity(*map(self.encoders.image_features, (images, photos)))

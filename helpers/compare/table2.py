@@ -7,7 +7,7 @@ import pandas as pd
 from helpers import machine
 
 LEARNING = 16  # bytes a weight that learns: itself, its gradient and AdamW's two moments, in float32
-PAPER = {  # as the paper tells it
+PAPER = {  # as the paper gives it
     "hypernetwork": {
         "memory": "8 GB",
         "trained on": "a personal computer",
@@ -26,10 +26,10 @@ PAPER = {  # as the paper tells it
 
 
 def column(model, observed="", unet_parameters=0):
-    """One column of the table for a finished model: a dict of steps, minutes, memory, trained on, on disk, the class.
+    """One column of the table for a trained model: a dict of memory, trained on, steps, minutes, on disk, the class.
 
-    observed: what was seen of the class, in words; unet_parameters: of the frozen U-Net, for a
-    prediction of memory where the run folder tells no measured peak. What is not known says so.
+    observed: what was seen of the class, in words; unet_parameters: of the frozen U-Net, for a prediction of memory
+    where the run folder has no measured peak. What is not known says so.
     """
     if model.missing:
         return {"steps": model.missing}
@@ -40,54 +40,48 @@ def column(model, observed="", unet_parameters=0):
         "trained on": where,
         "steps": f"{int(last['step']):,}",
         "minutes": f"{last['seconds'] / 60:.1f}",
-        "on disk": _size(size(model.weights)),
+        "on disk": _size(_bytes(model.weights)),
         "the class": observed or "not looked at",
     }
 
 
-def table(found, observed=None, unet_parameters=0):
-    """Rows the config, columns each method in the paper and each model here: DataFrame of words.
+def table(models, observed=None, unet_parameters=0):
+    """A row for each property, a column for each method in the paper and each model here: DataFrame of words.
 
-    found: trained_models, such as those of trained_models.find without the base; observed: {model's name: what the class did}.
+    models: of trained.find, without the base; observed: {model's name: what the class did}.
     """
-    columns = {(method, "the paper"): config for method, config in PAPER.items()}
-    for model in found:
-        columns[model.method, f"here, {model.subject}"] = column(
-            model, (observed or {}).get(model.name, ""), unet_parameters
-        )
-    wanted = ["memory", "trained on", "steps", "minutes", "on disk", "the class"]
-    whole = pd.DataFrame(columns).reindex(wanted).fillna("")
+    columns = {(method, "the paper"): properties for method, properties in PAPER.items()}
+    for model in models:
+        words = (observed or {}).get(model.name, "")
+        columns[model.method, f"here, {model.subject}"] = column(model, words, unet_parameters)
+    whole = pd.DataFrame(columns).reindex(["memory", "trained on", "steps", "minutes", "on disk", "the class"])
+    whole = whole.fillna("")
     whole.columns = pd.MultiIndex.from_tuples(whole.columns)
     return whole[sorted(whole.columns, key=lambda pair: (list(PAPER).index(pair[0]), pair[1] != "the paper"))]
 
 
 def save(path, whole):
-    """Writes the table as CSV, one row a method: method, where (paper or here), and the config as columns."""
-    with machine.atomic_write(path) as partial:
-        whole.T.rename_axis(["method", "where"]).reset_index().to_csv(partial, index=False)
+    """Writes the table as CSV, one row a method: method, where (paper or here), and the properties."""
+    machine.write_csv(path, whole.T.rename_axis(["method", "where"]).reset_index())
 
 
-def size(result):
+def _bytes(weights):
     """Bytes of a file, or of all files in a folder."""
-    result = Path(result)
-    paths = [path for path in result.rglob("*") if path.is_file()] if result.is_dir() else [result]
-    return sum(path.stat().st_size for path in paths)
+    paths = [Path(weights), *Path(weights).rglob("*")]
+    return sum(path.stat().st_size for path in paths if path.is_file())
 
 
 def _memory(model, unet_parameters):
-    """(peak memory in words, where it was trained): as the run tells it, else the least that weights alone take.
-
-    The forecast with activations, of which notebook 04 tells, takes too long to make for a table.
-    """
+    """(peak memory, where it was trained) in words: as the run says, else the least that weights alone take."""
     settings = machine.read_json(model.run / "settings.json")
     path = model.run / "memory.json"
-    told = machine.read_json(path) if path.exists() else settings
+    measured = machine.read_json(path) if path.exists() else settings
     where = {"cpu": "a processor, no GPU"}.get(device := settings.get("versions", {}).get("device", ""), device)
-    if peak := told.get("peak_bytes"):
-        return f"{_size(peak)}, {told.get('how', 'measured')}", where or "not told"
+    if peak := measured.get("peak_bytes"):
+        return f"{_size(peak)}, {measured.get('how', 'measured')}", where or "not known"
     frozen = 2 * unet_parameters if model.method == "hypernetwork" else 0
     least = frozen + LEARNING * settings.get("parameters", 0)
-    return f"above {_size(least)}, predicted", where or "not told"
+    return f"above {_size(least)}, predicted", where or "not known"
 
 
 def _size(count):

@@ -1,6 +1,6 @@
-"""Who makes the pictures: the base model, and each method on each subject where a training is finished.
+"""The models to compare: the base, and each method on each subject where a training is finished.
 
-Trainings of one's own lie in runs/; the paper's two on pocket come with the repository, for whoever has none yet.
+Trainings of one's own lie in runs/; the paper's two on pocket come with the repository.
 """
 
 import contextlib
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from helpers import diffusion, machine
-from helpers.methods import hypernetwork, hypernetwork_file
+from helpers.methods import hypernetwork_file
 
 METHODS = {"hypernetwork": "03_train_hypernetwork", "dreambooth": "04_train_dreambooth"}  # and their notebooks
 TITLES = {"base": "base", "hypernetwork": "hypernetwork", "dreambooth": "DreamBooth"}
@@ -21,16 +21,16 @@ _SLOT = re.compile(r"(?P<before>\bof )?(?P<article>\b[Aa]n? )?\b(?P<word>[Mm]an|
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """One way to a picture. `word` is how its prompts call the subject; `missing` says why it cannot be used."""
+    """The base model, or what a training made of it."""
 
     name: str  # "base", or that of the run folder
     method: str  # "base", "hypernetwork", "DreamBooth"
     subject: str  # whom it was trained on; "" for the base model
-    word: str
+    word: str  # how its prompts call the subject
     weights: str
     base: str  # weights of the base model
     run: Path | None = None
-    missing: str = ""
+    missing: str = ""  # why it cannot be used
 
     @property
     def title(self):
@@ -50,48 +50,41 @@ class TrainedModel:
 
 
 def find(model, subjects=SUBJECTS):
-    """{name: TrainedModel} of a model of helpers.diffusion.models: the base, then each method on each subject, finished or not."""
+    """{name: TrainedModel} for a name of model_config: the base, then each method on each subject, finished or not."""
     config = diffusion.model_config(model)
     base = TrainedModel("base", "base", "", "", config.weights, config.weights)
-    made = [_maker(method, subject, config) for subject in subjects for method in METHODS]
-    return {model.name: model for model in [base, *made]}
+    trained = [_trained(method, subject, config) for subject in subjects for method in METHODS]
+    return {model.name: model for model in [base, *trained]}
 
 
-def _maker(method, subject, config):
-    """One's own finished training; where there is none the one that came with the repository, if that is of this model."""
+def _trained(method, subject, config):
+    """One's own finished training; without one that which came with the repository, if it is of this model."""
     runs = [place / f"{method}_{subject}" for place in (machine.RUNS, FINISHED)]
-    lacks = [_missing(run, method, subject, config) for run in runs]
-    run, missing = next(((run, "") for run, lack in zip(runs, lacks) if not lack), (runs[0], lacks[0]))
-    settings = {} if missing else machine.read_json(run / "settings.json")
+    missing = {run: _missing(run, method, subject, config) for run in runs}
+    run = next((run for run in runs if not missing[run]), runs[0])
+    settings = {} if missing[run] else machine.read_json(run / "settings.json")
     word, weights = _word(method, subject, settings), run / _weights(method)
-    return TrainedModel(run.name, TITLES[method], subject, word, str(weights), config.weights, run, missing)
+    return TrainedModel(run.name, TITLES[method], subject, word, str(weights), config.weights, run, missing[run])
 
 
 def _missing(run, method, subject, config):
-    """Why a run cannot be used, with the mend; "" if it can."""
+    """Why a run cannot be used, and what to do; "" if it can."""
+    fix = f'set NAME = "{subject}" in notebook {METHODS[method]} and run it.'
     if not (run / "card.md").exists() or not (run / _weights(method)).exists():
-        return f"No finished run {run.name}: {_mend(method, subject)}."
+        return f"No finished run {run.name}: {fix}"
     trained = machine.read_json(run / "settings.json")["model"]
-    if trained != config.name:
-        return f"{run.name} is a training of {trained}, not of {config.name}: {_mend(method, subject)}."
-    return ""
+    return "" if trained == config.name else f"{run.name} is a training of {trained}, not of {config.name}: {fix}"
 
 
 def _weights(method):
     return "hypernetwork.pt" if method == "hypernetwork" else "model"
 
 
-def _mend(method, subject):
-    """What to do in which notebook, so that a run comes to be."""
-    return f'set NAME = "{subject}" in notebook {METHODS[method]} and run it'
-
-
 def _word(method, subject, settings):
     """What calls the subject: the class for a hypernetwork, the name before the class for DreamBooth."""
-    class_word = class_of(subject)
     if method == "hypernetwork":
-        return class_word
-    return (settings.get("prompts") or [f"{subject}_001 {class_word}"])[0]
+        return class_of(subject)
+    return (settings.get("prompts") or [f"{subject}_001 {class_of(subject)}"])[0]
 
 
 def class_of(subject):
@@ -117,8 +110,7 @@ def prompts_for(table, model, subject):
     if model.subject == subject:
         word = model.word
     else:  # the base model
-        (method,) = [method for method, own in PAPER.items() if own == subject] or ["hypernetwork"]
-        word = f"{subject}_001 {class_of(subject)}" if method == "dreambooth" else class_of(subject)
+        word = _word("dreambooth" if PAPER["dreambooth"] == subject else "hypernetwork", subject, {})
     name = word.split()[0]
     return {
         row.prompt_id: row.prompt if "_" in name and name in row.prompt else address(row.prompt, word)
@@ -127,7 +119,7 @@ def prompts_for(table, model, subject):
 
 
 def plain(prompts, subject):
-    """{prompt_id: prompt} with the subject's class in the place of any name: what CLIP, too, can read."""
+    """{prompt_id: prompt} with the subject's class in the place of any name, as CLIP can read it."""
     return {row.prompt_id: address(row.prompt, class_of(subject)) for row in prompts.itertuples()}
 
 
@@ -138,15 +130,13 @@ def address(prompt, word):
     A prompt that names neither comes back as it is.
     """
 
-    def put(found):
-        named = "_" in word
-        before, article = found["before"] or "", found["article"] or ""
-        if named:
-            article = ""
-        elif before or article:
-            article = "an " if word[0] in "aeiou" else "a "
-        begins = found["word"] == "Man" and not before + article
-        return before + article + (word[:1].upper() + word[1:] if begins and not named else word)
+    def put(match):
+        before = match["before"] or ""
+        if "_" in word:
+            return before + word
+        if before or match["article"]:
+            return f"{before}{'an' if word[0] in 'aeiou' else 'a'} {word}"
+        return word[:1].upper() + word[1:] if match["word"] == "Man" else word
 
     return _SLOT.sub(put, prompt, count=1)
 
@@ -171,10 +161,7 @@ def load(model, base):
 def applied(model, base):
     """The pipeline of a model, its hypernetwork on; afterwards `base` is bit for bit what it was."""
     pipe, networks = load(model, base)
-    try:
+    with contextlib.ExitStack() as stack:
         for network in networks.values():
-            hypernetwork.attach(pipe.unet, network)
+            stack.enter_context(network.on(pipe.unet))
         yield pipe
-    finally:
-        if networks:
-            hypernetwork.detach(pipe.unet)

@@ -30,10 +30,10 @@ def plot(model, base, path, /, x, y=None, z=None, **settings):
     """One labelled picture: x over its columns, y and z over its rows; saved as `path`.png and `path`.json.
 
     x, y, z: (name, values) of SETTINGS; settings: others of them, for all pictures. Values of prompt are whole
-    prompts, or as in the web UI words: the first is searched in the prompt and replaced by each. model: name of
-    helpers.diffusion.models; the setting `model` names a model (trained_models.find). Strength turns hypernetworks; in a plot with
-    one, the other models ignore it, and their labels say so. A plot that lies there already, of the same weights,
-    safety checker and settings, is read, not made. Raises ValueError for a setting that does not exist or cannot vary.
+    prompts, or as in the web UI words: the first is searched in the prompt and replaced by each. model: a name of
+    model_config; the setting `model`: one of trained.find. Strength is for hypernetworks; in a plot with one, the
+    other models ignore it, and their labels say so. A plot on disk of the same weights, safety checker and settings
+    is read again. Raises ValueError for a setting that does not exist or cannot vary.
     """
     axes = [(name, list(values)) for name, values in (axis for axis in (x, y, z) if axis)]
     settings = SETTINGS | settings
@@ -41,12 +41,7 @@ def plot(model, base, path, /, x, y=None, z=None, **settings):
     cells = [_cell(settings, axes, values) for values in itertools.product(*[values for _, values in axes])]
     used = _used(model, cells)
     fixed = _without_strength(cells, used)
-    recipe = {
-        "model": model,
-        "x": axes[0],
-        "y": axes[1] if len(axes) > 1 else None,
-        "z": axes[2] if len(axes) > 2 else None,
-    }
+    recipe = {"model": model} | dict(zip("xyz", [*axes, None, None]))
     recipe |= {"settings": settings, "safety_checker": kept.is_checked(base), "weights": _weights(model, cells, used)}
     path = Path(path)
     picture, written = path.with_suffix(".png"), path.with_suffix(".json")
@@ -71,7 +66,7 @@ def remake(path, base):
     picture = plot(recipe["model"], base, again, *axes, **recipe["settings"])
     for name, weights in machine.read_json(again.with_suffix(".json"))["weights"].items():
         if recipe["weights"].get(name, weights) != weights:
-            warnings.warn(f"{name} has been trained again since: its pictures differ", stacklevel=2)
+            warnings.warn(f"{name} has been trained again since: its pictures differ.", stacklevel=2)
     return picture
 
 
@@ -87,29 +82,27 @@ def _check(axes, settings):
 
 def _used(model, cells):
     """{name: TrainedModel} of all cells. Raises ValueError for an unknown one, FileNotFoundError for a missing run."""
-    found = trained.find(model)
-    return {cell["model"]: trained.required(found, cell["model"]) for cell in cells}
+    models = trained.find(model)
+    return {cell["model"]: trained.required(models, cell["model"]) for cell in cells}
 
 
 def _without_strength(cells, used):
-    """The models that ignore a strength these cells ask for. Raises ValueError if there is none that does not."""
+    """The models that ignore the strength of these cells. Raises ValueError if all of them do."""
     if all(cell["strength"] == 1 for cell in cells):
         return set()
     fixed = {name for name, model in used.items() if model.method != "hypernetwork"}
     if fixed == set(used):
-        raise ValueError(f"{', '.join(used)} has no strength: only a hypernetwork can be turned up or down.")
+        raise ValueError(f"{', '.join(used)} has no strength: vary it for a hypernetwork only.")
     return fixed
 
 
 def _weights(model, cells, used):
     """{name: fingerprint} of all that makes the pictures: the base model, finished trainings, copies of a step."""
-    found = {"base": machine.weights_id(trained.find(model)["base"].weights)}
+    weights = {"base": machine.weights_id(trained.find(model)["base"].weights)}
     for name, step in dict.fromkeys((cell["model"], cell["checkpoint"]) for cell in cells):
-        if step == FINISHED:
-            found[name] = machine.weights_id(used[name].weights)
-        else:
-            found[f"{name}, step {step}"] = machine.weights_id(at_step(used[name], step))
-    return found
+        label = name if step == FINISHED else f"{name}, step {step}"
+        weights[label] = machine.weights_id(at_step(used[name], step))
+    return weights
 
 
 def _cell(settings, axes, values):
@@ -129,30 +122,30 @@ def _as_json(recipe):
 
 def _make(cells, used, base):
     """One picture a cell; what shares a model is made under one loading of it, what shares a sampler in batches."""
-    shared = lambda i: [
-        str(cells[i][name]) for name in ("model", "checkpoint", "sampler", "steps", "guidance", "negative_prompt")
-    ]
+    names = ("model", "checkpoint", "sampler", "steps", "guidance", "negative_prompt")
+    shared = lambda i: [str(cells[i][name]) for name in names]
     pictures = [None] * len(cells)
     for _, group in itertools.groupby(sorted(range(len(cells)), key=shared), key=shared):
         group = list(group)
         first = cells[group[0]]
         model = used[first["model"]]
-        weights = model.weights if first["checkpoint"] == FINISHED else at_step(model, first["checkpoint"])
-        pipe, networks = trained.load(dataclasses.replace(model, weights=str(weights)), base)
-        prompts = [
-            cells[i]["prompt"] + (f" <hypernet:{model.name}:{cells[i]['strength']}>" if networks else "") for i in group
-        ]
-        made = sampling.generate(
+        weights = str(at_step(model, first["checkpoint"]))
+        pipe, networks = trained.load(dataclasses.replace(model, weights=weights), base)
+        tag = f" <hypernet:{model.name}:{{}}>" if networks else ""
+        prompts = [cells[i]["prompt"] + tag.format(cells[i]["strength"]) for i in group]
+        images = sampling.generate(
             pipe, prompts, [cells[i]["seed"] for i in group], hypernetworks=networks, scheduler=sampler(pipe, first["sampler"]),
             guidance_scale=first["guidance"], num_inference_steps=first["steps"], negative_prompt=first["negative_prompt"],
         )  # fmt: skip
-        for i, image in zip(group, made):
+        for i, image in zip(group, images):
             pictures[i] = image
     return pictures
 
 
 def at_step(model, step):
-    """The file or folder of a run's copy at a step. Raises ValueError that names the steps there are."""
+    """The weights of a model, finished or at a step of its run. Raises ValueError that names the steps there are."""
+    if step == FINISHED:
+        return model.weights
     kept = {} if model.run is None else copies(model.run)
     if step not in kept:
         raise ValueError(f"{model.name} kept no copy of step {step}: there are {', '.join(map(str, kept)) or 'none'}.")
@@ -161,8 +154,8 @@ def at_step(model, step):
 
 def copies(run):
     """{step: path} of the copies a run kept on its way: <name>-<step>.pt or model-<step>/, in whatever folder."""
-    found = [*Path(run).rglob("*-*.pt"), *(path.parent for path in Path(run).rglob("model-*/model_index.json"))]
-    steps = {path.stem.rsplit("-", 1)[1]: path for path in found}
+    paths = [*Path(run).rglob("*-*.pt"), *(path.parent for path in Path(run).rglob("model-*/model_index.json"))]
+    steps = {path.stem.rsplit("-", 1)[1]: path for path in paths}
     return {int(step): steps[step] for step in sorted(steps, key=lambda s: (len(s), s)) if step.isdigit()}
 
 

@@ -66,9 +66,8 @@ def save_pt(path, data):
 
 
 def load_pt(path, mmap=False):
-    """Reads a .pt of tensors and plain values; nothing in it is ever executed.
+    """Reads a .pt of tensors and plain values and executes nothing; mmap leaves tensors on disk until they are used.
 
-    mmap: leaves the tensors on disk until they are used.
     Raises ValueError if it is no such file, or holds anything else.
     """
     try:
@@ -78,9 +77,8 @@ def load_pt(path, mmap=False):
     except Exception as error:  # bytes that are no .pt lead torch into any error at all
         called = re.search(r"GLOBAL (\S+)", str(error))
         code = f" (it wants to call {called[1]}, which was not done)" if called else ""
-        raise ValueError(
-            f"{path} is not a readable .pt of plain tensors{code}: take it again from a source you trust"
-        ) from error
+        advice = "take it again from a source you trust."
+        raise ValueError(f"{path} is not a readable .pt of plain tensors{code}: {advice}") from error
 
 
 def save_safetensors(path, tensors, metadata=None):
@@ -100,7 +98,7 @@ def load_safetensors(path):
     except OSError:
         raise
     except Exception as error:
-        raise ValueError(f"{path} is not a readable .safetensors: take it again from its source") from error
+        raise ValueError(f"{path} is not a readable .safetensors: take it again from its source.") from error
 
 
 def export(path, pipe, dtype=torch.float16):
@@ -112,13 +110,12 @@ def export(path, pipe, dtype=torch.float16):
     """
     path, tensors = Path(path), state_dict(pipe)
     if dtype not in (torch.float16, torch.float32):
-        raise ValueError(f"{dtype} is not what the web UI reads: use torch.float16 or torch.float32")
-    largest = torch.finfo(dtype).max
+        raise ValueError(f"{dtype} is not what the web UI reads: use torch.float16 or torch.float32.")
     for name, tensor in tensors.items():
-        if not tensor.abs().max() <= largest:
-            raise ValueError(f"{name} holds numbers that are no {dtype}: take an earlier checkpoint of the training")
+        if not tensor.abs().max() <= torch.finfo(dtype).max:
+            raise ValueError(f"{name} holds numbers that are no {dtype}: take an earlier checkpoint of the training.")
     if path.suffix not in (".ckpt", ".safetensors"):
-        raise ValueError(f"{path} must end in .ckpt or .safetensors")
+        raise ValueError(f"{path} must end in .ckpt or .safetensors.")
     tensors = {name: t.to("cpu", dtype if t.is_floating_point() else None).contiguous() for name, t in tensors.items()}
     if path.suffix == ".ckpt":
         save_pt(path, {"state_dict": tensors})
@@ -128,8 +125,7 @@ def export(path, pipe, dtype=torch.float16):
 
 def state_dict(pipe):
     """{original name: tensor} of the three networks; the tensors are the pipeline's own, in their own precision."""
-    places = _places(pipe)
-    tensors = {name: _shaped(name, tensor) for name, tensor in places.items()}
+    tensors = {name: _shaped(name, tensor) for name, tensor in _places(pipe).items()}
     length = pipe.text_encoder.config.max_position_embeddings
     return tensors | {TEXT + POSITIONS: torch.arange(length).unsqueeze(0)}
 
@@ -137,26 +133,27 @@ def state_dict(pipe):
 def load_into(pipe, path):
     """Gives a pipeline of the same structure the weights in a .ckpt or .safetensors file. Runs nothing in it.
 
-    Extra entries (EMA copies, training state) are left out. Text encoder names without text_model., as some
-    converters write them, are understood. Raises ValueError, before any weight changes, if the file is
-    unreadable or is a model of another structure. Not by from_single_file: it refuses those names, lets a weight be
-    missing from the text encoder without a word, and needs a second pipeline with a folder of its config.
+    Extra entries (EMA copies, training state) are left out; text encoder names may lack text_model. Raises
+    ValueError, before any weight changes, if the file is unreadable or is a model of another structure. Not by
+    from_single_file: it refuses those names, lets a weight of the text encoder be missing without a word, and needs a
+    second pipeline with a folder of its config.
     """
-    found, places = _read(path), _places(pipe)
+    stored, places = _read(path), _places(pipe)
     short = {name.replace("text_model.", ""): name for name in places if name.startswith(TEXT)}
-    found = {short.get(name, name): tensor for name, tensor in found.items()}
-    missing = sorted(places.keys() - found.keys())
-    extra = sorted(n for n in found.keys() - places.keys() if n.startswith((UNET, VAE, TEXT)) and POSITIONS not in n)
-    if missing or extra:
-        what = f"has no {missing[0]}" if missing else f"has {extra[0]}, too"
-        raise ValueError(f"{path} is no such model as this one: it {what}")
-    for name, tensor in places.items():
-        if found[name].squeeze().shape != tensor.squeeze().shape:  # VAE attention: as matrices or as convolutions
-            shapes = f"{tuple(found[name].shape)}, not {tuple(tensor.shape)}"
-            raise ValueError(f"{path} is no such model as this one: its {name} is {shapes}")
+    stored = {short.get(name, name): tensor for name, tensor in stored.items()}
+    fault = [f"it has no {name}" for name in sorted(places.keys() - stored.keys())]
+    extra = [name for name in sorted(stored.keys() - places.keys()) if POSITIONS not in name]
+    fault += [f"it has {name}, too" for name in extra if name.startswith((UNET, VAE, TEXT))]
+    fault += [  # the VAE's attention comes as matrices or as convolutions
+        f"its {name} is {tuple(stored[name].shape)}, not {tuple(tensor.shape)}"
+        for name, tensor in places.items()
+        if name in stored and stored[name].squeeze().shape != tensor.squeeze().shape
+    ]
+    if fault:
+        raise ValueError(f"{path} is no such model as this one: {fault[0]}.")
     with torch.no_grad():
         for name, tensor in places.items():
-            tensor.copy_(found[name].reshape(tensor.shape))
+            tensor.copy_(stored[name].reshape(tensor.shape))
 
 
 def _read(path):
@@ -171,7 +168,9 @@ def _read(path):
 def _places(pipe):
     """{original name: the pipeline's tensor}."""
     if pipe.unet.config.use_linear_projection or hasattr(pipe, "text_encoder_2"):
-        raise ValueError("this is no Stable Diffusion 1.x: SD 2 and XL have other names in the original layout")
+        raise ValueError(
+            "This is no Stable Diffusion 1.x: export SD 2 and XL, which have other names, by another tool."
+        )
     unet, vae, text = (part.state_dict() for part in (pipe.unet, pipe.vae, pipe.text_encoder))
     attends = {name.split(".attentions.")[0] for name in unet if ".attentions." in name}
     each, levels = pipe.unet.config.layers_per_block, len(pipe.vae.config.block_out_channels)

@@ -23,8 +23,6 @@ from accelerate import PartialState
 from accelerate.utils import broadcast_object_list, parse_flag_from_env
 from torch.overrides import TorchFunctionMode
 
-from helpers.machine import QUICK, REPO, RUNS  # noqa: F401  (offered here too, for notebooks that use torch)
-
 LIBRARIES = ("torch", "diffusers", "transformers", "numpy", "pillow", "pandas", "matplotlib", "ipywidgets")
 
 
@@ -40,12 +38,10 @@ def state():
         # An optimizer's first step imports it. Imported inside a group it keeps the group's threads alive past its
         # end, and one that frees a tensor while the interpreter ends aborts the process: one time in twenty.
         importlib.import_module("torch._dynamo")
-    found = PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available())
-    if found.num_processes != started:
-        raise RuntimeError(
-            f"{started} processes cannot share one {found.device} device: start one, without a launcher."
-        )
-    return found
+    joined = PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available())
+    if joined.num_processes != started:
+        raise RuntimeError(f"{started} processes cannot share one {joined.device}: start one, without a launcher.")
+    return joined
 
 
 def find_device():
@@ -68,37 +64,25 @@ def seed_everything(seed):
 
 def versions():
     """One printable table of what this machine computes with."""
-    rows = [("python", platform.python_version()), *((name, _version(name)) for name in LIBRARIES)]
+    installed = {name: next(metadata.distributions(name=name), None) for name in LIBRARIES}
+    rows = [("python", platform.python_version())]
+    rows += [(name, found.version if found else "not installed") for name, found in installed.items()]
     return "\n".join(f"{name:14}{value}" for name, value in [*rows, *_machine()])
 
 
-def _version(library):
-    try:
-        return metadata.version(library)
-    except metadata.PackageNotFoundError:
-        return "not installed"
-
-
 def _machine():
-    rows = [
-        ("device", find_device().type),
-        ("cores", os.cpu_count()),
-        ("bf16 on CPU", "yes" if cpu_has_bf16() else "no"),
-    ]
-    if find_device().type in ("cuda", "xpu"):
-        found = torch.get_device_module(find_device()).get_device_properties(find_device())
-        rows[0] = ("device", f"{found.name}, {found.total_memory / 2**30:.1f} GiB")
+    device, name = find_device(), find_device().type
+    if name in ("cuda", "xpu"):
+        properties = torch.get_device_module(device).get_device_properties(device)
+        name = f"{properties.name}, {properties.total_memory / 2**30:.1f} GiB"
+    rows = [("device", name), ("cores", os.cpu_count()), ("bf16 on CPU", "yes" if cpu_has_bf16() else "no")]
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
         rows.append(("RAM", f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 2**30:.1f} GiB"))
     return rows
 
 
 class AttentionInFloat32(TorchFunctionMode):
-    """Runs attention in float32 inside CPU autocast.
-
-    CPU flash attention takes longer in bfloat16 than in float32, forward and back (1.5 times, by
-    `python -m benchmarks.precision`), which would eat what bfloat16 convolutions gain.
-    """
+    """Runs attention in float32 inside CPU autocast: in bfloat16 it takes longer there (benchmarks/precision.py)."""
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         if func is F.scaled_dot_product_attention:
@@ -111,10 +95,10 @@ class AttentionInFloat32(TorchFunctionMode):
 
 @functools.cache
 def cpu_has_bf16():
-    """True where the processor multiplies bfloat16 faster than float32: asked of its flags, then measured.
+    """True where the processor multiplies bfloat16 faster than float32: by its flags, and then by a measurement.
 
-    Flags alone do not tell: with AVX512-BF16 the U-Net took half to three quarters of float32's time on one virtual
-    machine; on another, an earlier measurement found 1.2 to 1.5 times (`python -m benchmarks.precision`).
+    Flags alone do not say: with AVX512-BF16 the U-Net took 0.5 to 0.75 of float32's time on one virtual machine, 1.2
+    to 1.5 times on another (benchmarks/precision.py).
     """
     if platform.system() == "Darwin":
         flags = subprocess.run(["sysctl", "-a", "hw.optional.arm"], check=False, capture_output=True, text=True).stdout
@@ -149,8 +133,7 @@ def bf16_on_cpu():
 def autocast(device, copies=True):
     """Mixed precision on `device`, a context, in what it `computes_in`; none where that is float32.
 
-    copies: whether a GPU keeps the 16-bit copies of weights in 32 bits until the end, as a training step wants. For
-    pictures made in between there may be no room.
+    copies: whether a GPU keeps 16-bit copies of the weights until the end, as a training step wants.
     """
     device, precision = torch.device(device), computes_in(device)
     if precision == torch.float32:
@@ -161,10 +144,10 @@ def autocast(device, copies=True):
 
 
 def computes_in(device):
-    """The type that `autocast` multiplies in on `device`: bfloat16 where it is fast, float16 on older GPUs of NVIDIA.
+    """The type that `autocast` multiplies in: bfloat16 where it is fast, float16 on NVIDIA's GPUs before Ampere.
 
-    torch.cuda.is_bf16_supported() also says True on a T4, which only emulates it. On Apple's GPU it is float32, in
-    which diffusers' own scripts train there.
+    torch.cuda.is_bf16_supported() is True on a T4, too, which only emulates it. Apple's GPU: float32, as in
+    diffusers' own training scripts.
     """
     device = torch.device(device)
     if device.type == "cpu":

@@ -13,10 +13,10 @@ BATCH = 8  # pictures made, then saved, at a time
 
 
 def make(pipe, pictures, *, model, weights, hypernetwork=None, **sampler):
-    """Make and keep pictures; pictures: {path: (prompt, seed)}. Each PNG tells its settings. A kill costs one batch.
+    """Make and keep pictures; pictures: {path: (prompt, seed)}. Each PNG has its settings. A kill costs one batch.
 
     model, hypernetwork: names to write into the PNG; weights: folder, file or hub id of the model's weights.
-    Of several processes each makes some of the batches, the same that one process would make: so they differ in no bit.
+    Of several processes each makes some of the batches that one process would make: no bit differs.
     """
     paths, state = list(pictures), device.state()
     written = {"model": model, "hypernetwork": hypernetwork}

@@ -29,7 +29,7 @@ def encode_images(vae, images, size, generator=None, batch_size=8):
 def _to_pixels(image, size):
     """float (3, size, size) in -1..1 of a square PIL image."""
     if image.width != image.height:
-        raise ValueError(f"a picture of {image.width} x {image.height} is not square: prepare it with notebook 01")
+        raise ValueError(f"A picture of {image.width} x {image.height} is not square: prepare it with notebook 01.")
     if image.width != size:
         image = image.resize((size, size), Image.Resampling.LANCZOS)
     return torch.from_numpy(np.asarray(image.convert("RGB"), dtype=np.float32)).permute(2, 0, 1) / 127.5 - 1
@@ -42,14 +42,8 @@ def _sample(posterior, generator):
 
 @torch.no_grad()
 def encode_prompts(pipe, prompts):
-    """prompt_embeds (n, 77, width): what the U-Net hears of each prompt. Words past 77 tokens are cut off."""
-    tokens = pipe.tokenizer(
-        list(prompts),
-        padding="max_length",
-        max_length=pipe.tokenizer.model_max_length,
-        truncation=True,
-        return_tensors="pt",
-    )
+    """prompt_embeds (n, 77, width): what the U-Net reads of each prompt. Words past 77 tokens are cut off."""
+    tokens = pipe.tokenizer(list(prompts), padding="max_length", truncation=True, return_tensors="pt")
     return pipe.text_encoder(tokens.input_ids.to(pipe.text_encoder.device))[0]
 
 
@@ -64,28 +58,28 @@ def add_noise(scheduler, latents, noise, timesteps):
 
 
 def target(scheduler, latents, noise, timesteps):
-    """What the U-Net must answer: the noise, or its velocity for models trained so (SD 2.x at 768)."""
+    """What the U-Net should predict: the noise, or its velocity for models trained so (SD 2.x at 768)."""
     if scheduler.config.prediction_type == "v_prediction":
         return scheduler.get_velocity(latents, noise, timesteps)
     return noise
 
 
-def diffusion_loss(unet, scheduler, latents, noise, timesteps, prompt_embeds, weights="equal"):
+def diffusion_loss(unet, scheduler, latents, noise, timesteps, prompt_embeds, weights="equal", error=F.mse_loss):
     """Mean squared error of the predicted noise: the loss of Stable Diffusion (Rombach et al. 2022, eq. 3).
 
-    weights: of timesteps, as for `loss_scale`.
+    weights: of timesteps, as for `loss_scale`. error: of (prediction, target), both float32, instead of the mean.
     """
     noisy = add_noise(scheduler, latents, noise, timesteps)
     prediction = unet(noisy.to(unet.dtype), timesteps, prompt_embeds.to(unet.dtype)).sample
-    wanted, scale = target(scheduler, latents, noise, timesteps), loss_scale(scheduler, timesteps, weights)
-    return F.mse_loss(prediction.float() * scale, wanted.float() * scale)
+    scale = loss_scale(scheduler, timesteps, weights)
+    return error(prediction.float() * scale, target(scheduler, latents, noise, timesteps).float() * scale)
 
 
 def snr_weights(scheduler, timesteps, gamma=5.0, noisy=0.5):
     """Loss weights (n,) of timesteps by their signal-to-noise ratio: for bases that were trained so, as pocket was.
 
-    Little noise counts less: min(SNR, gamma) / SNR (min-SNR, Hang et al. 2023, arXiv 2303.09556). Much noise, below
-    SNR 1, counts SNR ** -noisy times more: colours and shapes are decided there. noisy=0 is min-SNR alone.
+    Little noise counts less: min(SNR, gamma) / SNR (min-SNR, Hang et al. 2023, arXiv 2303.09556). Below SNR 1, where
+    colours and shapes are decided, it counts SNR ** -noisy times more; noisy=0 is min-SNR alone.
     """
     snr = compute_snr(scheduler, timesteps)
     return snr.clamp(max=gamma) / snr * snr.clamp(max=1) ** -noisy
@@ -94,7 +88,7 @@ def snr_weights(scheduler, timesteps, gamma=5.0, noisy=0.5):
 def loss_scale(scheduler, timesteps, weights):
     """What prediction and target are multiplied by, (n, 1, 1, 1), so that their squared error is weighted.
 
-    weights: "equal" for the plain loss, "snr" for `snr_weights`; a model is best taught on as it was taught before.
+    weights: "equal" for the plain loss, "snr" for `snr_weights`, whichever the base was trained with.
     """
     if weights == "equal":
         return torch.ones(len(timesteps), 1, 1, 1, device=timesteps.device)
@@ -102,10 +96,9 @@ def loss_scale(scheduler, timesteps, weights):
 
 
 def held_out_examples(latents, prompt_embeds, scheduler, seed, copies=8):
-    """Validation examples whose noise and timesteps never change, so that losses can be compared.
+    """Examples whose noise and timesteps never change, so that losses can be compared: arguments of `diffusion_loss`.
 
-    Each of the n photos appears `copies` times, at timesteps spread evenly over the whole schedule.
-    Returns the keyword arguments of `diffusion_loss`, each with n * copies rows.
+    Each of n photos appears `copies` times, at timesteps spread evenly over the whole schedule: n * copies rows.
     """
     count = len(latents) * copies
     generator = torch.Generator().manual_seed(seed)
@@ -120,10 +113,7 @@ def held_out_examples(latents, prompt_embeds, scheduler, seed, copies=8):
 
 
 def held_out_loss(unet, scheduler, examples, batch_size=8, weights="equal"):
-    """The mean `diffusion_loss` over `held_out_examples`, a few at a time. Returns a float.
-
-    weights: those that the training uses, else the lowest loss is that of another aim.
-    """
+    """The mean `diffusion_loss` over `held_out_examples`, a few at a time: a float. weights: as in the training."""
     total, count = 0.0, len(examples["latents"])
     with torch.no_grad():
         for start in range(0, count, batch_size):
@@ -141,12 +131,12 @@ def initial_noise(pipe, seed):
 def generate(pipe, prompts, seeds, *, guidance_scale, num_inference_steps, negative_prompt="", batch_size=8):
     """One PIL image for each (prompt, seed) pair; a single prompt goes with every seed.
 
-    In mixed precision, so that parts of different precision work together. The same seed starts from the same noise whatever the prompt, method, device or batch.
-    Raises ValueError if there are not as many prompts as seeds.
+    By diffusers' own call, in mixed precision, so that parts of different precision work together. The same seed
+    starts from the same noise whatever the prompt, device or batch. Raises ValueError for another number of prompts.
     """
     prompts = [prompts] * len(seeds) if isinstance(prompts, str) else list(prompts)
     if len(prompts) != len(seeds):
-        raise ValueError(f"{len(prompts)} prompts but {len(seeds)} seeds: give one seed for each prompt")
+        raise ValueError(f"There are {len(prompts)} prompts but {len(seeds)} seeds: give one seed for each prompt.")
     images = []
     for start in range(0, len(seeds), batch_size):
         chosen = seeds[start : start + batch_size]

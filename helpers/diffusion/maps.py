@@ -47,10 +47,10 @@ def unet_map(unet):
     axes.add_patch(Rectangle((-0.35, -depth - 0.5), 6.7, depth + 1.1, fill=False, ec=DREAMBOOTH, lw=2.5, ls="--"))
     axes.text(3, 0.72, "04 DreamBooth changes every weight inside this frame", color=DREAMBOOTH, ha="center")
     for part, (x, y) in _draw_u(axes, parts, 6, width, height):
-        listens = f"{part['attentions']} x attention" if part["attentions"] else "no attention"
+        words = f"{part['attentions']} x attention" if part["attentions"] else "no attention"
         style = {"color": HYPERNETWORK, "weight": "bold"} if part["attentions"] else {"color": INK}
         axes.text(x + width / 2, y + 0.11, _size(part), color=INK, **TEXT)
-        axes.text(x + width / 2, y - 0.14, listens, **TEXT, **style)
+        axes.text(x + width / 2, y - 0.14, words, **TEXT, **style)
     for level in range(depth):
         _arrow(axes, (width, -level), (6 - width, -level), linestyle=":")
     _arrow(axes, (-1, 0), (0, 0))
@@ -107,7 +107,7 @@ def _size(part):
 
 
 def _marks(axes, contexts, widths, x, y, width):
-    """One mark for each context width that the attention of a block reads, with the number of its layers."""
+    """One mark for each context width that a block's attention reads, with the number of its layers."""
     here = [wide for wide in widths if contexts[wide]]
     if not here:
         axes.text(x + width / 2, y - 0.17, "no attention", color=INK, **TEXT)

@@ -22,7 +22,7 @@ POCKET = machine.REPO / "data" / "pocket"
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """One config: where the weights are, how to generate, and how long and fast to train by each method."""
+    """Where the weights of a model are, how to generate, and how long and fast to train by each method."""
 
     name: str
     weights: str  # folder, single .safetensors or .ckpt file, or hub id
@@ -47,12 +47,13 @@ MODELS = {
         image_size=128,
         guidance_scale=5.0,
         num_inference_steps=20,
+        # with "linear", the web UI's own activation, more horses were lost
         hypernetwork={
             "steps": 300,
             "paper_steps": 10_000,
             "learning_rate": 2e-3,
             "batch_size": 4,
-            "activation": "relu",  # with "linear", the web UI's own, more horses were lost
+            "activation": "relu",
         },
         dreambooth={
             "steps": 300,
@@ -81,7 +82,7 @@ MODELS = {
             "paper_steps": 10_000,
             "learning_rate": 2e-5,
             "batch_size": 1,
-            "activation": "relu",  # as on pocket; not measured here
+            "activation": "relu",
         },
         dreambooth={
             "steps": 800,
@@ -110,35 +111,29 @@ def model_config(name):
     if name == "pocket":
         return MODELS[name]
     config = MODELS["sd15"]
-    config = replace(
-        config,
-        captioner=os.environ.get("SD15_CAPTIONER", config.captioner),
-        clip=os.environ.get("SD15_CLIP", config.clip),
-    )
+    parts = {part: os.environ.get(f"SD15_{part.upper()}", getattr(config, part)) for part in ("captioner", "clip")}
+    config = replace(config, **parts)
     weights = os.environ.get("SD15_WEIGHTS", config.weights) if name == "sd15" else str(name)
     if weights == config.weights:
         return config
     if not Path(weights).exists() and (weights.count("/") != 1 or Path(weights).suffix in (".safetensors", ".ckpt")):
-        raise ValueError(
-            f"no model {weights!r}: use one of {', '.join(MODELS)}, a folder, a file or a hub id owner/name"
-        )
+        raise ValueError(f"No model {weights!r}: use one of {', '.join(MODELS)}, a folder, a file or an owner/name.")
     return replace(config, name=name, weights=weights, variant=None)
 
 
 def load_pipeline(name):
     """A StableDiffusionPipeline ready to generate: float32 on a CPU and Apple's GPU, else float16, as on disk.
 
-    (bfloat16 has three bits less, which a training would begin and end without; `runtime.autocast` multiplies in it.)
-
-    name: as for `model_config`, or a config. A safety checker is kept where the folder has one. No progress bars.
-    Raises OSError, in one sentence with the mend, if the weights are missing, cut short or something else.
+    (bfloat16 has three bits less; only `device.autocast` multiplies in it.) name: as for `model_config`, or a config.
+    A safety checker is kept where the folder has one. Raises OSError if the weights are missing, cut short or
+    something else.
     """
     config, device = model_config(name), find_device()
     dtype = torch.float32 if device.type in ("cpu", "mps") else torch.float16
     try:
         pipe = _read(config, {_dtype_keyword(diffusers, "0.42"): dtype})
     except Exception as error:  # libraries four layers deep raise whatever they like
-        raise OSError(_told(config, error)) from error
+        raise OSError(_reason(config, error)) from error
     # diffusers 0.39 ignores the newer keyword with a log line and would load twice the memory
     assert pipe.unet.dtype == dtype, f"loaded as {pipe.unet.dtype}, not {dtype}"
     pipe.set_progress_bar_config(disable=True)
@@ -156,14 +151,14 @@ def _read(config, settings):
         return StableDiffusionPipeline.from_pretrained(config.weights, variant=config.variant, **settings)
 
 
-def _told(config, error):
-    """Why a pipeline cannot be loaded, in a sentence with the mend."""
+def _reason(config, error):
+    """Why a pipeline cannot be loaded, and what to do."""
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:160].rstrip(".")
     if Path(config.weights).exists():
-        return f"{config.weights} is not a whole Stable Diffusion ({reason}): a download cut short? Take it again"
+        return f"{config.weights} is not a whole Stable Diffusion ({reason}): a download cut short? Take it again."
     return (
         f"{config.weights} did not come from the Hugging Face hub ({reason}): check its name and your connection and run "
-        "again, which goes on where it was cut, or set SD15_WEIGHTS to a folder or a file on disk"
+        "again, which goes on where it was cut, or set SD15_WEIGHTS to a folder or a file on disk."
     )
 
 

@@ -30,13 +30,8 @@ def settings(pipe, *, seed, guidance_scale, num_inference_steps, size, hypernetw
 
     size: (width, height) in pixels. hypernetwork: its name. others: such as model_hash="45dee52b".
     """
-    line = {
-        "Steps": num_inference_steps,
-        "Sampler": sampler_name(pipe.scheduler),
-        "CFG scale": guidance_scale,
-        "Seed": seed,
-        "Size": f"{size[0]}x{size[1]}",
-    }
+    line = {"Steps": num_inference_steps, "Sampler": sampler_name(pipe.scheduler), "CFG scale": guidance_scale}
+    line |= {"Seed": seed, "Size": f"{size[0]}x{size[1]}"}
     line |= {name.replace("_", " ").capitalize(): value for name, value in others.items()}
     if hypernetwork is not None:
         line |= {"Hypernet": hypernetwork, "Hypernet strength": 1.0 if strength is None else strength}
@@ -63,10 +58,10 @@ def write_text(prompt, negative_prompt, settings):
     Raises ValueError for a name no reader would find, or a prompt line that begins "Negative prompt:".
     """
     if any(line.startswith(NEGATIVE) for line in f"{prompt}\n{negative_prompt}".split("\n")):
-        raise ValueError(f"a line of a prompt cannot begin with {NEGATIVE!r}: that is how the negative prompt is told")
+        raise ValueError(f"A line of a prompt cannot begin with {NEGATIVE!r}: write it as the negative prompt.")
     pairs = ", ".join(f"{name}: {_quoted(value)}" for name, value in settings.items())
     if len(_PAIR.findall(pairs)) < 3 or [name for name, _ in _PAIR.findall(pairs)] != list(settings):
-        raise ValueError(f"{list(settings)} cannot be written: give three or more plain names, of two letters or more")
+        raise ValueError(f"{list(settings)} cannot be written: give three or more plain names, of two letters or more.")
     lines = [prompt] if prompt else []
     lines += [f"{NEGATIVE} {negative_prompt}"] if negative_prompt else []
     return "\n".join([*lines, pairs])
@@ -109,12 +104,14 @@ def save(path, image, text):
 
 
 def read(path):
-    """(prompt, negative prompt, settings) of a PNG. Raises ValueError if it carries no `parameters` text."""
+    """(prompt, negative prompt, settings) of a PNG. Raises ValueError if it has no `parameters` text."""
     with Image.open(path) as image:
         image.load()  # texts may stand after the pixels
         text = getattr(image, "text", {}).get("parameters")
     if text is None:
-        raise ValueError(f"{path} does not say how it was made: it carries no parameters text")
+        raise ValueError(
+            f"{path} has no parameters text: take the PNG as it was saved, not a copy that lost its settings."
+        )
     return read_text(text)
 
 
@@ -125,10 +122,10 @@ def generate_arguments(prompt, negative_prompt, settings, size=None):
     Raises ValueError if a setting is missing, or the image has another size.
     """
     if missing := [name for name in ("Steps", "CFG scale", "Seed") if name not in settings]:
-        raise ValueError(f"the image does not tell its {', '.join(missing)}: it cannot be made again")
-    told = settings.get("Size", f"{size}x{size}")
-    if size and told != f"{size}x{size}":
-        raise ValueError(f"the image has {told} pixels, this model makes {size}x{size}: load a model of its size")
+        raise ValueError(f"The image has no {', '.join(missing)} in its settings: it cannot be made again.")
+    pixels = settings.get("Size", f"{size}x{size}")
+    if size and pixels != f"{size}x{size}":
+        raise ValueError(f"The image has {pixels} pixels, this model makes {size}x{size}: load a model of its size.")
     return {
         "prompts": prompt,
         "seeds": [settings["Seed"]],

@@ -45,7 +45,7 @@ def take_networks(text):
         try:
             networks.append(Network(kind, name, float(strength)))
         except ValueError:
-            raise ValueError(f"<{kind}:{inside}>: {strength!r} is no number; write <{kind}:{name}:0.8>") from None
+            raise ValueError(f"<{kind}:{inside}>: {strength!r} is no number. Write <{kind}:{name}:0.8>.") from None
     return _NETWORK.sub("", text), networks
 
 
@@ -63,9 +63,8 @@ def prompt_at(text, step, steps):
 
     [a:b:0.5] is a for the first half of the steps, then b; [a:b:12] is a up to step 12. [to:when] adds,
     [from::when] takes away. [a|b] is a at odd steps and b at even ones; there may be more. They nest. Numbers are
-    as in the web UI before 1.6, the paper's; since then one with a point is always a share, so [a:b:1.0] is a.
-    Where its grammar gives up, at a | outside brackets or a : among alternatives, the web UI resolves nothing
-    in the prompt; here the rest still is.
+    as in the web UI before 1.6, the paper's (later [a:b:1.0] is a). At a | outside brackets or a : among
+    alternatives the web UI resolves nothing in the prompt; here the rest still is.
     """
     return _resolve(text, 0, len(text), _pairs(text), step, steps)
 
@@ -137,8 +136,8 @@ def parse_attention(text):
 
     (x) weighs 1.1, (x:1.3) 1.3, [x] 1 / 1.1; nested brackets multiply; a backslash makes a bracket plain text.
     A bracket never closed runs to the end; one never opened is text. Neighbours of one weight are joined.
-    BREAK stands as the piece `BREAK`, at weight -1. Brackets multiply that weight too, as in the web UI: in
-    "(a BREAK b:1.2)" it is plain text at -1.2 and begins no new chunk. An empty prompt is [("", 1.0)].
+    BREAK stands as the piece `BREAK`, at weight -1, which brackets multiply, too, as in the web UI: in
+    "(a BREAK b:1.2)" it is plain text. An empty prompt is [("", 1.0)].
     """
     pieces, opened = [], {"(": [], "[": []}  # pieces: [text, weight]; opened: where in pieces a bracket begins
     for found in _PIECE.finditer(text):
@@ -191,10 +190,9 @@ def tokenize(tokenizer, text):
             chunks[-1].append((token, weight))
     if len(chunks) > 1 and not chunks[-1]:
         chunks.pop()  # a BREAK at the very end
-    rows = [_framed(chunk, size, tokenizer) for chunk in chunks]
-    return torch.tensor([[token for token, _ in row] for row in rows]), torch.tensor(
-        [[weight for _, weight in row] for row in rows]
-    )
+    pairs = [zip(*_framed(chunk, size, tokenizer)) for chunk in chunks]
+    tokens, weights = zip(*pairs)
+    return torch.tensor(tokens), torch.tensor(weights)
 
 
 def _after_last_comma(chunk, comma):
@@ -214,10 +212,9 @@ def _framed(chunk, size, tokenizer):
 def encode_weighted(pipe, text, restore_mean=True):
     """prompt_embeds (1, 77 * chunks, width) of one prompt with the web UI's weights.
 
-    Each token's vector, as the text encoder gives it, is multiplied by the token's weight; then each chunk is
-    rescaled so that the mean of all its numbers is what it was (restore_mean; "No norm" in the web UI leaves
-    it out). An encoder whose outputs average nothing leaves nothing to restore: the web UI would divide by zero.
-    Editing and AND must be resolved before. Source: the web UI's emphasis mode "Original".
+    Each token's vector is multiplied by the token's weight; then each chunk is rescaled so that its mean is what it
+    was (restore_mean), unless that is zero, by which the web UI would divide. Editing and AND must be resolved
+    before. Source: the web UI's emphasis mode "Original"; without restore_mean "No norm".
     """
     tokens, weights = tokenize(pipe.tokenizer, text)
     embeds = pipe.text_encoder(tokens.to(pipe.text_encoder.device))[0]

@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import functools
 import inspect
 import itertools
 import math
@@ -16,6 +17,7 @@ from helpers.diffusion.prompts import encode_weighted, prompt_at, split_and, tak
 WITHHELD = "Withheld by the safety checker. It errs at times: another seed may pass."
 
 
+@torch.no_grad()
 def generate(
     pipe,
     prompts,
@@ -35,46 +37,43 @@ def generate(
     Prompts may use the web UI's weights, editing, AND and BREAK; a plain one gives diffusion.generate's picture.
     hypernetworks: {name: Hypernetwork} for <hypernet:name:0.8>; nothing stays on the U-Net afterwards.
     scheduler: another sampler than the pipeline's. noise: (n, 4, h, w) to begin with, instead of the seeds' own.
-    progress: called with (steps done, steps in all). A picture the safety checker withholds is a card that says so,
-    and has "withheld" in its info.
-    Raises ValueError for a network that is not there, or for another number of prompts than of seeds.
+    progress: called with (steps done, steps in all). What the safety checker withholds is a card with "withheld" in
+    its info. Raises ValueError for a network that is not there, or for another number of prompts than of seeds.
     """
     prompts = [prompts] * len(seeds) if isinstance(prompts, str) else list(prompts)
     if len(prompts) != len(seeds):
-        raise ValueError(f"{len(prompts)} prompts but {len(seeds)} seeds: give one seed for each prompt")
-    read = [_read(prompt, hypernetworks or {}) for prompt in prompts]
-    batches = _batches([networks for _, networks in read], batch_size)
+        raise ValueError(f"There are {len(prompts)} prompts but {len(seeds)} seeds: give one seed for each prompt.")
+    parsed = [_take_networks(prompt, hypernetworks or {}) for prompt in prompts]
+    batches = _batches([networks for _, networks in parsed], batch_size)
     tick = _ticker(progress, num_inference_steps * len(batches))
     images = [None] * len(prompts)
     for numbers in batches:
-        wanted, networks = [read[i][0] for i in numbers], read[numbers[0]][1]
-        begin = _noise(pipe, [seeds[i] for i in numbers]) if noise is None else noise[list(numbers)]
+        texts, networks = [parsed[i][0] for i in numbers], parsed[numbers[0]][1]
+        start = torch.stack([initial_noise(pipe, seeds[i]) for i in numbers]) if noise is None else noise[list(numbers)]
         generators = [torch.Generator().manual_seed(seeds[i] + 2**32) for i in numbers]
         sampler = copy.deepcopy(scheduler or pipe.scheduler)
-        with torch.no_grad(), device.autocast(pipe.device, copies=False), _wearing(pipe.unet, networks, hypernetworks):
+        with device.autocast(pipe.device, copies=False), _with_networks(pipe.unet, networks, hypernetworks):
             settings = (guidance_scale, num_inference_steps, generators, tick)
-            made = _decode(pipe, _sample(pipe, sampler, begin, wanted, negative_prompt, *settings))
-        for i, image in zip(numbers, made):
-            images[i] = image
+            latents = _sample(pipe, sampler, start, texts, negative_prompt, *settings)
+            for i, image in zip(numbers, _decode(pipe, latents)):
+                images[i] = image
     return images
 
 
-def _read(prompt, known):
+def _take_networks(prompt, hypernetworks):
     """(prompt without its network tags, the networks it asks for)."""
     prompt, networks = take_networks(prompt)
-    if strange := [net for net in networks if net.kind != "hypernet" or net.name not in known]:
-        raise ValueError(f"no {strange[0].kind} named {strange[0].name!r} here: there are {', '.join(known) or 'none'}")
+    if strange := [net for net in networks if net.kind != "hypernet" or net.name not in hypernetworks]:
+        names = ", ".join(hypernetworks) or "none"
+        raise ValueError(f"No {strange[0].kind} named {strange[0].name!r} here: there are {names}.")
     return prompt, tuple(networks)
 
 
 def _batches(networks, batch_size):
     """Tuples of picture numbers, at most `batch_size` each, all of one tuple under the same networks."""
     order = sorted(range(len(networks)), key=lambda i: (str(networks[i]), i))
-    batches = []
-    for _, group in itertools.groupby(order, key=lambda i: networks[i]):
-        group = list(group)
-        batches += [tuple(group[start : start + batch_size]) for start in range(0, len(group), batch_size)]
-    return batches
+    groups = [list(group) for _, group in itertools.groupby(order, key=lambda i: networks[i])]
+    return [tuple(g[start : start + batch_size]) for g in groups for start in range(0, len(g), batch_size)]
 
 
 def _ticker(progress, total):
@@ -83,16 +82,12 @@ def _ticker(progress, total):
 
 
 @contextlib.contextmanager
-def _wearing(unet, networks, known):
+def _with_networks(unet, networks, hypernetworks):
     """The U-Net with the networks of a prompt on; a prompt that names none leaves it as it is."""
     with contextlib.ExitStack() as stack:
         for net in networks:
-            stack.enter_context(known[net.name].on(unet, net.strength))
+            stack.enter_context(hypernetworks[net.name].on(unet, net.strength))
         yield
-
-
-def _noise(pipe, seeds):
-    return torch.stack([initial_noise(pipe, seed) for seed in seeds])
 
 
 def _sample(pipe, scheduler, noise, prompts, negative_prompt, guidance_scale, steps, generators, tick):
@@ -101,13 +96,8 @@ def _sample(pipe, scheduler, noise, prompts, negative_prompt, guidance_scale, st
     latents = noise.to(pipe.device, pipe.unet.dtype) * scheduler.init_noise_sigma
     takes = inspect.signature(scheduler.step).parameters
     extra = {"generator": generators} if "generator" in takes else {}
-    heard = {}
-
-    def encode_text(text, step):
-        text = prompt_at(text, step, steps)
-        if text not in heard:
-            heard[text] = encode_weighted(pipe, text).to(pipe.unet.dtype)
-        return heard[text]
+    encode = functools.cache(lambda text: encode_weighted(pipe, text).to(pipe.unet.dtype))
+    encode_text = lambda text, step: encode(prompt_at(text, step, steps))
 
     done = 0
     for number, timestep in enumerate(scheduler.timesteps, start=1):
@@ -128,16 +118,16 @@ def guided(unet, latents, timestep, parts, negative, guidance_scale):
     parts: for each row [(prompt_embeds (1, tokens, width), weight)], of any lengths; negative: (1, tokens, width).
     Whatever is equally long goes through the U-Net in one call. Source: Liu et al. 2022, Composable Diffusion, eq. 11.
     """
-    asks = [(row, negative) for row in range(len(parts))]
-    asks += [(row, embeds) for row, several in enumerate(parts) for embeds, _ in several]
-    answers = [None] * len(asks)
-    for length in {embeds.shape[1] for _, embeds in asks}:
-        group = [i for i, (_, embeds) in enumerate(asks) if embeds.shape[1] == length]
-        rows, heard = [asks[i][0] for i in group], torch.cat([asks[i][1] for i in group])
-        for i, answer in zip(group, unet(latents[rows], timestep, heard).sample):
-            answers[i] = answer
-    conditional, mixed = iter(answers[len(parts) :]), []
-    for base, several in zip(answers, parts):
+    inputs = [(row, negative) for row in range(len(parts))]
+    inputs += [(row, embeds) for row, several in enumerate(parts) for embeds, _ in several]
+    predictions = [None] * len(inputs)
+    for length in {embeds.shape[1] for _, embeds in inputs}:
+        group = [i for i, (_, embeds) in enumerate(inputs) if embeds.shape[1] == length]
+        rows, prompt_embeds = [inputs[i][0] for i in group], torch.cat([inputs[i][1] for i in group])
+        for i, prediction in zip(group, unet(latents[rows], timestep, prompt_embeds).sample):
+            predictions[i] = prediction
+    conditional, mixed = iter(predictions[len(parts) :]), []
+    for base, several in zip(predictions, parts):
         mixed.append(base + guidance_scale * sum(weight * (next(conditional) - base) for _, weight in several))
     return torch.stack(mixed)
 
@@ -149,11 +139,8 @@ def _decode(pipe, latents):
     images, withheld = pipe.run_safety_checker(images, pipe.device, pipe.unet.dtype)
     images = pipe.image_processor.postprocess(images, output_type="pil", do_denormalize=[True] * len(images))
     flags = withheld or [False] * len(images)
-    return [_card(image.size) if flag else image for image, flag in zip(images, flags)]
-
-
-def _card(size):
-    """What stands for a picture that was withheld; its info says so, for it must not be scored."""
-    card = show.card(WITHHELD, size)
-    card.info["withheld"] = True
-    return card
+    for i, image in enumerate(images):
+        if flags[i]:  # a card in its place, whose info says so, for it must not be scored
+            images[i] = show.card(WITHHELD, image.size)
+            images[i].info["withheld"] = True
+    return images

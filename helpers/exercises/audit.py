@@ -18,7 +18,6 @@ def ratio(ratio, shares, planted):
         return "That is the skew of the pictures. Compare it with the planted one: how many times as large is it?"
     if not math.isclose(ratio, difference / planted, abs_tol=5e-3):
         return "Take the share with the suit, subtract the mean share of the four other sentences, divide by planted."
-    return None
 
 
 @exercise(
@@ -32,4 +31,3 @@ def longest(longest, spoken):
         return f"Give the language as the table writes it, such as {pieces.index[0]!r}."
     if pieces[longest] < pieces.max():
         return f"{longest} takes {pieces[longest]} pieces. Sort the table by that column: is another one longer?"
-    return None

@@ -21,8 +21,7 @@ def exercise(solution, wrong):
 
     The function gets what the notebook passes to `check` after the name. It returns None where the answer is right,
     else a hint, one or two sentences that say where to look and do not give the answer away.
-    solution, wrong: code that takes the place of everything above the call of `check` in the notebook's cell. The tests
-    run both there: the first must come out right, the second must get a hint.
+    solution, wrong: code in place of everything above the call of `check` in the notebook's cell; the tests run both.
     """
 
     def mark(check):
@@ -36,10 +35,9 @@ def find(name):
     """The check called "subject.question", from helpers/exercises/subject.py. Raises KeyError for an unknown name."""
     subject, question = name.split(".")
     try:
-        check = getattr(importlib.import_module(f"helpers.exercises.{subject}"), question)
+        return getattr(importlib.import_module(f"helpers.exercises.{subject}"), question)
     except (ImportError, AttributeError) as error:
         raise KeyError(f"There is no exercise {name!r} in helpers/exercises/{subject}.py.") from error
-    return check
 
 
 def check(name, *answer):
@@ -72,14 +70,12 @@ def answered(source, answer):
 
 def everything():
     """Every exercise there is: {name: its check}."""
-    found = {}
-    for path in sorted(
-        set(Path(__file__).parent.glob("*.py")) - {Path(__file__), Path(__file__).with_name("__init__.py")}
-    ):
-        module = importlib.import_module(f"helpers.exercises.{path.stem}")
-        subject = path.stem.removeprefix("exercises_")
-        found |= {f"{subject}.{key}": value for key, value in vars(module).items() if hasattr(value, "solution")}
-    return found
+    subjects = sorted({path.stem for path in Path(__file__).parent.glob("*.py")} - {"checks", "__init__"})
+    checks = {}
+    for subject in subjects:
+        module = importlib.import_module(f"helpers.exercises.{subject}")
+        checks |= {f"{subject}.{name}": value for name, value in vars(module).items() if hasattr(value, "solution")}
+    return checks
 
 
 if __name__ == "__main__":

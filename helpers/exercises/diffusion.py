@@ -26,17 +26,17 @@ def even(t, snr):
 
 
 @exercise(
-    solution="def guide(empty, heard, scale):\n    return empty + scale * (heard - empty)",
-    wrong="def guide(empty, heard, scale):\n    return heard + scale * (heard - empty)",
+    solution="def guide(empty, prompted, scale):\n    return empty + scale * (prompted - empty)",
+    wrong="def guide(empty, prompted, scale):\n    return prompted + scale * (prompted - empty)",
 )
 def guide(function):
     """Write guidance as a function of the two answers of the U-Net and the scale."""
-    empty, heard = torch.tensor([0.0, 2.0]), torch.tensor([1.0, 1.0])
-    if not torch.equal(torch.as_tensor(function(empty, heard, 0.0)), empty):
-        return "With scale 0 the prompt must not be heard at all: only the answer to the empty prompt is left."
-    if not torch.equal(torch.as_tensor(function(empty, heard, 1.0)), heard):
+    empty, prompted = torch.tensor([0.0, 2.0]), torch.tensor([1.0, 1.0])
+    if not torch.equal(torch.as_tensor(function(empty, prompted, 0.0)), empty):
+        return "With scale 0 the prompt must not be followed at all: only the answer to the empty prompt is left."
+    if not torch.equal(torch.as_tensor(function(empty, prompted, 1.0)), prompted):
         return "With scale 1 the result must be the answer to the prompt itself, neither more nor less."
-    if not torch.allclose(torch.as_tensor(function(empty, heard, 3.0)), torch.tensor([3.0, -1.0])):
+    if not torch.allclose(torch.as_tensor(function(empty, prompted, 3.0)), torch.tensor([3.0, -1.0])):
         return "From scale 1 to 3 the step must go on along the same line: try it with two numbers on paper."
 
 
@@ -49,6 +49,4 @@ def rare(word, tokenizer):
         return "That one you have seen above: find another."
     pieces = tokenizer.tokenize(word)
     if len(pieces) < 5:
-        return (
-            f"{word!r} becomes {len(pieces)}: {pieces}. Words that nobody writes have more; so have names and digits."
-        )
+        return f"{word!r} becomes {len(pieces)}: {pieces}. Words that nobody writes have more; so have digits."

@@ -5,7 +5,7 @@ from helpers.exercises.checks import exercise
 
 @exercise(solution="each = 4 + 4 + 8", wrong="each = 4 + 8")
 def bytes_each(each):
-    """How many bytes does AdamW want for each weight that learns, before there is any activation?"""
+    """How many bytes does AdamW need for each weight that learns, before there is any activation?"""
     if each == 12:
         return "Weight and averages make twelve. What does the backward pass leave at every weight, until it is moved?"
     if each != 16:

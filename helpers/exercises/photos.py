@@ -12,7 +12,6 @@ def lost(lost, size):
         return "A share is a number from 0 to 1."
     if abs(lost - (1 - kept)) > 0.01:
         return "The square is as high as the photo. What part of the width does it keep, and what is left of 1?"
-    return None
 
 
 @exercise(
@@ -32,7 +31,6 @@ def corrected(file, better, table, class_word, fixed):
         return "Say in a short sentence what the photo shows besides her."
     if " ".join(better.split()) == before[file]:
         return "That is what stands there already. What does the photo show that these words do not?"
-    return None
 
 
 @exercise(
@@ -40,11 +38,10 @@ def corrected(file, better, table, class_word, fixed):
     wrong='mine = "a photo of a man with a beard and a dog"',
 )
 def caption(mine, class_word, fixed):
-    """How would you caption the picture, so that only the class word carries what never changes?"""
+    """How would you caption the picture, so that only the class word stands for what never changes?"""
     if not captions.says(mine, class_word):
         return f"Without {class_word!r} the class learns nothing from this photo."
     if named := [word for word in fixed if captions.says(mine, word)]:
         return f"He always has this, so {class_word!r} should learn it: leave out {named[0]!r}."
     if not captions.says(mine, "dog") or not captions.says(mine, "castle"):
         return "Two things are in this picture and not in the others. Name both, or the class word will learn them too."
-    return None

@@ -18,8 +18,7 @@ def on_colab():
 def mount_drive():
     """Ask for Google Drive, so that runs outlive the session; returns whether it is there. Does nothing elsewhere.
 
-    A school may forbid Drive, a person may decline, a Colab Enterprise runtime has none: one sentence says so and the
-    notebook goes on without. Must come before `helpers.machine.files` is imported, which looks for Drive once.
+    Where it is forbidden, declined or missing one sentence says so, and the notebook goes on without.
     """
     if not on_colab():
         return False
@@ -28,7 +27,7 @@ def mount_drive():
     try:
         drive.mount(str(files.DRIVE))
     except Exception as error:  # noqa: BLE001  (Colab raises ValueError, NotImplementedError and types of its own)
-        print(f"Google Drive is not to be had here ({error}). {LATE}")
+        print(f"Google Drive cannot be used here ({error}). {LATE}")
         return False
     return True
 
@@ -36,8 +35,7 @@ def mount_drive():
 def upload(folder):
     """Let a person choose files in the browser and put them into a folder; returns their paths.
 
-    One zip is quicker than many photos, and `photos.prepare` reads it as it is.
-    Raises RuntimeError outside Colab, where files can simply be copied.
+    One zip is quicker than many photos. Raises RuntimeError outside Colab, where files can simply be copied.
     """
     if not on_colab():
         raise RuntimeError(f"Uploading is for Colab: on this computer copy the files into {folder}.")
@@ -53,10 +51,7 @@ def upload(folder):
 
 
 def copy_token(name="HF_TOKEN"):
-    """Put a token from Colab's secrets into the environment, where programs started from here find it too.
-
-    Only models behind a licence need one. Returns whether there is a token; its text is never printed.
-    """
+    """Put a token from Colab's secrets, for models behind a licence, into the environment; returns if there is one."""
     if on_colab() and name not in os.environ:
         from google.colab import userdata
 
@@ -74,11 +69,11 @@ def take_home(folder, archive=None):
     """
     folder = Path(folder)
     archive = Path(archive or folder.with_name(f"{folder.name}.zip"))
-    found = [path for path in sorted(folder.rglob("*")) if path.is_file() and _wanted(path.relative_to(folder))]
-    if not found:
+    paths = [path for path in sorted(folder.rglob("*")) if path.is_file() and _goes_home(path.relative_to(folder))]
+    if not paths:
         raise FileNotFoundError(f"There is nothing in {folder} to take home: run the cells above first.")
     with files.atomic_write(archive) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as opened:
-        for path in found:
+        for path in paths:
             opened.write(path, Path(folder.name, path.relative_to(folder)))
     if on_colab():
         from google.colab import files as browser
@@ -98,7 +93,7 @@ def bring_back(folder):
             targets = {name: (folder / name).resolve() for name in opened.namelist() if not name.endswith("/")}
             if strange := [name for name, target in targets.items() if folder not in target.parent.parents]:
                 raise ValueError(
-                    f"{path.name} is no run that was taken home: {strange[0]!r} lies in no folder of its own"
+                    f"{path.name} is no run that was taken home: {strange[0]!r} lies in no folder. Choose another zip."
                 )
             for name, target in targets.items():
                 with files.atomic_write(target) as partial:
@@ -108,6 +103,6 @@ def bring_back(folder):
     return sorted(came)
 
 
-def _wanted(path):
+def _goes_home(path):
     """False for checkpoints, which are large and only of use to go on training, and for unfinished files."""
     return "checkpoints" not in path.parts and not any(part.startswith(".") for part in path.parts)

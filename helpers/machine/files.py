@@ -66,7 +66,13 @@ def read_json(path):
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ValueError(f"{path} is not readable JSON ({error}): delete it or restore it from a copy") from error
+        raise ValueError(f"{path} is not readable JSON ({error}): delete it or restore it from a copy.") from error
+
+
+def write_csv(path, table, index=False):
+    """Writes a pandas table as CSV, atomically; index: whether its row labels are a column, too."""
+    with atomic_write(path) as partial:
+        table.to_csv(partial, index=index)
 
 
 def fingerprint(paths):
@@ -80,9 +86,9 @@ def fingerprint(paths):
 
 @contextlib.contextmanager
 def room_for(path, kept=()):
-    """Says in one sentence that there was no room to write `path`; what was there before is still there.
+    """Raises one OSError (ENOSPC) for whatever a library raises when `path` does not fit; other errors pass.
 
-    kept: the checkpoints that stay, the newest last. Raises OSError (ENOSPC); other errors pass as they are.
+    kept: the checkpoints that stay, the newest last.
     """
     try:
         yield
@@ -93,7 +99,8 @@ def room_for(path, kept=()):
         free = shutil.disk_usage(path.parent).free / 2**30
         on = f"checkpoint {kept[-1].name}" if kept else "the start"
         raise OSError(
-            errno.ENOSPC, f"no room to write {path} ({free:.1f} GiB free): make room, run again, it goes on from {on}"
+            errno.ENOSPC,
+            f"No room to write {path} ({free:.1f} GiB free). Make room and run again; it goes on from {on}.",
         ) from error
 
 

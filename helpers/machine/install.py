@@ -10,23 +10,23 @@ from pathlib import Path
 from helpers import machine
 from helpers.machine import colab, files
 
-# Colab has these imported already; replacing one breaks the running kernel.
+# Colab has imported these; replacing one breaks the running kernel.
 KEPT = ("torch", "numpy", "pillow", "ipywidgets", "ipython", "ipykernel")
 
 
 def ready(drive=False):
     """The last line of every set-up cell: install what Colab lacks and, if asked, keep runs on Google Drive.
 
-    Idempotent. Raises ModuleNotFoundError as `install_missing` does; a refused Drive is only told.
+    Idempotent. Raises ModuleNotFoundError as `install_missing` does; a refused Drive stops nothing.
     """
     install_missing()
     if not drive or not colab.mount_drive():
         return
     runs = files.find_runs()
-    if runs != files.RUNS and any(re.match(r"helpers\.(?!machine)", name) for name in sys.modules):
+    if runs != machine.RUNS and any(re.match(r"helpers\.(?!machine)", name) for name in sys.modules):
         print("Runs made so far stay where they are: choose Runtime, Restart session, then run from the top.")
     else:
-        files.RUNS = machine.RUNS = runs
+        machine.RUNS = runs
 
 
 def missing(requirements=files.REPO / "requirements.txt"):
@@ -36,18 +36,14 @@ def missing(requirements=files.REPO / "requirements.txt"):
 
 
 def install_missing(requirements=files.REPO / "requirements.txt"):
-    """On Colab install what is missing and touch nothing that is there; elsewhere say what is missing.
-
-    Raises ModuleNotFoundError with the mend in one sentence.
-    """
+    """On Colab install what is missing and touch nothing that is there; elsewhere raise ModuleNotFoundError."""
     absent = missing(requirements)
     if not absent:
         return
     names = ", ".join(_name(line) for line in absent)
     if not colab.on_colab():
         raise ModuleNotFoundError(f"Not installed: {names}. Run `make lab`, or `pip install -r requirements.txt`.")
-    kept = sorted({name for name in map(_name, absent) if name in KEPT})
-    if kept:
+    if kept := sorted({*map(_name, absent)} & {*KEPT}):
         raise ModuleNotFoundError(f"This Colab runtime lacks {', '.join(kept)}: choose Runtime, Change runtime type.")
     print(f"Installing {names} ...")
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as constraints:
@@ -61,17 +57,14 @@ def _name(line):
 
 
 def _applies(line):
-    """Whether what follows a semicolon, such as platform_system != "Darwin", is so on this machine."""
+    """Whether what follows a semicolon, such as platform_system != "Darwin", holds on this machine."""
     condition = line.partition(";")[2]
     try:
         from packaging.markers import Marker
-    except ImportError:  # nothing is installed yet: this will be told of other lines, too
+    except ImportError:  # nothing is installed yet: other lines will be missing, too
         return True
     return not condition or Marker(condition).evaluate()
 
 
 def _installed(name):
-    try:
-        return bool(metadata.version(name))
-    except metadata.PackageNotFoundError:
-        return False
+    return next(metadata.distributions(name=name), None) is not None

@@ -1,5 +1,6 @@
 """DreamBooth (Ruiz et al. 2023): a rare identifier for one subject, class images so the class stays itself."""
 
+import functools
 import hashlib
 import json
 import re
@@ -17,47 +18,43 @@ from helpers.machine import read_json, write_json
 def check_identifier(tokenizer, identifier):
     """(pieces, known words): how the tokenizer cuts an identifier, and which parts of it are words it knows.
 
-    A good identifier falls into several rare pieces and has no known word: the model can then have no
-    opinion of it. "nesrelah_001" is one; "sks" is a rifle.
+    A good identifier falls into several rare pieces and has no known word: "nesrelah_001" is one; "sks" is a rifle.
     """
-    pieces = tokenizer.tokenize(identifier)
     words = re.findall(r"[^\W\d_]{2,}", identifier.lower())
-    return pieces, [word for word in words if len(tokenizer.tokenize(word)) == 1]
+    return tokenizer.tokenize(identifier), [word for word in words if len(tokenizer.tokenize(word)) == 1]
 
 
 def class_images(pipe, prompt, folder, count, seed, *, weights, **sampler):
     """Paths of `count` pictures of the class, made by the model itself before it learns (section 3.2 there).
 
-    weights: where the model's weights are. sampler: as for `diffusion.generate`. Image i has seed + i.
-    Kept in a folder within `folder`, one for each set of settings; what is there already is reused.
-    Processes that were launched together share the work.
-    For a picture that the safety checker withholds, whose card nobody should learn from, a further seed is taken.
-    Raises ValueError if it withholds more than it lets pass.
+    weights: where the model's weights are. sampler: as for `diffusion.generate`. Image i has seed + i; where the
+    safety checker withholds it a further seed is taken. Kept and reused in a folder within `folder`, one for each set
+    of settings. Processes that were launched together share the work.
+    Raises ValueError if the checker withholds more than it lets pass.
     """
-    told = {"prompt": prompt, "seed": seed, "weights": machine.weights_id(weights)} | sampler
-    name = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:8]
+    settings = {"prompt": prompt, "seed": seed, "weights": machine.weights_id(weights)} | sampler
+    name = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
     folder = Path(folder) / f"{kept.slug(prompt)}-{name}"
     if device.state().is_main_process:
-        write_json(folder / "settings.json", told)
+        write_json(folder / "settings.json", settings)
     passed, tried = [], 0
     while len(passed) < count and tried < 2 * count:
-        some = range(tried, tried + count - len(passed))
-        paths = {folder / f"{i:05}.png": (prompt, seed + i) for i in some}
+        batch = range(tried, tried + count - len(passed))
+        paths = {folder / f"{i:05}.png": (prompt, seed + i) for i in batch}
         if missing := kept.missing(paths):
             kept.make(pipe, missing, model="base", weights=weights, **sampler)
         passed += [path for path in paths if not kept.withheld(kept.read(path))]
-        tried = some.stop
+        tried = batch.stop
     if len(passed) < count:
         raise ValueError(
-            f"the safety checker withheld {tried - len(passed)} of {tried} pictures of {prompt!r}: reword it"
+            f"The safety checker withheld {tried - len(passed)} of {tried} pictures of {prompt!r}: reword it."
         )
     return passed
 
 
 def paired_batches(instances, class_count, batch_size, seed):
-    """A function of the step number to (instance indices, class indices), `batch_size` of each.
+    """A function of the step number to (instance indices, class indices), `batch_size` of each, shuffled by themselves.
 
-    Both are reshuffled every epoch by themselves, so no photo is bound to the same class image for ever.
     Without class images the second list is empty.
     """
     instance_batch = training.shuffled(instances, batch_size, seed)
@@ -70,37 +67,29 @@ def dreambooth_loss(prediction, noise, prior_weight):
 
     prediction, noise: (2n, 4, h, w), the n subject examples first, then n class examples.
     """
-    subject, prior = (prediction.float() - noise.float()).chunk(2)
-    zero = torch.zeros_like(subject)
-    return F.mse_loss(subject, zero) + prior_weight * F.mse_loss(prior, zero)
+    subject, prior = map(F.mse_loss, prediction.float().chunk(2), noise.float().chunk(2))
+    return subject + prior_weight * prior
 
 
 def denoising_loss(unet, scheduler, encode_text, photos, class_images, prior_weight=1.0, weights="equal"):
     """A function of (photo indices, class image indices) to the loss of one batch: notebook 04 writes it out.
 
-    hear: as PromptEncoder. photos, class_images: (latents (n, 4, h, w), n prompts). weights: as for `diffusion.loss_scale`.
+    encode_text: a PromptEncoder. photos, class_images: (latents (n, 4, h, w), n prompts). weights: as for `loss_scale`.
     """
-    (photo_latents, photo_prompts), (class_latents, class_prompts) = photos, class_images
 
-    def loss(pair):
-        photo_indices, class_indices = pair
-        latents = torch.cat([photo_latents[photo_indices], class_latents[class_indices]])
-        heard = encode_text([photo_prompts[i] for i in photo_indices] + [class_prompts[i] for i in class_indices])
-        noise = torch.randn_like(latents)
-        timesteps = torch.randint(0, scheduler.config.num_train_timesteps, (len(latents),), device=latents.device)
-        noisy = diffusion.add_noise(scheduler, latents, noise, timesteps)
-        prediction = unet(noisy, timesteps, heard.to(unet.dtype)).sample
-        target = diffusion.target(scheduler, latents, noise, timesteps)
-        scale = diffusion.latents.loss_scale(scheduler, timesteps, weights)
-        return dreambooth_loss(prediction.float() * scale, target * scale, prior_weight)
+    def draw(pair):
+        chosen = list(zip((photos, class_images), pair, strict=True))
+        latents = torch.cat([latents[indices] for (latents, _), indices in chosen])
+        return latents, encode_text([prompts[i] for (_, prompts), indices in chosen for i in indices])
 
-    return loss
+    error = functools.partial(dreambooth_loss, prior_weight=prior_weight)
+    return training.denoising_loss(unet, scheduler, draw, error, weights)
 
 
 def learn(pipe, text_encoder=False, checkpointing=False):
-    """Makes the U-Net ready to learn, and the text encoder if wanted; returns their parameters, float32.
+    """Makes the U-Net ready to learn, and the text encoder if asked for; returns their parameters, float32.
 
-    checkpointing: of all that learns, as `updates.checkpoint_gradients` does it.
+    checkpointing: of all that learns, as `training.checkpoint_gradients` does it.
     """
     parts = [pipe.unet, pipe.text_encoder] if text_encoder else [pipe.unet]
     pipe.text_encoder.requires_grad_(False)
@@ -112,29 +101,28 @@ def learn(pipe, text_encoder=False, checkpointing=False):
 
 
 def idle(pipe, text_encoder=False):
-    """The networks of a pipeline that a training does not need, for examples.offloaded; previews need them all.
-
-    VAE, safety checker if there is one, and the text encoder unless it learns.
+    """The networks that a training does not need, for `training.offloaded`: VAE, safety checker if there is one, and
+    the text encoder unless it learns. Previews need them all.
     """
     parts = [pipe.vae, None if text_encoder else pipe.text_encoder, getattr(pipe, "safety_checker", None)]
     return [part for part in parts if part is not None]
 
 
 class PromptEncoder:
-    """A function of prompts to prompt_embeds (n, 77, width): heard once, beforehand, or anew each time if it learns.
+    """A function of prompts to prompt_embeds (n, 77, width): encoded once, beforehand, or each time if it learns.
 
-    prompts: all there will be; they are heard now, as long as the text encoder is at hand and in full precision.
+    prompts: all there will be, encoded now, while the text encoder is on the device and in full precision.
     learns: whether the text encoder is being trained; then gradients flow into it.
     """
 
     def __init__(self, pipe, prompts, learns=False):
-        self.pipe, self.learns = pipe if learns else None, learns  # not kept alive for nothing
-        self._heard = {} if learns else {p: diffusion.encode_prompts(pipe, [p])[0] for p in dict.fromkeys(prompts)}
+        self.pipe = pipe if learns else None  # not kept alive for nothing
+        self._embeds = {} if learns else {p: diffusion.encode_prompts(pipe, [p])[0] for p in dict.fromkeys(prompts)}
 
     def __call__(self, prompts):
-        if self.learns:
+        if self.pipe is not None:
             return diffusion.encode_prompts.__wrapped__(self.pipe, prompts)  # the same, with gradients
-        return torch.stack([self._heard[prompt] for prompt in prompts])
+        return torch.stack([self._embeds[prompt] for prompt in prompts])
 
 
 def save(folder, pipe):

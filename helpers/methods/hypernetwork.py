@@ -1,7 +1,7 @@
 """Hypernetworks as the AUTOMATIC1111 web UI defines them: what they are made of, and their place in a U-Net.
 
-For every width of attention context there are two small networks, one for the keys and one for the
-values. Each bends the context before the U-Net's own to_k and to_v read it: x + strength * f(x).
+For every width of attention context there are two small networks, one for the keys and one for the values. Each bends
+the context before the U-Net's own to_k and to_v read it: x + strength * f(x).
 """
 
 import contextlib
@@ -11,12 +11,8 @@ import weakref
 
 from torch import nn
 
-# Classes of torch's that the web UI's list holds too, though no hypernetwork could be made with them, there or here
-REFUSED = {
-    "multiheadattention": "is no activation, and the web UI hides it",
-    "threshold": "needs two numbers that the file has no place for",
-    "glu": "halves the width, so that the next layer does not fit",
-}
+# In torch's and the web UI's list, though no hypernetwork could be made with them, there or here
+REFUSED = ("multiheadattention", "threshold", "glu")
 ACTIVATIONS = {
     name.lower(): kind
     for name, kind in inspect.getmembers(nn.modules.activation, inspect.isclass)
@@ -57,7 +53,7 @@ class Hypernetwork(nn.Module):
     def __init__(self, widths, **config):
         super().__init__()
         if unknown := config.keys() - CONFIG.keys():
-            raise TypeError(f"unknown config {sorted(unknown)}: use {', '.join(CONFIG)}")
+            raise TypeError(f"Unknown config {sorted(unknown)}: use {', '.join(CONFIG)}.")
         self.config = CONFIG | config
         self.config["dropout_structure"] = self.config["dropout_structure"] or _usual_dropout(self.config)
         for name in ("layer_structure", "dropout_structure"):
@@ -94,18 +90,15 @@ def _usual_dropout(config):
 
 
 class HypernetworkModule(nn.Module):
-    """A residual network on contexts (..., width); config as in CONFIG.
-
-    Raises ValueError for an unknown activation or initialization, or a structure not from 1 to 1.
-    """
+    """A residual network on contexts (..., width); config as in CONFIG. Raises ValueError for one that cannot be."""
 
     def __init__(self, width, config):
         super().__init__()
         structure = config["layer_structure"]
         if structure[0] != 1 or structure[-1] != 1:
-            raise ValueError(f"layer structure {structure} must begin and end with 1, as in 1, 2, 1")
+            raise ValueError(f"The layer structure {structure} must begin and end with 1, as in 1, 2, 1.")
         if len(config["dropout_structure"]) != len(structure):
-            raise ValueError(f"dropout structure {config['dropout_structure']} must be as long as {structure}")
+            raise ValueError(f"The dropout structure {config['dropout_structure']} must be as long as {structure}.")
         self.multiplier = 1.0
         self.linear = nn.Sequential(*self._layers(width, structure, config))
         for layer in self.linear:
@@ -132,10 +125,8 @@ class HypernetworkModule(nn.Module):
 def _activation(name):
     if name in (None, "linear"):
         return None
-    if name in REFUSED:
-        raise ValueError(f"the activation {name!r} {REFUSED[name]}: choose another, such as relu")
     if name not in ACTIVATIONS:
-        raise ValueError(f"unknown activation {name!r}: use linear, {', '.join(sorted(ACTIVATIONS))}")
+        raise ValueError(f"The activation {name!r} cannot be used: take linear, {', '.join(sorted(ACTIVATIONS))}.")
     return ACTIVATIONS[name]
 
 
@@ -145,7 +136,7 @@ def _initialize(layer, init, activation):
     if init == "Normal" or isinstance(layer, nn.LayerNorm):
         nn.init.normal_(layer.weight, std=0.01)
     elif init not in INITS:
-        raise ValueError(f"unknown weight initialization {init!r}: use Normal, {', '.join(INITS)}")
+        raise ValueError(f"Unknown weight initialization {init!r}: use Normal, {', '.join(INITS)}.")
     elif init.startswith("Kaiming"):
         INITS[init](layer.weight, nonlinearity="leaky_relu" if activation == "leakyrelu" else "relu")
     else:
@@ -173,24 +164,23 @@ def _projections(unet):
 def attach(unet, hypernetwork, strength=1.0):
     """Puts a hypernetwork before to_k and to_v of all attention, self-attention too, as the web UI does.
 
-    Several may be attached, each with its own strength: they act one after another. Attaching one again
-    only sets its strength. Widths the hypernetwork lacks pass unchanged.
-    Raises ValueError if it was made for another model, or the U-Net's projections are fused.
+    Several act one after another, each at its own strength; attaching one again only sets its strength. Widths that it
+    lacks pass unchanged. Raises ValueError if it is for another model, or the U-Net's projections are fused.
     """
     _check_fit(unet, hypernetwork)
     hypernetwork.to(unet.device).set_strength(strength)
     here = _ATTACHED.setdefault(unet, [])
     if any(other is hypernetwork for other, _ in here):
         return
-    heard = {}  # which of the pair: (the text, what it makes of it)
-    text = str(unet.config.cross_attention_dim)
+    cache, layers = {}, hypernetwork.layers  # cache: which of the pair -> (the text, what it makes of it)
     handles = [
-        layer.register_forward_pre_hook(_bend(hypernetwork.layers[str(layer.in_features)][which], which, heard))
+        layer.register_forward_pre_hook(_bend(layers[str(layer.in_features)][which], which, cache))
         for layer, which in _projections(unet)
-        if str(layer.in_features) in hypernetwork.layers
+        if str(layer.in_features) in layers
     ]
-    if text in hypernetwork.layers and not here:  # the first alone meets the text as it came
-        handles.append(unet.register_forward_pre_hook(_hear(hypernetwork.layers[text], heard), with_kwargs=True))
+    text = str(unet.config.cross_attention_dim)
+    if text in layers and not here:  # the first alone meets the text as it came
+        handles.append(unet.register_forward_pre_hook(_bend_text(layers[text], cache), with_kwargs=True))
     here.append((hypernetwork, handles))
 
 
@@ -199,35 +189,34 @@ def _check_fit(unet, hypernetwork):
     foreign = sorted(set(hypernetwork.widths) - set(ours))
     if text not in hypernetwork.widths and foreign:
         raise ValueError(
-            f"this hypernetwork is for widths {hypernetwork.widths}, this U-Net has {ours}, of which {text} is the "
-            "text: it was made for another model (SD 1.x has 768 there, SD 2.x 1024), attach it to that one"
+            f"This hypernetwork is for widths {hypernetwork.widths}, this U-Net has {ours}, of which {text} is the "
+            "text's: it is for another model (SD 1.x has 768 there, SD 2.x 1024), so attach it to that one."
         )
     if any(getattr(module, "fused_projections", False) for module in unet.modules()):
-        raise ValueError("this U-Net's keys and values are fused into one layer: call unfuse_qkv_projections() first")
+        raise ValueError("This U-Net's keys and values are fused into one layer: call unfuse_qkv_projections() first.")
 
 
-def _hear(pair, heard):
+def _bend_text(pair, cache):
     """A hook before the U-Net: the text is bent once a pass, not again before each cross-attention.
 
-    Not under gradient checkpointing, whose blocks must find the same work when they are computed a second time; nor
-    where chance takes part (dropout): there each attention draws its own.
+    Not under gradient checkpointing, which must meet the same work the second time, nor where dropout draws anew.
     """
     chance = any(isinstance(layer, nn.Dropout | nn.RReLU) for layer in pair.modules())
 
     def hook(unet, inputs, named):
         text = named["encoder_hidden_states"] if "encoder_hidden_states" in named else inputs[2]
-        heard.clear()
+        cache.clear()
         if not (unet.is_gradient_checkpointing or chance and pair.training):
-            heard.update({which: (text, _bent(module, text)) for which, module in enumerate(pair)})
+            cache.update({which: (text, _bent(module, text)) for which, module in enumerate(pair)})
 
     return hook
 
 
-def _bend(module, which, heard):
+def _bend(module, which, cache):
     """A hook before a to_k or to_v."""
 
     def hook(layer, inputs):
-        text, bent = heard.get(which, (None, None))
+        text, bent = cache.get(which, (None, None))
         return (bent if inputs[0] is text else _bent(module, inputs[0]),)
 
     return hook
@@ -238,19 +227,11 @@ def _bent(module, context):
     return module(context.float()).to(context.dtype)
 
 
-def attached(unet):
-    """The hypernetworks of a U-Net, in the order in which they act."""
-    return [hypernetwork for hypernetwork, _ in _ATTACHED.get(unet, [])]
-
-
 def detach(unet, hypernetwork=None):
     """Takes a hypernetwork off, or all of them: without any the U-Net is bit for bit what it was."""
-    stay = []
     for other, handles in _ATTACHED.pop(unet, []):
-        if hypernetwork is not None and other is not hypernetwork:
-            stay.append((other, handles))
-            continue
-        for handle in handles:
-            handle.remove()
-    if stay:
-        _ATTACHED[unet] = stay
+        if hypernetwork is None or other is hypernetwork:
+            for handle in handles:
+                handle.remove()
+        else:
+            _ATTACHED.setdefault(unet, []).append((other, handles))

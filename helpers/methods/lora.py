@@ -20,11 +20,10 @@ def add(unet, text_encoder=None, *, rank=4):
 
     They begin at nothing: lora_B is zero. Raises ValueError if adapters are there already.
     """
-    parts = [(unet, UNET)] + ([(text_encoder, TEXT)] if text_encoder is not None else [])
     learning = []
-    for part, targets in parts:
+    for part, targets in ((unet, UNET), (text_encoder, TEXT))[: 1 + (text_encoder is not None)]:
         if hasattr(part, "peft_config"):
-            raise ValueError("this model has a LoRA already: load the pipeline again for a new one")
+            raise ValueError("This model has a LoRA already: load the pipeline again for a new one.")
         part.requires_grad_(False)
         part.add_adapter(LoraConfig(r=rank, lora_alpha=rank, init_lora_weights="gaussian", target_modules=[*targets]))
         learning += [parameter for parameter in part.parameters() if parameter.requires_grad]
@@ -65,7 +64,7 @@ def load(pipe, path, strength=1.0):
     """
     tensors = checkpoint.load_safetensors(path)
     if not any("lora" in name for name in tensors):
-        raise ValueError(f"{path} holds no LoRA: none of its names has lora in it")
+        raise ValueError(f"{path} holds no LoRA: choose a file whose tensors have lora in their names.")
     if "subject" in pipe.get_list_adapters().get("unet", []):
         pipe.unload_lora_weights()
     _put_on(pipe, *pipe.lora_state_dict(tensors))
@@ -76,14 +75,9 @@ def _put_on(pipe, state, alphas):
     """pipe.load_lora_weights in two parts, each only where the file has something for it."""
     if Version(diffusers.__version__) < Version("0.42") and not hasattr(pipe.text_encoder, "text_model"):
         # older diffusers do not know that transformers 5.6 dropped text_model. from the layers' names
-        plain = lambda found: {k.replace("text_encoder.text_model.", "text_encoder."): v for k, v in found.items()}
+        plain = lambda names: {k.replace("text_encoder.text_model.", "text_encoder."): v for k, v in names.items()}
         state, alphas = plain(state), alphas and plain(alphas)
     put = {"network_alphas": alphas, "adapter_name": "subject", "_pipeline": pipe}
     pipe.load_lora_into_unet(state, unet=pipe.unet, **put)
     if any(name.startswith("text_encoder.") for name in state):
         pipe.load_lora_into_text_encoder(state, text_encoder=pipe.text_encoder, **put)
-
-
-def remove(pipe):
-    """Takes a loaded LoRA off: the pipeline is what it was."""
-    pipe.unload_lora_weights()

@@ -1,6 +1,7 @@
 """Captions of the prepared photos: made by BLIP, kept in captions.csv, corrected by people."""
 
 import csv
+import io
 import json
 import re
 from pathlib import Path
@@ -20,30 +21,30 @@ WEBUI = {"num_beams": 1, "min_length": 24, "max_length": 48, "no_repeat": 0}  # 
 def caption(
     processor, blip, images, prefix="", *, num_beams=1, min_length=5, max_length=40, no_repeat=3, top_p=None, seed=0
 ):
-    """BLIP's captions of RGB images, a list of strings (Li et al. 2022).
+    """BLIP's captions of RGB images, a list of strings (Li et al. 2022). The same settings give the same captions.
 
     prefix: words that every caption begins with ("a photo of a man"); BLIP goes on from there.
-    min_length, max_length: in tokens, prefix included. num_beams: how many beginnings are followed at a time; 1
-    takes the likeliest word each time. More beams find likelier captions, which fit more photos and say less of each. no_repeat: so many tokens in a row are never said twice; 0 allows it.
+    min_length, max_length: in tokens, prefix included. num_beams: how many beginnings are followed at a time; with 1
+    the likeliest word is taken each time. no_repeat: so many tokens in a row are never said twice; 0 allows it.
     top_p: draws each word instead, from the likeliest that together have this share of the probability (nucleus
-    sampling, Holtzman et al. 2020), always the same for a seed.
-    The same images and settings give the same captions.
+    sampling, Holtzman et al. 2020), by the seed.
     """
-    how = {"min_length": min_length, "max_length": max_length, "num_beams": num_beams, "do_sample": False}
-    how["no_repeat_ngram_size"] = no_repeat
-    if top_p is not None:
-        how |= {"num_beams": 1, "do_sample": True, "top_p": top_p, "top_k": 0}
-    found = []
+    settings = {"min_length": min_length, "max_length": max_length, "no_repeat_ngram_size": no_repeat}
+    if top_p is None:
+        settings |= {"num_beams": num_beams, "do_sample": False}
+    else:
+        settings |= {"num_beams": 1, "do_sample": True, "top_p": top_p, "top_k": 0}
+    texts = []
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         for start in range(0, len(images), BATCH):
-            tokens = blip.generate(**_inputs(processor, blip, images[start : start + BATCH], prefix), **how)
-            found += [tidy(text) for text in processor.batch_decode(tokens, skip_special_tokens=True)]
-    return found
+            tokens = blip.generate(**_inputs(processor, blip, images[start : start + BATCH], prefix), **settings)
+            texts += [tidy(text) for text in processor.batch_decode(tokens, skip_special_tokens=True)]
+    return texts
 
 
 def _inputs(processor, blip, images, prefix):
-    """What BLIP is given: the pixels and, if there is one, the beginning of each caption."""
+    """BLIP's inputs: the pixels and, if there is one, the beginning of each caption."""
     inputs = {"pixel_values": processor(images=images, return_tensors="pt")["pixel_values"].to(blip.dtype)}
     if prefix:
         words = processor.tokenizer([prefix] * len(images), return_tensors="pt")
@@ -52,7 +53,7 @@ def _inputs(processor, blip, images, prefix):
 
 
 def tidy(text):
-    """BLIP's tokenizer parts every sign from its word; people write "tan-skinned man, 4k"."""
+    """BLIP's text without the spaces that its tokenizer puts around every sign: "tan-skinned man, 4k"."""
     text = re.sub(r"(?<=\w) ?([-'_]) ?(?=\w)", r"\1", " ".join(text.split()))
     return re.sub(r" ([,.!?;:])", r"\1", text)
 
@@ -61,19 +62,15 @@ def write_captions(folder, table):
     """Write a table of file, caption and, if there, machine_caption and draft as folder/captions.csv.
 
     machine_caption: what BLIP said. draft: what was made of it before a person read it, such as the same without the
-    words for fixed features; BLIP's words if there is none. `edited` is worked out anew: the caption is no longer the
-    draft. UTF-8 that spreadsheets recognise.
-    Raises ValueError if a file stands there twice.
+    words for fixed features; by default what BLIP said. `edited` is worked out: whether the caption differs from the
+    draft. UTF-8 that spreadsheets recognise. Raises ValueError if a file stands there twice.
     """
-    table = table.copy()
-    twice = table["file"][table["file"].duplicated()]
-    if len(twice):
-        raise ValueError(f"{twice.iloc[0]} has two captions: keep one row a photo.")
-    if "machine_caption" not in table:
-        table["machine_caption"] = table["caption"]
-    if "draft" not in table:
-        table["draft"] = table["machine_caption"]
-    table["edited"] = table["caption"] != table["draft"]
+    if table["file"].duplicated().any():
+        twice = table["file"][table["file"].duplicated()].iloc[0]
+        raise ValueError(f"{twice} has two captions: keep one row a photo.")
+    machine_caption = table.get("machine_caption", table["caption"])
+    draft = table.get("draft", machine_caption)
+    table = table.assign(machine_caption=machine_caption, draft=draft, edited=table["caption"] != draft)
     path = Path(folder) / "captions.csv"
     with atomic_write(path) as partial, partial.open("w", encoding="utf-8-sig", newline="") as file:
         writer = csv.writer(file, quoting=csv.QUOTE_ALL)  # or a lone carriage return would end a row
@@ -89,19 +86,23 @@ def read_captions(folder):
     if not path.exists():
         raise FileNotFoundError(f"There is no {path}: run 02_caption_with_blip first.")
     table = _rows(path)
-    gone = [file for file in table["file"] if not (Path(folder) / file).is_file()]
-    if gone:
-        raise ValueError(f"{path} names {gone[0]}, which is not beside it: run 02_caption_with_blip again.")
+    for file in table["file"]:
+        if not (path.parent / file).is_file():
+            raise ValueError(f"{path} names {file}, which is not beside it: run 02_caption_with_blip again.")
     return table
+
+
+def _text(path):
+    """A file's text, line ends as they are. Raises ValueError if it is not UTF-8."""
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8: save it again as UTF-8 (in Excel, 'CSV UTF-8').") from error
 
 
 def _rows(path):
     """What stands in a captions.csv, its photos there or not. Without a draft, the machine's words are the draft."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file))
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8: save it again as 'CSV UTF-8'.") from error
+    rows = list(csv.DictReader(io.StringIO(_text(path), newline="")))
     missing = [column for column in COLUMNS[:4] if not rows or any(row.get(column) is None for row in rows)]
     if missing:
         raise ValueError(f"{path} lacks {', '.join(missing)}: save it with commas and the first line unchanged.")
@@ -127,29 +128,28 @@ def keep_edits(table, folder):
 def check_captions(table, class_word, tokenizer, fixed=()):
     """What is wrong with the captions, a list of sentences; empty if nothing is.
 
-    class_word: stands in each caption, or the class learns nothing from it.
-    tokenizer: CLIP's; Stable Diffusion reads its first 77 tokens, of which two mark start and end.
-    fixed: words for what the person always has ("beard", "round glasses"). A word that stands in the caption takes
-    the blame for the feature, and the class word need not learn it.
+    class_word: stands in each caption, or the class learns nothing from it. tokenizer: CLIP's; Stable Diffusion reads
+    its first 77 tokens, of which two mark start and end. fixed: words for what the person always has ("beard"); the
+    class word does not learn a feature that another word of the caption names.
     """
-    found, limit = [], tokenizer.model_max_length - 2
+    faults, limit = [], tokenizer.model_max_length - 2
     for file, text in zip(table["file"], table["caption"]):
         count = len(tokenizer(text, verbose=False)["input_ids"]) - 2
         if not text.strip():
-            found.append(f"{file} has no caption.")
+            faults.append(f"{file} has no caption.")
         elif not says(text, class_word):
-            found.append(f"{file} does not say {class_word!r}: {text}")
+            faults.append(f"{file} does not say {class_word!r}: {text}")
         if repeated := repetition(text):
-            found.append(f"{file} says {repeated!r} twice: {text}")
+            faults.append(f"{file} says {repeated!r} twice: {text}")
         if named := [word for word in fixed if says(text, word)]:
             named = " and ".join(map(repr, named))
-            found.append(f"{file} names {named}, so that {class_word!r} need not learn it: {text}")
+            faults.append(f"{file} names {named}, so that {class_word!r} need not learn it: {text}")
         if count > limit:
-            found.append(f"{file} has {count} tokens, and all after {limit} are not read.")
+            faults.append(f"{file} has {count} tokens, and all after {limit} are not read.")
     for text, files in table.groupby("caption")["file"]:
         if len(files) > 1:
-            found.append(f"{len(files)} photos share one caption ({', '.join(files)}): {text}")
-    return found
+            faults.append(f"{len(files)} photos share one caption ({', '.join(files)}): {text}")
+    return faults
 
 
 def says(text, words):
@@ -161,12 +161,8 @@ def repetition(text):
     """Words that a text says again: one to four twice in a row, or a part between commas twice anywhere; else ""."""
     if found := re.search(r"\b(\w+(?: \w+){0,3}),? \1\b", text, re.IGNORECASE):
         return found[1]
-    seen = set()
-    for part in (part.strip().lower() for part in text.split(",")):
-        if part in seen and part:
-            return part
-        seen.add(part)
-    return ""
+    parts = [part.strip().lower() for part in text.split(",")]
+    return next((part for number, part in enumerate(parts) if part and part in parts[:number]), "")
 
 
 def without(text, fixed):
@@ -187,34 +183,27 @@ def export_txt(folder, suffix=".txt"):
     One line of UTF-8. suffix: ".caption" for some of kohya's scripts. Returns the paths.
     Raises ValueError if two photos would share a file (a.png and a.jpg).
     """
-    table, written = read_captions(folder), []
-    for file, text in zip(table["file"], table["caption"]):
-        path = Path(folder, file).with_suffix(suffix)
-        if path in written:
+    table = read_captions(folder)
+    paths = [Path(folder, file).with_suffix(suffix) for file in table["file"]]
+    for path, text in zip(paths, table["caption"]):
+        if paths.count(path) > 1:
             raise ValueError(f"{path.name} would hold the captions of two photos: rename one of them.")
         with atomic_write(path) as partial:
             partial.write_text(" ".join(text.split()) + "\n", encoding="utf-8")
-        written.append(path)
-    return written
+    return paths
 
 
 def import_txt(folder, suffix=".txt"):
     """Take the captions from the <photo>.txt beside each photo into captions.csv; returns the table.
 
-    A photo without such a file keeps the caption it has. What the machine wrote is kept, if there was any.
+    A photo without such a file keeps the caption it has.
     Raises FileNotFoundError if there is no such file, ValueError for one that is not UTF-8.
     """
-    found = {}
-    for square in folders.squares_in(folder):
-        path = square.with_suffix(suffix)
-        if path.is_file():
-            try:
-                found[square.name] = " ".join(path.read_text(encoding="utf-8-sig").split())
-            except UnicodeDecodeError as error:
-                raise ValueError(f"{path} is not UTF-8: save it again as UTF-8.") from error
-    if not found:
+    paths = {square.name: square.with_suffix(suffix) for square in folders.squares_in(folder)}
+    captions = {name: " ".join(_text(path).split()) for name, path in paths.items() if path.is_file()}
+    if not captions:
         raise FileNotFoundError(f"There are no captions as <photo>{suffix} in {folder}: copy them there.")
-    return _merge(folder, found)
+    return _merge(folder, captions)
 
 
 def export_jsonl(folder):
@@ -227,27 +216,22 @@ def export_jsonl(folder):
 
 
 def import_jsonl(folder):
-    """Take the captions from metadata.jsonl into captions.csv; returns the table.
+    """Take the captions from metadata.jsonl, called text, caption or prompt, into captions.csv; returns the table.
 
-    The caption may be called text, caption or prompt. Photos that it does not name keep the caption they have.
-    Raises FileNotFoundError if there is none, ValueError, with the line's number, for a line that cannot be read or
-    names a photo that is not in the folder.
+    Photos that it does not name keep the caption they have. Raises FileNotFoundError if there is none, ValueError,
+    with the line's number, for a line that cannot be read or names a photo that is not in the folder.
     """
-    path, found = Path(folder) / "metadata.jsonl", {}
+    path, captions = Path(folder) / "metadata.jsonl", {}
     if not path.exists():
         raise FileNotFoundError(f"There is no {path}: export it first, or copy it there.")
     names = {square.name for square in folders.squares_in(folder)}
-    try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")  # not splitlines: captions may hold other breaks
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8: save it again as UTF-8.") from error
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(_text(path).split("\n"), 1):  # not splitlines: captions may hold other breaks
         if line.strip():
             name, text = _entry(line, f"{path}, line {number}")
             if name not in names:
                 raise ValueError(f"{path}, line {number} names {name!r}, which is not beside it: remove the line.")
-            found[name] = text
-    return _merge(folder, found)
+            captions[name] = text
+    return _merge(folder, captions)
 
 
 def _entry(line, where):
@@ -259,21 +243,16 @@ def _entry(line, where):
         if not isinstance(name, str) or not isinstance(text, str):
             raise TypeError
     except (ValueError, KeyError, TypeError, StopIteration) as error:
-        raise ValueError(f'{where} is not {{"file_name": ..., "text": ...}}: mend or remove it.') from error
+        raise ValueError(f'{where} is not {{"file_name": ..., "text": ...}}: correct or remove it.') from error
     return name, text
 
 
-def _merge(folder, found):
-    """Write captions.csv with these captions over those that are there; returns it."""
-    try:
-        old = read_captions(folder).set_index("file")
-    except FileNotFoundError:
-        old = pd.DataFrame(columns=["caption", "machine_caption", "draft"])
-    files = [square.name for square in folders.squares_in(folder) if square.name in found or square.name in old.index]
-    caption = [found[file] if file in found else old["caption"][file] for file in files]
-    before = {
-        column: [old[column][file] if file in old.index else found[file] for file in files]
-        for column in ("machine_caption", "draft")
-    }
-    write_captions(folder, pd.DataFrame({"file": files, "caption": caption} | before))
+def _merge(folder, captions):
+    """Write captions.csv with these captions, {file: text}, over those that are there; returns it."""
+    rows = {file: {"file": file, "caption": text} | dict.fromkeys(COLUMNS[2:], text) for file, text in captions.items()}
+    if (Path(folder) / "captions.csv").exists():
+        for row in read_captions(folder).to_dict("records"):
+            rows[row["file"]] = row | {"caption": captions.get(row["file"], row["caption"])}
+    files = [square.name for square in folders.squares_in(folder) if square.name in rows]
+    write_captions(folder, pd.DataFrame([rows[file] for file in files]))
     return read_captions(folder)

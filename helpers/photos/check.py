@@ -1,7 +1,5 @@
 """One photo from file to squares, and what makes it bad to learn from: too small, dark, bright, blurred, taken twice."""
 
-from pathlib import Path
-
 import numpy as np
 from PIL import Image, ImageOps
 
@@ -9,6 +7,7 @@ from helpers.machine import atomic_write, write_json
 from helpers.photos import crop
 from helpers.photos.open import decode
 
+BOX = Image.Resampling.BOX
 SIDE = 256  # pixels: photos are measured at one size, or large ones would always seem blurred
 BLURRED = 30  # sharpness below this; photos in focus have 60 to 80, before a soft ground 35, blurred by 1 % 20 to 32
 DARK, BRIGHT = 60, 200  # of 255
@@ -21,54 +20,43 @@ SUFFIXES = {"PNG": ".png", "JPEG": ".jpg", "WEBP": ".webp"}
 def examine(path, folder, key, settings):
     """Measure a photo, write its squares as folder/KEY-0.png and so on, and folder/KEY.json last; returns its content.
 
-    settings: size, fit, background, flip, pieces, format, quality, and of this photo box or focus (or None),
-    keep, leave_out. Never raises for a bad photo: its record says what is wrong.
+    settings: a dict of preparation.settings_of. Never raises for a bad photo: its record says what is wrong.
     """
-    record = {"row": {"kept": False, "why": ""}, "print": None, "squares": []}
-    try:
-        image, full = _open(path, settings)
+    enough = max(round(1.4 * settings["size"]), 2 * SIDE)  # 48 dB from the square of the whole photo
+    try:  # a crop by hand may need all pixels
+        image, full = decode(path, settings["background"], None if settings["box"] else enough)
     except ValueError as error:
-        record["row"]["why"] = str(error)
+        record = empty_record(str(error))
     else:
-        boxes = _measure(record, image, full, settings)
-        if record["row"]["kept"]:
-            record["squares"] = _write(image, full, boxes, Path(folder), key, settings)
-    write_json(Path(folder) / f"{key}.json", record)
+        row, boxes = _measure(image, full, settings)
+        squares = _write(image, full, boxes, folder, key, settings) if row["kept"] else []
+        record = {"row": row, "print": fingerprint(image).tolist(), "squares": squares}
+    write_json(folder / f"{key}.json", record)
     return record
 
 
-def _open(path, settings):
-    """The photo, decoded no larger than its squares and its measures need. A crop by hand may need all of it."""
-    enough = max(round(1.4 * settings["size"]), 2 * SIDE)  # 48 dB from the square of the whole photo
-    return decode(path, settings["background"], None if settings["box"] else enough)
+def empty_record(why):
+    """The record of a photo that cannot be opened."""
+    return {"row": {"kept": False, "why": why}, "print": None, "squares": []}
 
 
-def _measure(record, image, full, settings):
-    """Fill in the record's row and fingerprint; returns the boxes to cut, in pixels of the full photo."""
-    row, scale = record["row"], full[0] / image.width
-    faces = crop.find_faces(image)
-    boxes, row["focus"] = _boxes(image, full, faces, settings)
-    samples = [_sample(image, _scaled(box, 1 / scale, image.size)) for box in boxes]
+def _measure(image, full, settings):
+    """(what the report says of a photo, the boxes to cut in pixels of the full photo)."""
+    faces, scale = crop.find_faces(image), image.width / full[0]
+    boxes, found_by = _boxes(image, full, faces, settings)
+    samples = [image.resize((SIDE, SIDE), BOX, box=_scaled(box, scale, image.size)) for box in boxes]
     sample = max(samples, key=sharpness)  # of pieces, one may well show nothing but sky
-    (dark, bright), sharp = brightness(sample), round(sharpness(sample), 1)
-    row |= {"width": full[0], "height": full[1], "faces": len(faces), "blur": sharp}
-    row |= {"darkest": round(dark), "brightness": round(bright), "crop": boxes[0], "further_crops": boxes[1:]}
+    (dark, bright), sharp, why = brightness(sample), round(sharpness(sample), 1), ""
     if settings["leave_out"]:
-        row["why"] = "left out by hand."
+        why = "left out by hand."
     elif not settings["keep"]:
         cut = max(full) if settings["fit"] == "pad" else boxes[0][2] - boxes[0][0]
-        chosen = row["focus"] in ("hand", "pieces")
-        row["why"] = complaint(full, settings["size"], sharp, dark, bright, cut, chosen)
-        if not row["why"] and broken_off(image) > BROKEN:
-            row["why"] = "its lower part is one flat colour, as if a copy broke off: look at it."
-    row["kept"] = not row["why"]
-    record["print"] = fingerprint(image).tolist()
-    return boxes
-
-
-def _sample(image, box):
-    """The part of the image in `box` at the size at which photos are measured."""
-    return image.resize((SIDE,) * 2, Image.Resampling.BOX, box=box)
+        why = complaint(full, settings["size"], sharp, dark, bright, cut, found_by in ("hand", "pieces"))
+        if not why and broken_off(image) > BROKEN:
+            why = "its lower part is one flat colour, as if a copy broke off: look at it."
+    row = {"kept": not why, "why": why, "width": full[0], "height": full[1], "faces": len(faces), "focus": found_by}
+    row |= {"blur": sharp, "darkest": round(dark), "brightness": round(bright)}
+    return row | {"crop": boxes[0], "further_crops": boxes[1:]}, boxes
 
 
 def _boxes(image, full, faces, settings):
@@ -93,47 +81,49 @@ def _scaled(box, scale, size):
 
 def _write(image, full, boxes, folder, key, settings):
     """Write the squares and, if asked, their mirror images; returns the names of the files."""
-    scale, size, squares = image.width / full[0], settings["size"], []
-    for box in boxes:
-        if settings["fit"] == "pad":
-            square = crop.pad(image, size, settings["background"])
-        else:
-            square = crop.cut(image, _scaled(box, scale, image.size), size)
-        squares += [("", square), ("_flipped", ImageOps.mirror(square))] if settings["flip"] else [("", square)]
-    names = []
-    for number, (mark, square) in enumerate(squares):
-        names.append(f"{key}-{number}{mark}{SUFFIXES[settings['format']]}")
-        with atomic_write(folder / names[-1]) as partial:
-            save(square, partial, settings["format"], settings["quality"])
-    return names
+    scale, size, suffix = image.width / full[0], settings["size"], SUFFIXES[settings["format"]]
+    if settings["fit"] == "pad":
+        cut = [crop.pad(image, size, settings["background"])]
+    else:
+        cut = [crop.cut(image, _scaled(box, scale, image.size), size) for box in boxes]
+    squares = {}
+    for number, square in enumerate(cut):
+        squares[f"{key}-{number}{suffix}"] = square
+        if settings["flip"]:
+            squares[f"{key}-{number}_flipped{suffix}"] = ImageOps.mirror(square)
+    for name, square in squares.items():
+        with atomic_write(folder / name) as partial:
+            _save(square, partial, settings["format"], settings["quality"])
+    return list(squares)
 
 
-def save(image, path, kind, quality=95):
-    """Save an image as "PNG", "JPEG" or "WEBP" (quality 1 to 100), with nothing but its pixels."""
-    options = {"PNG": {"compress_level": 3}, "JPEG": {"quality": quality, "subsampling": 0 if quality > 90 else -1}}
-    bare = Image.fromarray(np.asarray(image))
-    bare.save(path, kind, **options.get(kind, {"quality": quality, "method": 4}))
+def _save(image, path, kind, quality):
+    """Save nothing but the pixels. quality: 1 to 100."""
+    options = {"PNG": {"compress_level": 3}, "WEBP": {"quality": quality, "method": 4}}
+    options["JPEG"] = {"quality": quality, "subsampling": 0 if quality > 90 else -1}
+    Image.fromarray(np.asarray(image)).save(path, kind, **options[kind])
 
 
 def sharpness(image):
-    """How little blurring it once more would change the grey picture at 256 x 256 pixels: 0 to 100, dark or bright.
+    """How much blurring once more would change the grey picture at 256 x 256 pixels: 0 (blurred) to 100.
 
     100 * (1 - the blur effect of Crete et al. 2007), which takes the worse of across and down.
     """
     from skimage.measure import blur_effect  # a second to import
 
-    grey = np.asarray(image.resize((SIDE, SIDE), Image.Resampling.BOX).convert("L"))
-    return 100 * (1 - float(blur_effect(grey)))
+    return 100 * (1 - float(blur_effect(_grey(image))))
+
+
+def _grey(image):
+    return np.asarray(image.resize((SIDE, SIDE), BOX).convert("L"))
 
 
 def brightness(image):
     """What the darkest twentieth and the brightest twentieth of the picture reach, 0 to 255.
 
-    The mean would call a dark-skinned face before a night sky a bad photo. In one that is too dark
-    nothing at all is bright.
+    The mean would call a dark-skinned face before a night sky a bad photo; in one that is too dark nothing is bright.
     """
-    grey = np.asarray(image.resize((SIDE, SIDE), Image.Resampling.BOX).convert("L"))
-    return tuple(float(value) for value in np.percentile(grey, (5, 95)))
+    return tuple(float(value) for value in np.percentile(_grey(image), (5, 95)))
 
 
 def fingerprint(image):
@@ -141,30 +131,23 @@ def fingerprint(image):
 
     (8, 8, 3) of -1, 0, 1. Steps under 8 of 255 count as none: a plain wall would be all noise. (Krawetz 2013)
     """
-    small = np.asarray(image.resize((9, 8), Image.Resampling.BOX, reducing_gap=2), int)
+    small = np.asarray(image.resize((9, 8), BOX, reducing_gap=2), int)
     steps = small[:, 1:] - small[:, :-1]
     return (np.sign(steps) * (abs(steps) >= 8)).astype("int8")
 
 
 def distance(one, other):
-    """How far two fingerprints are apart, 0 to 1, one of them mirrored if that brings them nearer.
+    """Of the places where at least one of two fingerprints has a step, the share where they differ, 0 to 1.
 
-    other: (8, 8, 3), or many of them (n, 8, 8, 3); then n distances.
+    One is mirrored if that brings them nearer. other: (8, 8, 3), or (n, 8, 8, 3); then n distances.
     """
-    return np.minimum(_differing(one, other), _differing(-one[:, ::-1], other))
-
-
-def _differing(one, other):
-    """Of the places where at least one fingerprint has a step, the share where they differ."""
-    axes = (-3, -2, -1)
-    return (one != other).sum(axes) / np.maximum(1, ((one != 0) | (other != 0)).sum(axes))
+    axes, both = (-3, -2, -1), (one, -one[:, ::-1])
+    shares = [(a != other).sum(axes) / np.maximum(1, ((a != 0) | (other != 0)).sum(axes)) for a in both]
+    return np.minimum(*shares)
 
 
 def broken_off(image):
-    """The share of the picture, from below, that is one flat colour although the top is not: 0 for most photos.
-
-    A copy that broke off ends in black, grey or white in formats without check sums.
-    """
+    """The share of the picture, from below, that is one flat colour although the top is not, as if a copy broke off."""
     pixels = np.asarray(image)
     if (pixels[0] == pixels[0, 0]).all() or (pixels[-1] != pixels[-1, 0]).any():
         return 0.0
@@ -194,13 +177,14 @@ def near_duplicates(prints, sharpness, stay=()):
 def complaint(size, target, sharp, dark, bright, cut=None, chosen=False):
     """Why a photo should not be learnt from, in words for its owner; "" if nothing is wrong.
 
-    size: width and height in pixels; target: side of the square that is wanted; the rest as measured above.
-    cut: pixels a side of the part that is cut out, if not the short side of the photo. chosen: whether somebody
-    chose that part or asked for several; then the photo may be a strip.
+    size: width and height in pixels; target: side of the square; the rest as measured above. cut: pixels a side of
+    the part that is cut out, if not the short side of the photo. chosen: whether somebody chose that part or asked for
+    several; then the photo may be a strip.
     """
-    if cut is not None and cut < target <= min(size):
+    cut = min(size) if cut is None else cut
+    if cut < target <= min(size):
         return f"the frame holds only {cut} pixels for a square of {target}: draw it larger."
-    if min(size if cut is None else (cut,)) < target:
+    if cut < target:
         return f"only {size[0]} x {size[1]} pixels for a square of {target}: take the original, not a preview."
     if max(size) > LONGEST * min(size) and not chosen:
         return f"a strip of {size[0]} x {size[1]} pixels: draw the frame around the person, or ask for pieces=True."

@@ -16,7 +16,10 @@ def check_consent(folder):
         raise FileNotFoundError(
             f"There is no {path}: ask the person in the photos, then write there who, what_for and until (2027-06-30)."
         )
-    consent = read_json(path)
+    return _checked(read_json(path), path)
+
+
+def _checked(consent, path):
     missing = [key for key in ("who", "what_for", "until") if not isinstance(consent, dict) or not consent.get(key)]
     if missing:
         raise ValueError(f"{path} does not say {', '.join(missing)}: ask the person in the photos and write it down.")
@@ -42,20 +45,12 @@ def given(folder):
 def write_consent(folder, who, what_for, until):
     """Write folder/consent.json, to be filled in together with the person in the photos.
 
-    who: their name, or a word for them; until: a day such as "2027-06-30". Raises ValueError, and leaves no file,
-    if something is missing or the day is over.
+    who: their name, or a word for them; until: a day such as "2027-06-30".
+    Raises ValueError, and writes nothing, if something is missing or the day is over.
     """
     path = Path(folder) / "consent.json"
-    before = path.read_bytes() if path.exists() else None
-    write_json(path, {"who": who.strip(), "what_for": what_for.strip(), "until": str(until)})
-    try:
-        return check_consent(folder)
-    except ValueError:
-        if before is None:
-            path.unlink()
-        else:
-            path.write_bytes(before)
-        raise
+    consent = {"who": who.strip(), "what_for": what_for.strip(), "until": str(until)}
+    write_json(path, _checked(consent, path))
 
 
 def consent_form(folder):
@@ -63,21 +58,20 @@ def consent_form(folder):
     import ipywidgets as widgets
 
     who = widgets.Text(description="who", placeholder="your name", continuous_update=False)
-    what_for = widgets.Textarea(
-        description="what for", value="learning how Stable Diffusion is personalised", continuous_update=False
-    )  # both are sent when the field is left, so before the button's press
+    purpose = "learning how Stable Diffusion is personalised"
+    what_for = widgets.Textarea(description="what for", value=purpose, continuous_update=False)  # sent when left
     until = widgets.DatePicker(description="until")
     agreed = widgets.Checkbox(description="I am in these photos, and I agree.")
-    save, told = widgets.Button(description="Save"), widgets.Label(f"For the photos in {Path(folder).as_posix()}.")
+    save, status = widgets.Button(description="Save"), widgets.Label(f"For the photos in {Path(folder).as_posix()}.")
 
     def write(_):
         try:
             if not agreed.value:
                 raise ValueError("Nothing is saved without the tick.")
             write_consent(folder, who.value, what_for.value, until.value or "")
-            told.value = "Saved: run the cell again. To take it back, delete consent.json and the photos."
+            status.value = "Saved: run the cell again. To take it back, delete consent.json and the photos."
         except (ValueError, OSError) as error:
-            told.value = str(error)
+            status.value = str(error)
 
     save.on_click(write)
-    return widgets.VBox([who, what_for, until, agreed, save, told])
+    return widgets.VBox([who, what_for, until, agreed, save, status])

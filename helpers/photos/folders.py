@@ -26,37 +26,36 @@ MOST = 10_000  # files
 
 @contextmanager
 def originals(source):
-    """Gives {name: path} of the photos in a folder, a list of files, or one .zip, which is unpacked for the while.
+    """Context of {name: path} of the photos in a folder, a list of files, or a .zip, unpacked as long as it lasts.
 
     Hidden files are passed over. Files of one name from different folders get the folder's name in front.
     Raises FileNotFoundError if there are none, ValueError if a zip is broken or too large.
     """
-    if isinstance(source, (str, os.PathLike)) and Path(source).suffix.lower() == ".zip" and Path(source).is_file():
+    if not isinstance(source, (str, os.PathLike)):
+        yield _by_name(map(Path, source), "the list")
+    elif Path(source).suffix.lower() == ".zip" and Path(source).is_file():
         with tempfile.TemporaryDirectory() as folder:
             unpack(source, folder)
-            yield _listed(sorted(Path(folder).iterdir()), source)
-    elif isinstance(source, (str, os.PathLike)):
-        yield _listed(sorted(Path(source).glob("*")), source)
+            yield _by_name(sorted(Path(folder).iterdir()), source)
     else:
-        yield _listed(map(Path, source), "the list")
+        yield _by_name(sorted(Path(source).glob("*")), source)
 
 
-def _listed(paths, source):
-    found = {}
+def _by_name(paths, source):
+    files = {}
     for path in paths:
         if not path.name.startswith("."):
-            found[path.name if path.name not in found else f"{path.parent.name}_{path.name}"] = path
-    if not found:
+            files[path.name if path.name not in files else f"{path.parent.name}_{path.name}"] = path
+    if not files:
         raise FileNotFoundError(f"There are no photos in {source}: copy some there.")
-    return found
+    return files
 
 
 def unpack(archive, folder):
     """Copy the files of a zip straight into a folder, whatever folders they lie in there; returns their paths.
 
-    Nothing is written outside the folder, and nothing that is there is replaced by other content: a second file of
-    a name gets a number. Hidden files and macOS's copies of them are passed over. A member that is encrypted or
-    damaged is left empty, so that preparing names it.
+    Nothing is written outside the folder; a second file of a name gets a number. Hidden files are passed over. A
+    member that is encrypted or damaged is left empty, so that `prepare` names it.
     Raises ValueError if this is no zip, or if it holds too many files or too much (8 GB, 200 MB a file).
     """
     folder, written = Path(folder), []
@@ -65,9 +64,9 @@ def unpack(archive, folder):
         with zipfile.ZipFile(archive) as opened:
             named = [member for member in opened.infolist() if member.filename]  # is_dir fails without a name
             members = [member for member in named if not member.is_dir() and not _hidden(member)]
-            _check_size(members, archive)
+            _check_size(members, Path(archive).name)
             for member in members:
-                written.append(_extract(opened, member, folder, {path.name.lower() for path in written}))
+                written.append(_extract(opened, member, folder, [path.name for path in written]))
     except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:
         raise ValueError(f"{Path(archive).name} is not a whole zip ({error}): pack or copy it again.") from error
     return written
@@ -78,8 +77,7 @@ def _hidden(member):
     return any(part == "__MACOSX" or part.startswith(".") and part.strip(".") for part in parts)
 
 
-def _check_size(members, archive):
-    name = Path(archive).name
+def _check_size(members, name):
     if len(members) > MOST:
         raise ValueError(f"{name} holds {len(members)} files: pack at most {MOST}.")
     for member in members:
@@ -92,22 +90,24 @@ def _check_size(members, archive):
 def _extract(opened, member, folder, taken):
     """Write one member under its bare name, never more bytes than it declared."""
     bare = PurePosixPath(member.filename.replace("\\", "/")).name.replace("\0", "").replace(":", "_")
-    bare = bare if bare.strip(".") else "unnamed"
-    stem, suffix, number = Path(bare).stem[:100], Path(bare).suffix[:20], 1
-    name = f"{stem}{suffix}"
-    while name.lower() in taken:
-        number += 1
-        name = f"{stem}_{number}{suffix}"
-    path = folder / name
+    bare = Path(bare if bare.strip(".") else "unnamed")
+    path = folder / free_name(bare.stem[:100], bare.suffix[:20], taken)
     with atomic_write(path) as partial, partial.open("wb") as target:
         try:
             with opened.open(member) as content:
                 shutil.copyfileobj(content, target)  # zipfile stops at the declared size and checks the sum
         except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError, OSError, ValueError):
-            target.truncate(0)  # encrypted or damaged: an empty file, which preparing reports by name
+            target.truncate(0)  # encrypted or damaged
     when = time.mktime((*member.date_time, 0, 0, -1)) if member.date_time[1] else 0
-    os.utime(path, (when, when))  # so that preparing knows it again
+    os.utime(path, (when, when))  # so that `prepare` knows it again
     return path
+
+
+def free_name(stem, suffix, taken):
+    """stem and suffix, with a number between them if `taken` has that name; some disks take a.png and A.png for one."""
+    numbered = itertools.chain([f"{stem}{suffix}"], (f"{stem}_{number}{suffix}" for number in itertools.count(2)))
+    taken = {name.lower() for name in taken}
+    return next(name for name in numbered if name.lower() not in taken)
 
 
 def pack(folder, archive):
@@ -131,12 +131,11 @@ def prepared_folder(name):
     Raises FileNotFoundError if there are neither or there is no consent, ValueError if it is incomplete or over.
     """
     own, finished = machine.RUNS / "photos" / name, machine.REPO / "data" / "prepared" / name
-    folders = [folder for folder in (own, finished) if (folder / "captions.csv").exists()]
-    folders += [folder for folder in (own,) if own.is_dir() and squares_in(own)]
-    if not folders:
+    captioned = [folder for folder in (own, finished) if (folder / "captions.csv").exists()]
+    if not captioned and not squares_in(own):
         raise FileNotFoundError(f"There are no prepared photos of {name}: run 01_prepare_photos first.")
     check_consent(machine.REPO / "data" / "subjects" / name)
-    return folders[0]
+    return captioned[0] if captioned else own
 
 
 def squares_in(folder):
@@ -156,16 +155,15 @@ def load_prepared(folder):
 def split(files, held_out=4, seed=0):
     """Deal files of one folder into (training, validation), sorted lists of paths, and write split.json beside them.
 
-    The finished sets in data/ keep the split.json that they came with.
-
     held_out: how many are never trained on (Algorithm 1, line 6). Squares of one photo and near-duplicates stay
-    together, so it may be fewer where they do not add up. The same files and seed give the same split.
+    together, so it may be fewer where they do not add up. The same files and seed give the same split. The finished
+    sets in data/ keep the split.json that they came with.
     Raises ValueError if that would leave nothing to train on.
     """
     files = sorted(map(Path, files))
     if not 0 <= held_out < len(files):
         raise ValueError(f"{held_out} of {len(files)} photos cannot be held out: keep at least one to train on.")
-    group, validation = together(files), []
+    group, validation = _together(files), []
     for file in random.Random(seed).sample(files, len(files)):
         if file not in validation and len(validation) + len(group[file]) <= held_out:
             validation += group[file]
@@ -175,16 +173,13 @@ def split(files, held_out=4, seed=0):
     training = [file for file in files if file not in validation]
     names = {"training": [file.name for file in training], "validation": [file.name for file in validation]}
     path = files[0].resolve().parent / "split.json"
-    if not (path.exists() and machine.REPO / "data" in path.parents):
+    if not path.exists() or machine.REPO / "data" not in path.parents:
         write_json(path, {"seed": seed} | names)
     return training, validation
 
 
-def together(files):
-    """{file: the files that must stay on one side with it, itself included}.
-
-    Squares that report.csv says were made of one photo, and squares that look nearly the same, mirrored or not.
-    """
+def _together(files):
+    """{file: it and the squares of the same photo, by report.csv, or that look nearly the same, mirrored or not}."""
     group = {file: [file] for file in files}
     for pair in [*_of_one_photo(files), *_nearly_the_same([file for file in files if file.is_file()])]:
         one, other = (group[file] for file in pair)
@@ -196,18 +191,16 @@ def together(files):
 
 
 def _of_one_photo(files):
-    """Pairs of files that an entry of report.csv beside them names."""
+    """Pairs of files that one row of report.csv beside them names."""
     report = files[0].parent / "report.csv"
     if not report.is_file():
         return []
     table = pd.read_csv(report, keep_default_na=False)
-    made = [[row["output"], *json.loads(row.get("copies") or "[]")] for _, row in table.iterrows()]
-    by_name = {file.name: file for file in files}
-    found = [[by_name[name] for name in names if name in by_name] for names in made]
-    return [pair for names in found for pair in itertools.pairwise(names)]
+    photos = [[row["output"], *json.loads(row.get("copies") or "[]")] for _, row in table.iterrows()]
+    groups = [[file for file in files if file.name in names] for names in photos]
+    return [pair for group in groups for pair in itertools.pairwise(group)]
 
 
 def _nearly_the_same(files):
     prints = [check.fingerprint(open_photo(file, at_least=64)) for file in files]
-    instead = check.near_duplicates(prints, [1] * len(files))
-    return [(files[loser], files[winner]) for loser, winner in instead.items()]
+    return [(files[i], files[j]) for i, j in check.near_duplicates(prints, [1] * len(files)).items()]

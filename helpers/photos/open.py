@@ -1,11 +1,12 @@
 """Open a picture file of any kind: upright, RGB in the colours of sRGB, nothing hidden in it; or say why not."""
 
 import io
+import mmap
 import warnings
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageCms, ImageColor
+from PIL import ExifTags, Image, ImageCms, ImageColor, ImageOps
 
 try:
     import pillow_heif
@@ -16,33 +17,24 @@ except ImportError:  # then only HEIC cannot be read, and open_photo says so
 
 PIXELS = 120_000_000  # a picture of more is not opened: as RGB it would take 360 MB
 SRGB = ImageCms.createProfile("sRGB")
-TURN = {  # what the EXIF orientation asks of a viewer (CIPA DC-008, table 4.6.4-A)
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
+ORIENTATION = ExifTags.Base.Orientation
 
 
 def open_photo(path, background="white", at_least=None):
     """The picture in a file: RGB (sRGB), upright, transparent parts on `background`, free of metadata.
 
-    Any format that Pillow reads, and HEIC through pillow-heif; of an animation the first frame; 16 bits and
-    floats (0 to 1) are scaled to 8 bits. at_least: a picture whose sides are at least twice as many pixels may
-    come out smaller, but no side under this; a JPEG is then decoded small, in a third of the time.
-    Raises ValueError, in one sentence that names the file, for whatever cannot be shown whole.
+    Reads whatever Pillow reads, and HEIC through pillow-heif; of an animation the first frame; 16 bits and floats
+    (0 to 1) are scaled to 8 bits. at_least: no side comes out with fewer pixels, but large pictures come out smaller;
+    a JPEG is then decoded small, in a third of the time.
+    Raises ValueError, one sentence that names the file, for whatever cannot be shown whole.
     """
     return decode(path, background, at_least)[0]
 
 
 def decode(path, background="white", at_least=None):
     """open_photo's picture and the upright (width, height) that the file really has."""
-    path = Path(path)
+    path, background = Path(path), ImageColor.getrgb(background)[:3]
     _check_file(path)
-    background = ImageColor.getrgb(background)[:3] if isinstance(background, str) else tuple(background)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # large pictures are measured below, odd tags do no harm
@@ -77,19 +69,16 @@ def _upright(file, background, at_least):
         raise Image.DecompressionBombError
     file.load()
     full = file.size if drafted == stored else stored  # some decoders turn the picture while they load it
-    orientation = file.getexif().get(0x0112, 1)
+    orientation = file.getexif().get(ORIENTATION, 1)
     if file.format in ("JPEG", "MPO") and _ends_in_grey(file):
         raise OSError("its lower part is missing")
-    plain = _plain(_smaller(file, at_least), file.info.get("icc_profile"), background)
-    if orientation in TURN:
-        plain = plain.transpose(TURN[orientation])
+    factor = min(file.size) // at_least if at_least else 1
+    small = file.reduce(factor) if factor > 1 and file.mode in ("RGB", "L", "CMYK") else file
+    plain = _plain(small, file.info.get("icc_profile"), background)
+    if orientation in range(2, 9):
+        plain.getexif()[ORIENTATION] = orientation
+        ImageOps.exif_transpose(plain, in_place=True)  # takes the note out again
     return plain, full[::-1] if orientation in (5, 6, 7, 8) else full
-
-
-def _smaller(image, at_least):
-    """The image by a whole factor smaller, areas averaged, where that leaves `at_least` pixels a side."""
-    factor = min(image.size) // at_least if at_least else 1
-    return image.reduce(factor) if factor > 1 and image.mode in ("RGB", "L", "CMYK") else image
 
 
 def _plain(image, profile, background):
@@ -122,32 +111,23 @@ def _to_srgb(image, profile):
 
 
 def _check_whole(path):
-    """Raise OSError or SyntaxError if a file shows that it is not as it was written; decoders often go on regardless.
+    """Raise OSError or SyntaxError if a file shows that it is damaged; decoders often go on regardless.
 
     Of a PNG every byte is checked. Other formats have no check sums: then only the end and the length can tell.
     """
-    with path.open("rb") as file:
-        head = file.read(8)
-    if head == b"\x89PNG\r\n\x1a\n":
-        with Image.open(path) as file:
-            file.verify()  # the check sums, which loading skips for the pixels
-    elif head[:2] == b"\xff\xd8":
-        if not _has_end(path.read_bytes()):
-            raise OSError("its end is missing")
-    elif _ends_in_nothing(path):
-        raise OSError("its end is empty, as if a copy broke off")
-    elif (stated := _stated_length(path)) is not None:
-        spare = path.stat().st_size - stated
-        if spare and not (head[:2] == b"BM" and 0 < spare < 4):  # some programs pad their BMP files
-            raise OSError(f"it should be {stated} bytes long")
-
-
-def _ends_in_nothing(path):
-    """Whether the last fiftieth of a file, and at least 32 bytes, are zeros: space kept for what never came."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        file.seek(-min(size, max(32, size // 50)), 2)
-        return not file.read().strip(b"\0")
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        if content[:8] == b"\x89PNG\r\n\x1a\n":
+            with Image.open(path) as image:
+                image.verify()  # the check sums, which loading skips for the pixels
+        elif content[:2] == b"\xff\xd8":
+            if not _has_end(content):
+                raise OSError("its end is missing")
+        elif not content[-max(32, len(content) // 50) :].strip(b"\0"):  # space kept for what never came
+            raise OSError("its end is empty, as if a copy broke off")
+        elif (stated := _stated_length(content)) is not None:
+            spare = len(content) - stated
+            if spare and not (content[:2] == b"BM" and 0 < spare < 4):  # some programs pad their BMP files
+                raise OSError(f"it should be {stated} bytes long")
 
 
 def _has_end(jpeg):
@@ -163,32 +143,28 @@ def _has_end(jpeg):
     return True  # unusual segments: let the decoder judge
 
 
-def _stated_length(path):
+def _stated_length(content):
     """How long a file says it is: WebP and BMP in their heads, HEIC and AVIF by the lengths of their boxes; else None.
 
     (RIFF; BITMAPFILEHEADER; ISO/IEC 14496-12, 4.2)
     """
-    with path.open("rb") as file:
-        head = file.read(12)
-        if head[:4] == b"RIFF" and head[8:] == b"WEBP":
-            return 8 + int.from_bytes(head[4:8], "little")
-        if head[:2] == b"BM":
-            return int.from_bytes(head[2:6], "little") or None
-        return _end_of_boxes(file, path.stat().st_size) if head[4:8] == b"ftyp" else None
+    if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
+        return 8 + int.from_bytes(content[4:8], "little")
+    if content[:2] == b"BM":
+        return int.from_bytes(content[2:6], "little") or None
+    return _end_of_boxes(content) if content[4:8] == b"ftyp" else None
 
 
-def _end_of_boxes(file, size):
+def _end_of_boxes(content):
     """Where the last box ends; it may lie beyond the end of the file, and so may a box that is none."""
     at = 0
-    while at < size:
-        file.seek(at)
-        head = file.read(16)
-        length = int.from_bytes(head[:4], "big")
+    while at < len(content):
+        length = int.from_bytes(content[at : at + 4], "big")
         if length == 0:  # to the end of the file
-            return size
+            return len(content)
         if length == 1:
-            length = int.from_bytes(head[8:], "big")
-        if length < 8 or not head[4:8].isascii():
+            length = int.from_bytes(content[at + 8 : at + 16], "big")
+        if length < 8 or not content[at + 4 : at + 8].isascii():
             return at
         at += length
     return at

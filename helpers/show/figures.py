@@ -9,9 +9,10 @@ from helpers.show.grids import COLORS, INK
 
 def color_of(name, place):
     """The same colour for a method in every figure; what is no method gets one by its place in the figure."""
-    methods = ("base", "hypernetwork", "dreambooth")
-    found = [i for i, method in enumerate(methods) if str(name).lower().startswith(method)]
-    return COLORS[found[0]] if found else COLORS[3 + place % (len(COLORS) - 3)]
+    for color, method in zip(COLORS, ("base", "hypernetwork", "dreambooth")):
+        if str(name).lower().startswith(method):
+            return color
+    return COLORS[3 + place % (len(COLORS) - 3)]
 
 
 def loss_curves(table):
@@ -35,7 +36,7 @@ def loss_curves(table):
 def share_bars(table, xlabel="share of images", limits=(0, 1)):
     """Draw one bar a row with its interval, grouped by prompt, one colour a method.
 
-    table: columns prompt, method, mean, low, high, as bootstrap.summarise returns it.
+    table: columns prompt, method, mean, low, high, with the edges of stats.summarise.
     limits: of the axis; None leaves them to matplotlib.
     """
     prompts, methods = list(table["prompt"].unique()), list(table["method"].unique())
@@ -94,12 +95,12 @@ def stacked_bars(groups, limit=5):
 
     groups: {label: Series of shares by word}. Beyond the `limit` most frequent words the rest is "others".
     """
-    total = sum(shares.sort_index() for shares in _aligned(groups.values()))
-    words = list(total.sort_values(ascending=False).index[:limit])
+    table = pd.DataFrame(groups).fillna(0).sort_index()
+    words = table.sum(axis=1).sort_values(ascending=False).index[:limit]
+    shares = table.loc[words].T.assign(others=1 - table.loc[words].sum())
     chart, axes = figure(8, 0.5 + 0.5 * len(groups))
     left = np.zeros(len(groups))
-    for i, word in enumerate([*words, "others"]):
-        widths = np.array([_share(shares, word, words) for shares in groups.values()])
+    for i, (word, widths) in enumerate(shares.items()):
         bars = axes.barh(range(len(groups)), widths, left=left, color=(COLORS[i % len(COLORS)], 0.5), edgecolor="white")
         labels = [f"{word}\n{width:.0%}" if width > 0.09 else "" for width in widths]
         axes.bar_label(bars, labels, label_type="center", fontsize=8, color=INK)
@@ -107,16 +108,6 @@ def stacked_bars(groups, limit=5):
     axes.set(yticks=range(len(groups)), yticklabels=list(groups), xlim=(0, 1), xlabel="share of pictures")
     axes.invert_yaxis()
     return chart
-
-
-def _aligned(several):
-    several = list(several)
-    index = sorted({word for shares in several for word in shares.index})
-    return [shares.reindex(index, fill_value=0) for shares in several]
-
-
-def _share(shares, word, words):
-    return 1 - sum(shares.get(each, 0) for each in words) if word == "others" else shares.get(word, 0)
 
 
 def held_out_curves(table):
@@ -151,21 +142,12 @@ def rate_curve(rates):
     return chart
 
 
-def arrows(before, after, wished):
-    """Draw points of the plane before and after, an arrow between the two, and where they were wished to be.
-
-    Three arrays or tensors (n, 2).
-    """
+def arrows(before, after, targets):
+    """Draw points of the plane before and after, an arrow between the two, and their targets: arrays (n, 2)."""
     chart, axes = figure(5, 4)
-    for name, points, mark, color in [
-        ("wished", wished, "o", COLORS[2]),
-        ("before", before, ".", COLORS[0]),
-        ("after", after, "x", COLORS[1]),
-    ]:
-        size = 9 if mark == "o" else 6
-        axes.plot(
-            *points.T, mark, color=color, label=name, markersize=size, fillstyle="none" if mark == "o" else "full"
-        )
+    axes.plot(*targets.T, "o", color=COLORS[2], label="target", markersize=9, fillstyle="none")
+    axes.plot(*before.T, ".", color=COLORS[0], label="before")
+    axes.plot(*after.T, "x", color=COLORS[1], label="after")
     for (x, y), (u, v) in zip(before.tolist(), after.tolist()):
         axes.annotate("", (u, v), (x, y), arrowprops={"arrowstyle": "->", "color": COLORS[0], "alpha": 0.4})
     axes.set_aspect("equal")

@@ -47,9 +47,7 @@ def flipbook(images, labels, what, start=0, width=384, milliseconds=250):
     """
     images, labels = list(images), [str(label) for label in labels]
     if not images or len(images) != len(labels):
-        raise ValueError(
-            f"A flipbook needs one label a picture: there are {len(images)} pictures, {len(labels)} labels."
-        )
+        raise ValueError(f"Give one label for each picture: there are {len(images)} pictures, {len(labels)} labels.")
     start = range(len(images))[start]
     sources = [data_url(image, None, "WEBP", 90) for image in images]
     pages = [{"picture": source, "label": label, "alt": f"{what}: {label}"} for source, label in zip(sources, labels)]

@@ -1,18 +1,4 @@
 """The study: design, questionnaire, answers, statistics. No torch."""
 
-from helpers.survey import (
-    answers,
-    comments,
-    design,
-    figures,
-    google_forms,
-    mturk,
-    pairs,
-    pictures,
-    questionnaire,
-    report,
-    rules,
-    simulation,
-    statistics,
-    widgets,
-)
+from helpers.survey import answers, design, exports, figures, questionnaire, report, rules, simulation, statistics
+from helpers.survey import widgets

@@ -1,6 +1,5 @@
 """Answers from every platform into one long table, without names, and a list of all that was odd.
 
-Columns of the table: respondent, item, prompt_id, method, question, value, position, duration_s, source.
 A column of a platform names its question by a tag such as k7f2/satisfied, or k7f2_satisfied where a slash is not
 allowed; a pair is left+right/pair or left_right_pair. Each platform's function returns rows with the columns ROW, all
 text but line, and adds (line, problem) to `odd` for what it cannot read.
@@ -63,15 +62,13 @@ def read_answers(paths, key, *, study=None, demographics=None):
 
 def _rows(path, odd):
     """The rows of a file with their source. Raises ValueError that lists the columns of a file of no known kind."""
-    if path.suffix.lower() == ".json":
-        remedy = "use the questionnaire, Google Forms or Qualtrics"
-        raise ValueError(f"The file {path.name} is JSON, as from Label Studio, which is not read: {remedy}.")
     header, rows = cells(path, odd)
     for source, (read, columns, _) in PLATFORMS.items():
         if set(columns.split(",")) <= set(header) or (not columns and any(map(tag, header))):
             table = read(header, rows, odd)
             return table.assign(source=table.get("source", source))
-    raise ValueError(f"The file {path.name} is of no known kind; its columns are: {', '.join(header)[:200] or 'none'}.")
+    names = ", ".join(header)[:200] or "none"
+    raise ValueError(f"The file {path.name} is of no known kind; its columns are: {names}. Export it again, as CSV.")
 
 
 def tag(text):
@@ -80,25 +77,20 @@ def tag(text):
     return match and (match[1].replace("_", "+"), match[2])
 
 
-def decode(path, odd):
-    """The text of a file in UTF-8, with or without a byte order mark, or UTF-16. Raises ValueError for any other."""
-    data = path.read_bytes()
-    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        odd.append((1, "the file is in UTF-16, as Excel's 'Unicode text'; it was read as such"))
-        return data.decode("utf-16", errors="replace")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"The file {path.name} is not in UTF-8 (byte {error.start}): save as 'CSV UTF-8'.") from error
-
-
 def cells(path, odd):
     """The header of a CSV file and its rows as [(line, cells)]; rows that are cut or too long go to `odd`.
 
     A last line without an end may be cut. Of our own files it is left out, of others its last cell, but for Google's,
-    whose downloads never end their last line.
+    whose downloads never end their last line. Raises ValueError for text that is neither UTF-8 nor UTF-16.
     """
-    text = decode(path, odd)
+    data = path.read_bytes()
+    wide = data[:2] in (b"\xff\xfe", b"\xfe\xff")
+    if wide:
+        odd.append((1, "the file is in UTF-16, as Excel's 'Unicode text'; it was read as such"))
+    try:
+        text = data.decode("utf-16", errors="replace") if wide else data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"The file {path.name} is not in UTF-8 (byte {error.start}): save as 'CSV UTF-8'.") from error
     first = text.partition("\n")[0]
     separator = max(",;\t", key=first.count)
     if separator != ",":
@@ -106,10 +98,17 @@ def cells(path, odd):
     whole = text.endswith("\n")
     if "respondent" in first and not whole:
         text, _, rest = text.rpartition("\n")
-        line, whole = text.count("\n") + 2, True
-        odd.append((line, f"the last line has no end, so it is left out: {rest[:60]!r}; is the file cut?"))
+        whole = True
+        note = f"the last line has no end, so it is left out: {rest[:60]!r}; is the file cut?"
+        odd.append((text.count("\n") + 2, note))
+    header, rows = _rows_of(csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True), odd)
+    if not whole and rows:
+        _check_last(header, *rows[-1], odd)
+    return header, rows
+
+
+def _rows_of(reader, odd):
     header, rows, line = [], [], 1
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     try:
         header = [name.strip() for name in next(reader, [])]
         line = reader.line_num + 1
@@ -121,8 +120,6 @@ def cells(path, odd):
             line = reader.line_num + 1
     except csv.Error as error:
         odd.append((line, f"from here the file cannot be read as CSV ({error}): is it cut?"))
-    if not whole and rows:
-        _check_last(header, *rows[-1], odd)
     return header, rows
 
 
@@ -149,9 +146,8 @@ def _questionnaire(header, rows, odd):
     frame = pd.DataFrame([row for _, row in rows], columns=header, dtype=str)
     _note_unread(header, "questionnaire", odd)
     comments = frame["question"] == "comment"
-    frame.loc[comments, "value"] = frame.loc[comments, "value"].str.replace(
-        rf"^'({FORMULA.pattern})", r"\1", regex=True
-    )
+    plain = frame["value"].str.replace(rf"^'({FORMULA.pattern})", r"\1", regex=True)
+    frame["value"] = frame["value"].mask(comments, plain)
     frame = frame.rename(columns={"respondent": "person"}).assign(line=[line for line, _ in rows])
     return frame[[*ROW, *(name for name in ("study", "source") if name in frame)]]
 
@@ -159,9 +155,8 @@ def _questionnaire(header, rows, odd):
 def _google_forms(header, rows, odd):
     """Google Forms, or the Sheet linked to it: one row a person; only tagged columns are read, no name or e-mail.
 
-    Nothing in the file names a person, so a person is known by the time and all answers: the same row in two
-    downloads is one person. The time stands in the first column, whatever that is called in the form's language. If
-    somebody deleted it, every row of a file is another person.
+    A person is known by the time (first column, in any language) and all answers: the same row in two downloads is one
+    person. If somebody deleted the time, every row of a file is another person.
     """
     timed = not tag(header[0])
     if not timed:
@@ -203,8 +198,8 @@ def _wide(header, rows, people):
 def _mechanical_turk(header, rows, odd):
     """A Mechanical Turk batch result: Answer.x = value, Answer.x.label = text, or Answer.x.option = true.
 
-    x is a tag, or a question alone where Input.item has the code. Rejected assignments are left out and noted, and
-    so is every answer that names no picture or question. The position follows AcceptTime.
+    x is a tag, or a question alone where Input.item has the code. Rejected assignments and answers that name no picture
+    or question are left out and noted. The position follows AcceptTime.
     """
     _note_unread([name for name in header if not name.startswith(("Input.", "Answer."))], "Mechanical Turk", odd)
     table, handed_in = [], set()
@@ -247,8 +242,8 @@ def _turk_answers(record):
 def _in_order(rows):
     """The rows, one line a task, with its place in time instead of the time: a person's first task gets "1".
 
-    The place is "" for a person with a time that is missing or there twice, for the order in the file need not be the
-    order of the answers. A time is "Mon Nov 23 10:11:12 PST 2026" or an ISO date.
+    The place is "" for a person with a time that is missing or there twice, for the file need not be in the order of the
+    answers. A time is "Mon Nov 23 10:11:12 PST 2026" or an ISO date.
     """
     text = rows["position"].astype(str).replace(TURK_ZONES, regex=True)
     forms = "%a %b %d %H:%M:%S %z %Y", "ISO8601"
@@ -318,8 +313,7 @@ def meaning(question, text):
     return text if text in design.QUESTIONS.get(question, ()) else _meanings().get((question, _plain(text)))
 
 
-def _plain(text):
-    return re.sub(r"^[1-5]\s*[-:.)]?\s+", "", text.strip()).casefold()
+_plain = lambda text: re.sub(r"^[1-5]\s*[-:.)]?\s+", "", text.strip()).casefold()
 
 
 @functools.cache
@@ -376,5 +370,4 @@ def _prolific(path, notes):
 def write_table(path, table):
     """Keep a long table as CSV; a comment that a spreadsheet would take for a formula gets a leading '."""
     risky = (table["question"] == "comment") & table["value"].str.match(FORMULA)
-    with machine.atomic_write(path) as partial:
-        table.assign(value=table["value"].mask(risky, "'" + table["value"])).to_csv(partial, index=False)
+    machine.write_csv(path, table.assign(value=table["value"].mask(risky, "'" + table["value"])))

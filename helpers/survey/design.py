@@ -1,6 +1,12 @@
-"""The plan of a blind study: which rater sees which picture when, fixed by a seed before any answer."""
+"""The plan of a blind study, fixed by a seed before any answer: which rater sees which picture when.
+
+The pictures come from notebook 05's run, else from the small finished set in data/survey.
+
+python -m helpers.survey.design      makes data/survey/pictures and data/survey/key.csv again from runs/compare
+"""
 
 import itertools
+import sys
 
 import numpy as np
 import pandas as pd
@@ -21,9 +27,15 @@ CLOSED = {name: values for name, values in QUESTIONS.items() if values}
 RATED = ("satisfied", "likeness", "match")  # the questions on every picture
 KINDS = {"rate": RATED, "pair": ("pair",), "attention": ("attention",)}  # of screens, with their questions
 ATTENTION = "4"  # the right answer on the attention screen
-RULES = {"attention": True, "median_seconds": 2.0, "answered_share": 0.5}  # see survey_rules
-ORDER = ("base", "hypernetwork", "DreamBooth")  # in which methods are shown in tables and figures, others after them
+RULES = {"attention": True, "median_seconds": 2.0, "answered_share": 0.5}  # see rules.py
+METHODS = ("base", "hypernetwork", "DreamBooth")  # in the order of tables and figures, others after them
+SUBJECTS = {"hypernetwork": "amir", "dreambooth": "nesrelah"}  # whom the paper's prompts for a method are about
+SECTIONS = ("4.1", "4.2")  # of the paper, where its ten prompts stand
 LETTERS, DIGITS = "bcdfghjkmnpqrstvwxz", "23456789"  # no vowels: a code is never a word
+SEED = 20  # of the finished set
+PROMPTS = machine.REPO / "data" / "prompts.csv"
+FINISHED = machine.REPO / "data" / "survey"
+INDEX = machine.RUNS / "compare" / "images.csv"
 
 
 def questions(kind, photos):
@@ -33,17 +45,17 @@ def questions(kind, photos):
 
 def choices(question, words):
     """{value: words} of a closed question, such as {"4": "4  A lot"}; words: a language of questionnaire.interface."""
-    return {
-        v: f"{v}  {words.get(f'{question}_{v}', '')}".strip() if v.isdigit() else words[v] for v in CLOSED[question]
-    }
+    worded = lambda value: (
+        f"{value}  {words.get(f'{question}_{value}', '')}".strip() if value.isdigit() else words[value]
+    )
+    return {value: worded(value) for value in CLOSED[question]}
 
 
 def pictures(index, prompts, methods, seed=1):
     """The pictures of notebook 05 to be judged: one row a prompt and method, all from the same seed.
 
     index: runs/compare/images.csv; prompts: DataFrame prompt_id, prompt, subject and more; methods: as in the index.
-    Where a method was trained on several people, the picture comes from the training on the prompt's own subject. The
-    base model, trained on nobody, drew each prompt in the words of each subject: only the words that raters read count.
+    The training on the prompt's own subject is preferred, and the picture from the very words that raters read.
     Returns the columns of `prompts` with method and file. Raises FileNotFoundError naming the first that is missing.
     """
     images, rows = pd.read_csv(index, keep_default_na=False), []
@@ -61,9 +73,24 @@ def pictures(index, prompts, methods, seed=1):
     return pd.DataFrame(rows)
 
 
+def paper_prompts():
+    """The paper's ten prompts: DataFrame prompt_id, prompt, subject. Rows that a teacher added are left out.
+
+    They would change every code of the key, and with it what the simulated answers and a class's own mean.
+    """
+    prompts = pd.read_csv(PROMPTS, dtype=str)
+    prompts = prompts[prompts["paper_section"].isin(SECTIONS)]
+    return prompts[["prompt_id", "prompt"]].assign(subject=prompts["method"].map(SUBJECTS))
+
+
+def paper_key(seed=SEED):
+    """The key of the study that is simulated: the paper's ten prompts by three methods."""
+    return make_key(paper_prompts().merge(pd.Series(METHODS, name="method"), how="cross"), seed)
+
+
 def in_order(methods):
-    """Names of methods as tables show them: ORDER, then all others by name."""
-    return sorted(methods, key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name))
+    """Names of methods as tables show them: METHODS, then all others by name."""
+    return sorted(methods, key=lambda name: (METHODS.index(name) if name in METHODS else len(METHODS), name))
 
 
 def make_key(table, seed):
@@ -78,6 +105,51 @@ def make_key(table, seed):
     codes = ["".join(code) for code in itertools.product(LETTERS, DIGITS, LETTERS, DIGITS)]
     chosen = rng.choice(codes, len(table), replace=False)
     return table.assign(item=chosen).sort_values("item", ignore_index=True)
+
+
+def study_key(seed):
+    """(key, where its pictures come from): notebook 05's, coded by `seed`, else the finished set.
+
+    Columns of the key: item, prompt_id, prompt, subject, method, file.
+    """
+    if not INDEX.exists():
+        return finished_key(), "the finished set in data/survey, coded beforehand"
+    return make_key(pictures(INDEX, paper_prompts(), METHODS), seed), "your own run of notebook 05"
+
+
+def finished_key():
+    """The key of the finished set, with files. Raises FileNotFoundError naming the first picture that is missing."""
+    key = pd.read_csv(FINISHED / "key.csv")
+    key["file"] = [FINISHED / "pictures" / f"{item}.jpg" for item in key["item"]]
+    missing = key.loc[~key["file"].map(lambda path: path.exists()), "file"]
+    if len(missing):
+        remedy = "run notebook 05, then `python -m helpers.survey.design`"
+        raise FileNotFoundError(f"The picture {missing.iloc[0]} is missing: {remedy}.")
+    return key
+
+
+def blind(key, folder, side=512):
+    """Write every picture of a key as <item>.jpg, pixels alone: no name, no metadata, no date that tells its method.
+
+    key: as make_key returns it, with a column file. Returns the key with `file` set to the new files.
+    Pictures of an older key in the folder are removed, for they would still be shown somewhere.
+    """
+    paths = [folder / f"{item}.jpg" for item in key["item"]]
+    for old in set(folder.glob("*.jpg")) - set(paths):
+        old.unlink()
+    for source, path in zip(key["file"], paths):
+        with machine.atomic_write(path) as partial:
+            partial.write_bytes(questionnaire.bare(source, side))
+    return key.assign(file=paths)
+
+
+def references(subjects, count=3):
+    """{subject: the first prepared photos}: your own run's, else the finished ones in data/prepared."""
+    photos = {}
+    for subject in subjects:
+        folders = machine.RUNS / "photos" / subject, machine.REPO / "data" / "prepared" / subject
+        photos[subject] = next(filter(None, (sorted(folder.glob("*.png"))[:count] for folder in folders)), [])
+    return photos
 
 
 def williams(count):
@@ -95,9 +167,9 @@ def williams(count):
 def make_plan(key, raters, *, prompts=6, pairs=4, duplicates=2, attention=1, seed):
     """One row a screen: rater (from 1), position (from 1), kind (rate, attention, pair), item.
 
-    Every rater sees every method on `prompts` of the prompts, in as many rounds as there are methods. Over all raters
-    each picture is shown equally often in each round, give or take one. `duplicates` of the first round's pictures
-    come once more at the end; then `pairs` of pictures of one prompt, whose item is left+right.
+    Every rater sees every method on `prompts` of the prompts, in as many rounds as there are methods; over all raters
+    each picture comes equally often in each round, give or take one. `duplicates` of the first round's pictures come
+    once more at the end; then `pairs` of pictures of one prompt, whose item is left+right.
     Raises ValueError if there are fewer prompts than a rater should see.
     """
     rng = np.random.default_rng(seed)
@@ -105,9 +177,7 @@ def make_plan(key, raters, *, prompts=6, pairs=4, duplicates=2, attention=1, see
     order = list(rng.permutation(sorted(key["prompt_id"].unique())))
     methods = sorted(key["method"].unique())
     if prompts > len(order) or duplicates > prompts:
-        raise ValueError(
-            f"There are {len(order)} prompts and a rater sees {prompts}: ask for fewer prompts or duplicates."
-        )
+        raise ValueError(f"There are {len(order)} prompts, {prompts} a rater: ask for fewer prompts or duplicates.")
     shown, compared, rows = dict.fromkeys(order, 0), itertools.count(), []
     for rater in range(raters):
         own = [order[(rater * prompts + slot) % len(order)] for slot in range(prompts)]
@@ -160,8 +230,7 @@ def write_plan(folder, key, plan, seed, rules=RULES):
             "put the plan and RULES back as they were, or move the answers away and begin a new study."
         )
     for name, table in (("plan.csv", plan), ("key.csv", key.drop(columns="file", errors="ignore"))):
-        with machine.atomic_write(folder / name) as partial:
-            table.to_csv(partial, index=False)
+        machine.write_csv(folder / name, table)
     machine.write_json(folder / "rules.json", fixed)
 
 
@@ -172,12 +241,19 @@ def read_rules(folder):
     """
     path = folder / "rules.json"
     if not path.exists():
-        raise FileNotFoundError(
-            f"The file {path} is missing: make the plan first, in notebook 06, and the rules with it."
-        )
+        raise FileNotFoundError(f"The file {path} is missing: make the plan first, in notebook 06.")
     rules = machine.read_json(path).get("exclude")
     if not isinstance(rules, dict) or set(rules) != set(RULES):
         raise ValueError(
-            f"The file {path} must have under 'exclude' the rules {', '.join(RULES)}: take it from a copy."
+            f"The file {path} must have the rules {', '.join(RULES)} under 'exclude': take it from a copy."
         )
     return rules
+
+
+if __name__ == "__main__":
+    if not INDEX.exists():
+        sys.exit(f"The file {INDEX} is missing: run notebooks/05_compare.ipynb first.")
+    key = blind(study_key(SEED)[0], FINISHED / "pictures")
+    with machine.atomic_write(FINISHED / "key.csv") as partial:
+        key.drop(columns="file").to_csv(partial, index=False)
+    print(f"{len(key)} pictures and key.csv in {FINISHED.relative_to(machine.REPO)}")

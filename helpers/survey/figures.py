@@ -17,10 +17,7 @@ def stamp(chart, table):
 
 
 def draws(values, title, *, mark=None, label="observed", bins=30, answers=None):
-    """Many draws of a number as a histogram, with one that is marked, where given.
-
-    answers: the long table that the draws come from, for the stamp.
-    """
+    """Many draws of a number as a histogram, with one marked. answers: the table that they come from, for the stamp."""
     chart, axes = figures.figure(6, 2.4)
     axes.hist(values, bins, color=show.COLORS[0], alpha=0.7)
     if mark is not None:
@@ -49,9 +46,8 @@ def intervals(table, xlabel, *, limits=None, marks=None, answers=None):
 
 def shares(table, method_shares, paper=None):
     """Satisfaction by method with its intervals; paper: {method: share} as open diamonds."""
-    columns = method_shares[["share", "low", "high"]].astype(float)
     xlabel = "satisfied (95 % interval" + ("; diamonds: the paper)" if paper else ")")
-    return intervals(columns, xlabel, limits=(0, 1), marks=paper, answers=table)
+    return intervals(method_shares[["share", "low", "high"]], xlabel, limits=(0, 1), marks=paper, answers=table)
 
 
 def scales(table, question):
@@ -73,13 +69,13 @@ def scales(table, question):
     return stamp(chart, table)
 
 
-def many_intervals(table, truth, kind="", shown=60):
+def many_intervals(table, truth, kind=""):
     """The intervals of many studies side by side; those that miss the truth stand out.
 
-    table: as survey_simulation.intervals returns it; kind: "" for the honest ones, "pooled_" for the others.
+    table: as simulation.intervals returns it; kind: "" for the honest ones, "pooled_" for the others.
     """
     chart, axes = figures.figure(6, 2.6)
-    rows = table.head(shown)
+    rows = table.head(60)
     low, high = rows[f"{kind}low"], rows[f"{kind}high"]
     missed = ~((low <= truth) & (truth <= high))
     for group, color, name in ((~missed, show.COLORS[2], "holds the truth"), (missed, show.COLORS[1], "misses it")):

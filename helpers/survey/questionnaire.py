@@ -37,16 +37,15 @@ def bare(path, side=512, kind="JPEG"):
         return html.encoded(image, side, kind, 90)
 
 
-def embed(path, side=512, kind="WEBP"):
-    """A picture file as a data URI, without metadata and name; kind WEBP or JPEG."""
-    return show.data_url(bare(path, side, kind), kind=kind)
+def embed(path, side=512):
+    """A picture file as a data URI, without metadata and name."""
+    return show.data_url(bare(path, side, "WEBP"), kind="WEBP")
 
 
 def study_id(plan, key):
     """Eight digits that tell one study from another, so that answers to two are never mixed.
 
-    They change with the plan, and with the words and the pixels behind any code. A key without a column file or prompt
-    has none of these to change with. key: as for write.
+    They change with the plan, and with the words and the pixels behind any code where the key has a column prompt, file.
     """
     digest = hashlib.sha256(plan.to_csv(index=False).encode())
     for row in key.sort_values("item").to_dict("records"):
@@ -60,8 +59,8 @@ def study_id(plan, key):
 def write(path, key, plan, references):
     """Write the questionnaire for all raters of a plan.
 
-    key: as survey_design.make_key returns it, with columns file, prompt and maybe subject.
-    references: {subject: paths of photos to show beside the pictures}; without any, there is no question on likeness.
+    key: as design.make_key returns it, with columns file, prompt and maybe subject. references: {subject: paths of photos
+    to show beside the pictures}; without any, there is no question on likeness. Returns the path.
     """
     people = [(subject, embed(photo, 192)) for subject, photos in references.items() for photo in photos]
     pictures = {

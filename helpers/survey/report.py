@@ -1,24 +1,14 @@
 """Table 1 beside the paper's, and the study on one page: plan, sample, figures, tests, limits. HTML, printable."""
 
-import base64
 import html
 import io
 from pathlib import Path
 
 import pandas as pd
 
-from helpers import machine, stats
+from helpers import machine, show, stats
 from helpers.stats import percent, wilson
-from helpers.survey import comments, design, figures, pairs, questionnaire, simulation, statistics
-from helpers.survey.rules import (
-    consistency,
-    exclusions,
-    order_in_words,
-    rules_in_words,
-    sensitivity,
-    spread_in_words,
-    without,
-)
+from helpers.survey import design, figures, questionnaire, rules, simulation, statistics, widgets
 
 TEMPLATE = Path(__file__).with_suffix(".html")
 FEW = 3  # a group of fewer people is not named: it could be recognised
@@ -34,9 +24,8 @@ READINGS = {  # what the paper's Table 1 can mean; short name: the same in full
 def readings(studies=400, seed=0):
     """95 % intervals of the paper's three shares under READINGS: DataFrame reading, method, share, low, high.
 
-    one answer each: Wilson on the nearest count. rounded: from the lowest to the highest interval of all counts that
-    round to it (half a step is shared: 15 and 17 of 20 are both called 80 %). pooled: Wilson on all answers.
-    by student: the average interval of simulated studies whose raters differ by RATER_SD logits.
+    one answer each, pooled: Wilson's interval. rounded: from the lowest to the highest of all counts that round to it
+    (15 and 17 of 20 are both called 80 %). by student: the average of simulated studies.
     """
     rows = []
     for method, share in simulation.PAPER.items():
@@ -53,8 +42,8 @@ def readings(studies=400, seed=0):
 def table1(satisfaction, read, simulated=False):
     """Table 1: DataFrame by method with the paper's column, its interval under every reading, and ours.
 
-    satisfaction: as survey_statistics.satisfaction returns it; read: as readings() returns it. A method that one of
-    the two does not have gets a dash. simulated: whether our column is, which its name then says.
+    satisfaction, read: as statistics.satisfaction and readings return them; a method that one of them lacks gets a dash.
+    simulated: whether our column is, which its name then says.
     """
     ours = ("here", "SIMULATED" if simulated else "95 % interval")
     cells = {}
@@ -69,24 +58,23 @@ def table1(satisfaction, read, simulated=False):
 def write_table1(path, table):
     """Keep Table 1 as CSV with one line of column names."""
     flat = table.set_axis([" ".join(names) for names in table.columns], axis=1).rename_axis("method")
-    with machine.atomic_write(path) as partial:
-        flat.to_csv(partial)
+    machine.write_csv(path, flat, index=True)
 
 
-def write(path, answers, rules, *, title="What raters said about the pictures", coders=None):
-    """Write the report of survey_answers.Answers as one HTML page without scripts; prints to one sheet of A4.
+def write(path, answers, fixed_rules, *, coders=None):
+    """Write the report of an answers.Answers as one HTML page without scripts; prints to one sheet of A4.
 
-    rules: as fixed in the plan; coders: two {comment: code} of survey_comments, if the comments were coded.
-    Returns the path.
+    fixed_rules: as design.read_rules returns them; coders: two {comment: code}, if the comments were coded. Returns the
+    path.
     """
-    excluded = exclusions(answers.table, rules)
-    table = without(answers.table, excluded)
+    excluded = rules.exclusions(answers.table, fixed_rules)
+    table = rules.without(answers.table, excluded)
     shares = statistics.satisfaction(table)
     simulated = (answers.table["source"] == "simulated").any()
     parts = {
-        "TITLE": html.escape(title),
+        "TITLE": "What raters said about the pictures",
         "SIMULATED": '<p class="simulated">Simulated answers. Nobody was asked.</p>' if simulated else "",
-        "PLAN": _list(_plan(answers.table, rules)),
+        "PLAN": _list(_plan(answers.table, fixed_rules)),
         "SAMPLE": _list(_sample(answers, excluded) + demographics(answers.people)),
         "TABLE1": table1(shares, readings(), simulated).to_html(border=0),
         "HEADLINE": html.escape(headline(shares)),
@@ -95,7 +83,7 @@ def write(path, answers, rules, *, title="What raters said about the pictures", 
         "LIKENESS": _scale(table, "likeness"),
         "MATCH": _scale(table, "match"),
         "TESTS": _list(_tests(table)),
-        "AGREEMENT": _list(_agreement(answers.table, table, rules, coders)),
+        "AGREEMENT": _list(_agreement(answers.table, table, fixed_rules, coders)),
         "LIMITS": _list(limits(table, simulated)),
     }
     return questionnaire.fill(TEMPLATE, path, parts)
@@ -104,7 +92,7 @@ def write(path, answers, rules, *, title="What raters said about the pictures", 
 def _image(chart, words):
     data = io.BytesIO()
     chart.savefig(data, format="png", dpi=150)
-    return f'<img alt="{words}" src="data:image/png;base64,{base64.b64encode(data.getvalue()).decode()}">'
+    return f'<img alt="{words}" src="{show.data_url(data.getvalue(), kind="PNG")}">'
 
 
 def _list(sentences):
@@ -117,14 +105,14 @@ def headline(shares):
     return f"Satisfied, with a 95 % interval that respects the rater: {'; '.join(words)}."
 
 
-def _plan(table, rules):
+def _plan(table, fixed_rules):
     rated = table[table["question"] == "satisfied"].drop_duplicates(["respondent", "item"])
     each = rated.groupby(["respondent", "method"]).size().median()
     kinds = f"{rated['method'].nunique()} methods, {rated['prompt_id'].nunique()} prompts"
     return [
         f"{kinds}, {rated['item'].nunique()} pictures under codes; nobody was told which method made what.",
         f"Each rater judged {each:.0f} pictures of every method, in an order balanced by a Latin square.",
-        f"Left out by rules fixed before the answers: {'; '.join(rules_in_words(rules)) or 'nobody'}.",
+        f"Left out by rules fixed before the answers: {'; '.join(rules.rules_in_words(fixed_rules)) or 'nobody'}.",
     ]
 
 
@@ -164,10 +152,10 @@ def _scale(table, question):
 
 
 def _pairs(table):
-    duels = pairs.duels(table)
+    duels = statistics.duels(table)
     if duels.empty:
         return "<p>Not asked, or nobody decided.</p>"
-    strengths = pairs.bradley_terry_intervals(duels)
+    strengths = statistics.bradley_terry(duels)
     chart = figures.intervals(strengths, "Bradley-Terry strength (log, sum 0)", answers=table)
     ties = percent((duels["winner"] == "tie").mean())
     return f"{_image(chart, 'Strength of the methods in pairs')}<p>{len(duels)} pairs, {ties} ties.</p>"
@@ -181,9 +169,8 @@ def _tests(table):
     if wide.to_numpy().min() == wide.to_numpy().max():
         return ["All answers agree, so there is no difference to test."]
     q = statistics.cochran_q(wide)
-    sentences = [
-        f"All methods together: Cochran's Q = {q['statistic']:.1f}; shuffled within raters p = {q['p_raters']:.3f}."
-    ]
+    numbers = f"Cochran's Q = {q['statistic']:.1f}; shuffled within raters p = {q['p_raters']:.3f}"
+    sentences = [f"All methods together: {numbers}."]
     for row in statistics.mcnemar_pairs(wide).itertuples():
         points = f"{row.second} minus {row.first}: {row.difference * 100:+.0f} points"
         sentences.append(f"{points}, p by raters {row.holm_raters:.3f} (Holm).")
@@ -196,25 +183,25 @@ def _tests(table):
     return sentences
 
 
-def _agreement(everybody, table, rules, coders):
+def _agreement(everybody, table, fixed_rules, coders):
     sentences = []
     for question, level in (("satisfied", "nominal"), ("likeness", "ordinal"), ("match", "ordinal")):
         try:
-            ratings = pairs.ratings(table, question)
+            ratings = statistics.ratings(table, question)
             value, (low, high) = stats.alpha(ratings, level), stats.alpha_interval(ratings, level)
             sentences.append(f"Krippendorff's alpha of {question}: {value:.2f} ({low:.2f} to {high:.2f}).")
         except ValueError:
             sentences.append(f"{question}: no picture was judged by two raters.")
-    same, repeated = consistency(table)
+    same, repeated = rules.consistency(table)
     if repeated:
         same = f"The same rater gave the same answer again to {percent(same)}"
         sentences.append(f"{same} of {repeated} repeated questions.")
     if coders:
-        codes = comments.agreement(*coders)
+        codes = widgets.agreement(*coders)
         same = f"{percent(codes['same'])} of {codes['comments']} the same code, alpha {codes['alpha']:.2f}"
         sentences.append(f"Comments: two coders gave {same}.")
-    sentences += spread_in_words(sensitivity(everybody, rules))
-    return sentences + order_in_words(everybody)
+    sentences += rules.spread_in_words(rules.sensitivity(everybody, fixed_rules))
+    return sentences + rules.order_in_words(everybody)
 
 
 def limits(table, simulated):

@@ -7,7 +7,7 @@ from helpers.survey import design, statistics
 
 OFF = {"attention": False, "median_seconds": 0, "answered_share": 0}  # the value of each rule that leaves nobody out
 REASONS = {"attention": "attention", "median_seconds": "too fast", "answered_share": "undecided"}
-RULE_WORDS = {
+IN_WORDS = {
     "attention": "the attention screen was answered wrongly",
     "median_seconds": "half of the screens took less than {} seconds",
     "answered_share": 'fewer than {:.0%} of the ratings have an answer other than "I cannot decide"',
@@ -16,8 +16,7 @@ RULE_WORDS = {
 
 def rules_in_words(rules):
     """One sentence part for each rule that is in force."""
-    active = [name for name in RULE_WORDS if rules[name] != OFF[name]]
-    return [RULE_WORDS[name].format(rules[name]).replace("%", " %") for name in active]
+    return [IN_WORDS[name].format(rules[name]).replace("%", " %") for name in IN_WORDS if rules[name] != OFF[name]]
 
 
 def consistency(table):
@@ -29,12 +28,7 @@ def consistency(table):
 
 
 def exclusions(table, rules):
-    """Who is left out, by rules fixed in the plan: DataFrame respondent, reason; a rater may have several.
-
-    rules: those that survey_design.read_rules finds beside the plan;
-    attention: the attention screen was answered wrongly; median_seconds: half the screens took less than this;
-    answered_share: fewer of the rated questions than this have an answer other than "undecided".
-    """
+    """Who is left out: DataFrame respondent, reason; a rater may have several. rules: as design.read_rules returns them."""
     attention = table[table["question"] == "attention"]
     wrong = attention.loc[attention["value"] != design.ATTENTION, "respondent"].unique()
     seconds = statistics.screens(table).groupby("respondent")["duration_s"].median()

@@ -14,17 +14,11 @@ from helpers.stats import share_interval, wilson
 from helpers.survey import answers, design
 
 PAPER = {"base": 0.80, "hypernetwork": 0.90, "DreamBooth": 0.95}  # Table 1, all three "approx."
-METHODS = tuple(PAPER)
-SUBJECTS = {"hypernetwork": "amir", "dreambooth": "nesrelah"}  # whom the paper's prompts for a method are about
 RATER_SD = 1.0  # logits between raters; an assumption, the paper says nothing about it
 PROMPT_SD = 0.5  # logits between prompts, likewise
 CARELESS = 0.05  # share of raters who click through; likewise
 COMMENTS = 0.12  # share of pictures that get a comment; likewise
-SEED = 20
-PROMPTS = machine.REPO / "data" / "prompts.csv"
-SECTIONS = ("4.1", "4.2")  # where the paper's ten stand
-FOLDER = machine.REPO / "data" / "survey"
-FILE = FOLDER / "simulated_responses.csv"
+FILE = design.FINISHED / "simulated_responses.csv"
 DECIDED = {name: [value for value in values if value != "undecided"] for name, values in design.CLOSED.items()}
 
 
@@ -36,40 +30,25 @@ def intercept(share, sd):
     return optimize.brentq(lambda middle: weights @ special.expit(middle + sd * nodes) - share, -30, 30)
 
 
-def paper_prompts():
-    """The paper's ten prompts: DataFrame prompt_id, prompt, subject. Rows that a teacher added are left out.
-
-    They would change every code of the key, and with it what the simulated answers and a class's own mean.
-    """
-    prompts = pd.read_csv(PROMPTS, dtype=str)
-    prompts = prompts[prompts["paper_section"].isin(SECTIONS)]
-    return prompts[["prompt_id", "prompt"]].assign(subject=prompts["method"].map(SUBJECTS))
-
-
-def paper_key(seed=SEED):
-    """The key of the study that is simulated: the paper's ten prompts by three methods."""
-    return design.make_key(paper_prompts().merge(pd.Series(METHODS, name="method"), how="cross"), seed)
-
-
-def simulate(key, plan, rates=PAPER, rater_sd=RATER_SD, prompt_sd=PROMPT_SD, careless=CARELESS, seed=SEED):
+def simulate(key, plan, prompt_sd=PROMPT_SD, careless=CARELESS, seed=design.SEED):
     """The long table that invented raters would leave who follow a plan; its source says "simulated".
 
     Satisfied: logit(p) = intercept of the method + effect of the rater + effect of the prompt, both normal, such that
-    on average over attentive raters and prompts the share is that in `rates`. Likeness and match are cut from the
-    same leaning plus noise; a pair goes to the picture with the higher leaning, a tie if they are close. One answer in
-    50 is "undecided". Seconds are log-normal around 8. Attentive raters pass the attention screen but one in 40. A
-    share `careless` of the raters, rounded, clicks anything within a second or two.
+    on average over attentive raters and prompts the share is that in PAPER. Likeness and match are cut from the same
+    leaning plus noise; a pair goes to the picture with the higher leaning. One answer in 50 is "undecided". Attentive
+    raters pass the attention screen but one in 40; the share `careless` clicks anything within a second or two.
     """
     rng = np.random.default_rng(seed)
     raters, prompts = plan["rater"].max(), sorted(key["prompt_id"].unique())
-    rater_effect = rng.normal(0, rater_sd, raters + 1)
+    rater_effect = rng.normal(0, RATER_SD, raters + 1)
     prompt_effect = pd.Series(rng.normal(0, prompt_sd, len(prompts)), prompts)
-    middle = {method: intercept(rate, np.hypot(rater_sd, prompt_sd)) for method, rate in rates.items()}
+    middle = {method: intercept(rate, np.hypot(RATER_SD, prompt_sd)) for method, rate in PAPER.items()}
     rows = _screens(key, plan, rng)
     rated, pairs, attention = (rows[rows["kind"] == kind] for kind in ("rate", "pair", "attention"))
     shared = rater_effect[rated["rater"]] + rated["prompt_id"].map(prompt_effect).to_numpy()
     leaning = rated["method"].map(middle).to_numpy() + shared
-    parts = [rated.assign(question="satisfied", value=_yes_no(leaning, rng))]
+    yes_no = np.where(rng.random(len(leaning)) < special.expit(leaning), "yes", "no")
+    parts = [rated.assign(question="satisfied", value=_undecided(yes_no, rng))]
     parts += [rated.assign(question=name, value=_scale(leaning, rng)) for name in ("likeness", "match")]
     parts.append(pairs.assign(question="pair", value=_choose(pairs["method"], middle, rng)))
     passed = np.where(rng.random(len(attention)) < 1 / 40, "2", design.ATTENTION)
@@ -92,10 +71,6 @@ def _undecided(values, rng):
     return np.where(rng.random(len(values)) < 1 / 50, "undecided", values)
 
 
-def _yes_no(leaning, rng):
-    return _undecided(np.where(rng.random(len(leaning)) < special.expit(leaning), "yes", "no"), rng)
-
-
 def _scale(leaning, rng):
     cut = np.digitize(leaning + rng.logistic(0, 1, len(leaning)), [-1, 0.5, 2, 3.5]) + 1
     return _undecided(cut.astype(str), rng)
@@ -111,7 +86,7 @@ def _choose(methods, middle, rng):
 
 def invented_comments():
     """The invented comments, {theme: {"pleased": texts, "displeased": texts}}."""
-    return machine.read_json(FOLDER / "invented_comments.json")
+    return machine.read_json(design.FINISHED / "invented_comments.json")
 
 
 def _comments(rated, leaning, rng):
@@ -137,38 +112,31 @@ def _click_through(table, careless, rng):
 def simulate_codes(comments, seed, right=0.85):
     """What an invented coder makes of invented comments: their true theme in this share of cases, else another.
 
-    comments: DataFrame with columns comment and value, as survey_comments.sheet returns it; gives {comment: code}.
-    Raises KeyError for a comment that is not an invented one.
+    comments: as widgets.sheet returns it; gives {comment: code}. Raises KeyError for a comment that is not invented.
     """
     rng, texts = np.random.default_rng(seed), invented_comments()
     theme_of = {text: theme for theme, tones in texts.items() for tone in tones.values() for text in tone}
-    codes = {}
-    for row in comments.itertuples():
-        theme = theme_of[row.value]
-        others = [other for other in texts if other != theme]
-        codes[row.comment] = theme if rng.random() < right else str(rng.choice(others))
-    return codes
+    choose = lambda theme: theme if rng.random() < right else str(rng.choice([one for one in texts if one != theme]))
+    return {row.comment: choose(theme_of[row.value]) for row in comments.itertuples()}
 
 
-def draw(share, raters, items, rater_sd=RATER_SD, rng=None):
+def draw(share, raters, items, rng, rater_sd=RATER_SD):
     """One study of one method: (raters, items) array of 0 and 1 with this share on average over raters."""
-    rng = rng or np.random.default_rng()
     leaning = intercept(share, rater_sd) + rng.normal(0, rater_sd, (raters, 1))
     return (rng.random((raters, items)) < special.expit(leaning)).astype(int)
 
 
-def draw_ratings(raters, items, mean=3.5, rater_sd=0.7, rng=None):
+def draw_ratings(raters, items, rng):
     """One study of one method on a scale: (raters, items) array of 1 to 5; every rater has a level of their own."""
-    rng = rng or np.random.default_rng()
-    own = mean + rng.normal(0, rater_sd, (raters, 1))
+    own = 3.5 + rng.normal(0, 0.7, (raters, 1))
     return np.clip(np.rint(own + rng.normal(0, 1, (raters, items))), 1, 5).astype(int)
 
 
-def as_answers(ratings, question="match"):
-    """A (raters, items) array of 1 to 5 as a long table, of a method called "invented"."""
+def as_answers(ratings):
+    """A (raters, items) array of 1 to 5 as a long table of "match", of a method called "invented"."""
     raters, items = np.indices(ratings.shape).reshape(2, -1)
     columns = {"respondent": raters, "item": items, "position": items + 1, "value": ratings.ravel().astype(str)}
-    return pd.DataFrame(columns).assign(method="invented", question=question, source="simulated")
+    return pd.DataFrame(columns).assign(method="invented", question="match", source="simulated")
 
 
 def intervals(share, raters, items, rater_sd=RATER_SD, studies=400, seed=0):
@@ -179,9 +147,8 @@ def intervals(share, raters, items, rater_sd=RATER_SD, studies=400, seed=0):
     rng, rows = np.random.default_rng(seed), []
     who = np.repeat(np.arange(raters), items)
     for _ in range(studies):
-        row = share_interval(who, draw(share, raters, items, rater_sd, rng).ravel())
-        pooled = wilson(row["share"], raters * items)
-        rows.append((row["share"], row["low"], row["high"], *pooled))
+        row = share_interval(who, draw(share, raters, items, rng, rater_sd).ravel())
+        rows.append((row["share"], row["low"], row["high"], *wilson(row["share"], raters * items)))
     return pd.DataFrame(rows, columns=["share", "low", "high", "pooled_low", "pooled_high"])
 
 
@@ -198,28 +165,27 @@ def precision(share, raters, items, rater_sd=RATER_SD, studies=400, seed=0):
     return result
 
 
-def power(one, two, raters, items, rater_sd=RATER_SD, studies=2000, seed=0):
+def power(one, two, raters, items, studies=2000, seed=0):
     """How often a study would tell two shares apart: every rater judges `items` pictures of both methods.
 
     A paired t test on the raters' differences at 5 %, which respects the rater and is quick.
     """
     rng = np.random.default_rng(seed)
-    effect = rng.normal(0, rater_sd, (studies, raters))
-    chance = [special.expit(intercept(share, rater_sd) + effect) for share in (one, two)]
+    effect = rng.normal(0, RATER_SD, (studies, raters))
+    chance = [special.expit(intercept(share, RATER_SD) + effect) for share in (one, two)]
     difference = rng.binomial(items, chance[1]) - rng.binomial(items, chance[0])
     spread = difference.std(axis=1, ddof=1) / np.sqrt(raters)
     t = np.abs(difference.mean(axis=1)) / np.where(spread > 0, spread, np.inf)
     return float((t > stats.t.ppf(0.975, raters - 1)).mean())
 
 
-def smallest_difference(share, raters, items, wanted=0.8, rater_sd=RATER_SD, seed=0):
+def smallest_difference(share, raters, items):
     """By how much a second method must be better to be told apart in 4 of 5 studies: a share, or None if nothing is."""
     steps = [step / 100 for step in range(1, 50) if share + step / 100 < 0.995]
-    enough = (step for step in steps if power(share, share + step, raters, items, rater_sd, 1000, seed) >= wanted)
-    return next(enough, None)
+    return next((step for step in steps if power(share, share + step, raters, items, 1000) >= 0.8), None)
 
 
 if __name__ == "__main__":
-    key = paper_key()
-    answers.write_table(FILE, simulate(key, design.make_plan(key, 20, seed=SEED)))
+    key = design.paper_key()
+    answers.write_table(FILE, simulate(key, design.make_plan(key, 20, seed=design.SEED)))
     print(FILE.relative_to(machine.REPO))

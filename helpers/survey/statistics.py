@@ -1,20 +1,20 @@
 """Numbers that respect the rater: answers of one person are alike, so persons are what is counted.
 
-Tables are long, as survey_answers returns them: respondent, item, prompt_id, method, question, value, position, ...
+Tables are long, as answers.read_answers returns them: respondent, item, prompt_id, method, question, value, position, ...
 """
 
 import itertools
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import optimize, special, stats
 from statsmodels.genmod.cov_struct import Exchangeable
 from statsmodels.genmod.families import Binomial
 from statsmodels.genmod.generalized_estimating_equations import GEE
 from statsmodels.stats import contingency_tables, multitest
 
-from helpers.stats import share_interval
-from helpers.survey.design import SCALE, in_order
+from helpers.stats import alpha, share_interval
+from helpers.survey.design import QUESTIONS, SCALE, in_order
 
 
 def screens(table):
@@ -34,27 +34,24 @@ def satisfied(table):
     return rows.assign(value=(rows["value"] == "yes").astype(int))
 
 
-def satisfaction(table, level=0.95):
+def satisfaction(table):
     """share_interval for every method: DataFrame with index method."""
     groups = dict(list(satisfied(table).groupby("method")))
-    names = in_order(groups)
-    shares = {name: share_interval(groups[name]["respondent"], groups[name]["value"], level) for name in names}
+    shares = {name: share_interval(groups[name]["respondent"], groups[name]["value"]) for name in in_order(groups)}
     return pd.DataFrame(shares).T
 
 
-def rating_means(table, question, level=0.95):
-    """Likeness or match by method: DataFrame mean, low, high, raters; index method.
+def rating_means(table, question):
+    """Likeness or match by method: DataFrame mean, low, high (95 %), raters; index method.
 
-    Every rater's own mean counts once; the interval is Student's over the raters. "undecided" and repeats left out.
-    Methods that fewer than two raters judged are left out.
+    Every rater's own mean counts once; the interval is Student's over the raters. "undecided", repeats and methods that
+    fewer than two raters judged are left out.
     """
     rows = first_answers(table, question, SCALE[:-1])
     own = rows.assign(value=rows["value"].astype(int)).pivot_table(index="respondent", columns="method", values="value")
     own = own.loc[:, in_order(own.columns[own.count() > 1])]
-    half = stats.t.ppf((1 + level) / 2, own.count() - 1) * own.sem()
-    return pd.DataFrame(
-        {"mean": own.mean(), "low": own.mean() - half, "high": own.mean() + half, "raters": own.count()}
-    )
+    mean, half = own.mean(), stats.t.ppf(0.975, own.count() - 1) * own.sem()
+    return pd.DataFrame({"mean": mean, "low": mean - half, "high": mean + half, "raters": own.count()})
 
 
 def scale_counts(table, question):
@@ -71,10 +68,10 @@ def blocks(table):
 
 
 def cochran_q(wide, draws=2000, seed=0):
-    """Do the methods differ at all? dict statistic, p_textbook, p_raters.
+    """Do the methods differ at all? dict statistic, p_textbook, p_raters. wide: as blocks() returns it.
 
-    wide: as blocks() returns it. The textbook takes rater and prompt as independent blocks (Cochran 1950). p_raters
-    does not: each draw shuffles the methods of a whole rater at once, which keeps that person's answers together.
+    The textbook takes rater and prompt as independent blocks (Cochran 1950); for p_raters each draw shuffles the methods
+    of a whole rater at once, which keeps that person's answers together.
     """
     result = contingency_tables.cochrans_q(wide.to_numpy())
     sums = wide.groupby(level="respondent").sum().to_numpy()
@@ -116,7 +113,7 @@ def gee(table, reference="base"):
     rows = satisfied(table)
     same = rows.groupby("method")["value"].nunique() < 2
     if same.any():
-        raise ValueError(f"All answers on {same.idxmax()} agree: its odds have no finite value.")
+        raise ValueError(f"All answers on {same.idxmax()} agree: its odds have no finite value; ask more raters.")
     others = [method for method in in_order(rows["method"].unique()) if method != reference]
     design = np.column_stack([np.ones(len(rows)), *(rows["method"] == method for method in others)]).astype(float)
     model = GEE(rows["value"].to_numpy(), design, rows["respondent"].to_numpy(), None, Binomial(), Exchangeable())
@@ -124,3 +121,78 @@ def gee(table, reference="base"):
     low, high = np.exp(fit.conf_int()[1:]).T
     columns = {"odds_ratio": np.exp(fit.params[1:]), "low": low, "high": high, "p": fit.pvalues[1:]}
     return pd.DataFrame(columns, index=others)
+
+
+def ratings(table, question):
+    """The answers to a question as numbers: one row a rater, one column a picture, NaN where there is none.
+
+    1 to 5 as they are, yes and no as 1 and 0; "undecided" is missing; the first answer counts.
+    """
+    rows = first_answers(table, question, QUESTIONS[question])
+    numbers = pd.to_numeric(rows["value"].replace({"yes": "1", "no": "0"}), errors="coerce")
+    return rows.assign(value=numbers).pivot(index="respondent", columns="item", values="value")
+
+
+def alpha_of_words(table):
+    """Krippendorff's nominal alpha of tags or codes: DataFrame of words, a row a person, a column an item, or NaN.
+
+    Raises ValueError as alpha does.
+    """
+    words = sorted(table.melt()["value"].dropna().unique())
+    return alpha(table.map(words.index, na_action="ignore").to_numpy(float), "nominal")
+
+
+def duels(table):
+    """The forced pairs: DataFrame respondent, left, right, winner; winner is a method or "tie"; undecided left out."""
+    rows = table[(table["question"] == "pair") & (table["value"] != "undecided")]
+    sides = rows["method"].str.split("+", expand=True).reindex(columns=[0, 1])
+    winner = np.select([rows["value"] == "left", rows["value"] == "right"], [sides[0], sides[1]], "tie")
+    return rows[["respondent"]].assign(left=sides[0], right=sides[1], winner=winner)
+
+
+def bradley_terry(table, draws=200, level=0.95, seed=0):
+    """Strengths of the methods from duels(): DataFrame strength (log, sum 0), low, high; intervals draw whole raters.
+
+    Davidson (1970): wins go as p_i, ties as nu * sqrt(p_i p_j). A weak pull to 0 (a normal prior of SD 10) keeps a
+    method that won every duel finite. Raises ValueError without any duel.
+    """
+    methods, cells, cell = _cells(table)
+    _, rater = np.unique(table["respondent"], return_inverse=True)
+    rng, raters, drawn = np.random.default_rng(seed), rater.max() + 1, []
+    for _ in range(draws):
+        times = np.bincount(rng.integers(raters, size=raters), minlength=raters)  # each rater is drawn
+        drawn.append(_fit(methods, cells, np.bincount(cell, times[rater], len(cells))))
+    edges = pd.DataFrame(drawn).quantile([(1 - level) / 2, (1 + level) / 2])
+    strengths = _fit(methods, cells, np.bincount(cell))
+    return pd.DataFrame({"strength": strengths, "low": edges.iloc[0], "high": edges.iloc[1]})
+
+
+def _cells(table):
+    """The methods, the different (left, right, outcome) there are, and for each duel which of them it is."""
+    if table.empty:
+        raise ValueError("There are no decided pairs to compare the methods by: make a plan with pairs.")
+    methods = in_order(set(table["left"]) | set(table["right"]))
+    left, right = (pd.Categorical(table[side], methods).codes for side in ("left", "right"))
+    outcome = np.select([table["winner"] == table["left"], table["winner"] == table["right"]], [0, 1], 2)
+    cells, cell = np.unique(np.column_stack([left, right, outcome]), axis=0, return_inverse=True)
+    return methods, cells, cell.ravel()
+
+
+def _fit(methods, cells, weights):
+    """The strengths at the highest likelihood; weights: how often each cell was seen."""
+    left, right, outcome = cells[weights > 0].T
+    ties = 2 in outcome
+    unit = np.eye(len(methods) + ties)
+    scores = [unit[left], unit[right]] + ([(unit[left] + unit[right]) / 2 + unit[-1]] if ties else [])
+    data = np.stack(scores, axis=1), outcome, weights[weights > 0]
+    fit = optimize.minimize(_davidson, np.zeros(len(unit)), data, jac=True, method="L-BFGS-B", tol=1e-12)
+    return pd.Series(fit.x[: len(methods)] - fit.x[: len(methods)].mean(), methods)
+
+
+def _davidson(x, design, outcome, weights):
+    """Negative log-likelihood of the pairs, and its gradient; design @ x are the log-odds of each outcome."""
+    scores = design @ x
+    logs = scores - special.logsumexp(scores, axis=1, keepdims=True)
+    miss = (np.eye(scores.shape[1])[outcome] - np.exp(logs)) * weights[:, None]
+    loss = -weights @ logs[np.arange(len(outcome)), outcome]
+    return loss + (x**2).sum() / 200, x / 100 - np.tensordot(miss, design)

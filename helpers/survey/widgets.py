@@ -1,4 +1,7 @@
-"""Rating pictures and coding in the notebook itself. Core ipywidgets only, 7 or 8, so Colab shows them too."""
+"""Rating pictures and coding comments in the notebook itself. Core ipywidgets only, 7 or 8, so Colab shows them too.
+
+Comments are coded by hand, by two people who do not see each other's codes; here is also how far they agree.
+"""
 
 import html
 import secrets
@@ -9,11 +12,17 @@ import pandas as pd
 from IPython.display import display
 
 from helpers import machine
-from helpers.survey import design, figures, questionnaire, simulation
+from helpers.survey import design, figures, questionnaire, simulation, statistics
 from helpers.survey.answers import write_table
-from helpers.survey.comments import CODES, read_codes
 
 COLUMNS = ["study", "respondent", "item", "question", "value", "position", "duration_s"]
+CODES = {  # one a comment: what it is mostly about
+    "likeness": "whether it is the person in the photos",
+    "words": "whether the picture shows what the words say",
+    "look": "style, colours, beauty, sharpness",
+    "fault": "something broken: eyes, hands, things that grow where they should not",
+    "other": "anything else, or nothing to be made of it",
+}
 
 
 def _html(element, words):
@@ -60,13 +69,11 @@ class Rater(widgets.VBox):
         kind, item = self.screens[self.at]
         photos = self.references.get(self.pictures.get(item.split("+")[0], {}).get("subject"), [])
         self.questions = {name: self._question(name) for name in design.questions(kind, photos)}
-        self.comment = widgets.Textarea(
-            placeholder=self.words["comment"], layout=widgets.Layout(width="28em"), continuous_update=False
-        )  # sent when the field is left, so before the button's press
+        self.comment = widgets.Textarea(placeholder=self.words["comment"], layout={"width": "28em"})
+        self.comment.continuous_update = False  # sent when the field is left, so before the button's press
         self.next = widgets.Button(description=self.words["next"], button_style="primary")
         self.next.on_click(lambda _: self.keep())
-        self.alert = widgets.HTML()
-        parts = [widgets.HTML(self._context(kind, item, photos))]
+        self.alert, parts = widgets.HTML(), [widgets.HTML(self._context(kind, item, photos))]
         for name, box in self.questions.items():
             parts += [widgets.HTML(_html("b", self.words[name])), box]
         self.children = [*parts, *([self.comment] if kind == "rate" else []), self.alert, self.next]
@@ -80,10 +87,8 @@ class Rater(widgets.VBox):
         if kind == "attention":
             return parts[0]
         pictures = [self.pictures[code] for code in item.split("+")]
-        parts += [
-            _html("p", words["prompt"]),
-            f'<blockquote lang="en">{html.escape(pictures[0]["prompt"])}</blockquote>',
-        ]
+        prompt = html.escape(pictures[0]["prompt"])
+        parts += [_html("p", words["prompt"]), f'<blockquote lang="en">{prompt}</blockquote>']
         if photos:
             people = [_picture(photo, words["reference_alt"], 96) for photo in photos]
             parts += [_html("p", words["reference"]), "<div>", *people, "</div>"]
@@ -94,7 +99,7 @@ class Rater(widgets.VBox):
     def _question(self, name):
         """The choices of a question, none chosen."""
         options = [(words, value) for value, words in design.choices(name, self.words).items()]
-        return widgets.RadioButtons(options=options, value=None, layout=widgets.Layout(width="auto"))
+        return widgets.RadioButtons(options=options, value=None, layout={"width": "auto"})
 
     def keep(self):
         """Keep this screen's answers on disk and go on; says so if one is missing."""
@@ -127,12 +132,12 @@ class Annotator(widgets.VBox):
         self.order, self.answers, self.noun, self.verb, self.question = list(items), list(answers), noun, verb, question
         self.status, self.content, self.buttons = widgets.HTML(), widgets.HTML(), []
         for answer, words in answers.items():
-            layout = widgets.Layout(width="auto", min_width="148px")
+            layout = {"width": "auto", "min_width": "148px"}
             self.buttons.append(widgets.Button(description=words, tooltip=f"{question} {words}", layout=layout))
             self.buttons[-1].on_click(lambda _, answer=answer: self.answer(answer))
         self.back = widgets.Button(description="back", tooltip=f"Show the {noun} before")
         self.back.on_click(lambda _: self.show(self.at - 1))
-        row = widgets.HBox([*self.buttons, self.back], layout=widgets.Layout(flex_flow="row wrap"))
+        row = widgets.HBox([*self.buttons, self.back], layout={"flex_flow": "row wrap"})
         super().__init__([self.status, self.content, row])
         self.show()
 
@@ -142,8 +147,7 @@ class Annotator(widgets.VBox):
             self.given[self.order[self.at]] = answer
             names = [name for name, value in self.columns.items() if value is None]
             table = pd.DataFrame(self.columns | dict(zip(names, (list(self.given), list(self.given.values())))))
-            with machine.atomic_write(self.path) as partial:
-                table.to_csv(partial, index=False)
+            machine.write_csv(self.path, table)
         self.show()
 
     def show(self, at=None):
@@ -162,13 +166,58 @@ class Annotator(widgets.VBox):
             button.disabled, button.button_style = at == count, "info" if answer == before else ""
 
 
+def sheet(table, seed=0):
+    """The comments to be coded, in an order that tells nothing: DataFrame comment (c001 ...), value, respondent, item."""
+    rows = table[table["question"] == "comment"].sort_values(["item", "respondent", "position"], kind="stable")
+    rows = rows.sample(frac=1, random_state=seed)[["value", "respondent", "item"]].reset_index(drop=True)
+    rows.insert(0, "comment", [f"c{number:03d}" for number in range(1, len(rows) + 1)])
+    return rows
+
+
+def read_codes(path):
+    """One coder's codes {comment: code}. Raises ValueError naming the file and what is wrong with it."""
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    if list(table) != ["comment", "code"]:
+        raise ValueError(f"The file {path} must have the columns comment and code, not {', '.join(table)}.")
+    strange = table[~table["code"].isin(CODES)]
+    if len(strange):
+        line, code = strange.index[0] + 2, strange["code"].iloc[0]
+        raise ValueError(f"The file {path}, line {line}: there is no code {code!r}; choose from {', '.join(CODES)}.")
+    return dict(zip(table["comment"], table["code"]))
+
+
 def coder(comments, path):
-    """An Annotator for the comments of survey_comments.sheet(): it shows no method, no rater, no other coder's code."""
-    texts = [f'<blockquote dir="auto">{html.escape(text)}</blockquote>' for text in comments["value"]]
-    items, columns = dict(zip(comments["comment"], texts)), {"comment": None, "code": None}
+    """An Annotator for the comments of sheet(): it shows no method, no rater, no other coder's code."""
+    items = dict(zip(comments["comment"], [_html("blockquote", text) for text in comments["value"]]))
     answers = {code: f"{code}: {words}" for code, words in CODES.items()}
-    given = read_codes(path) if path.exists() else {}
+    given, columns = read_codes(path) if path.exists() else {}, {"comment": None, "code": None}
     return Annotator(items, answers, given, path, columns, noun="comment", verb="coded")
+
+
+def agreement(one, two):
+    """Two coders' {comment: code}: dict comments (coded by both), same (share), alpha (Krippendorff's, nominal).
+
+    Raises ValueError if no comment was coded by both.
+    """
+    both = pd.DataFrame([one, two]).dropna(axis="columns")
+    if both.empty:
+        raise ValueError("No comment was coded by both coders: let both code the same comments.")
+    same = float((both.iloc[0] == both.iloc[1]).mean())
+    return {"comments": both.shape[1], "same": same, "alpha": statistics.alpha_of_words(both)}
+
+
+def crossed(one, two):
+    """How often which code met which: DataFrame, first coder in rows, second in columns; the diagonal is agreement."""
+    both = sorted(set(one) & set(two))
+    first, second = (pd.Categorical([coder[comment] for comment in both], list(CODES)) for coder in (one, two))
+    return pd.crosstab(pd.Series(first, name="first coder"), pd.Series(second, name="second coder"), dropna=False)
+
+
+def by_method(comments, codes, key):
+    """How often each code was given to the pictures of each method: DataFrame, codes in rows, methods in columns."""
+    methods = comments["item"].map(key.set_index("item")["method"])
+    given = pd.Categorical(comments["comment"].map(codes), list(CODES))
+    return pd.crosstab(pd.Series(given, name="code"), methods.rename("method"), dropna=False)
 
 
 def study_size(studies=200):

@@ -1,13 +1,10 @@
-"""What a training learns from: photos as latents and prompts as embeddings, computed once and drawn from.
-
-Templates and mirrored photos make many examples of few photos. All of them are computed before the
-training, which then needs neither VAE nor text encoder.
-"""
+"""What a training learns from: latents and prompt embeddings, computed once; then VAE and text encoder may leave."""
 
 import contextlib
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from accelerate.utils.memory import clear_device_cache
 from PIL import ImageOps
 
@@ -19,10 +16,9 @@ def fill_template(template, name, caption):
 
     Raises ValueError for any other word in brackets.
     """
-    prompt = template.replace("[name]", name).replace("[filewords]", caption)
     if "[" in template.replace("[name]", "").replace("[filewords]", ""):
-        raise ValueError(f"the template {template!r} may have [name] and [filewords] in brackets, nothing else")
-    return prompt
+        raise ValueError(f"The template {template!r} has other brackets than [name] and [filewords]: take them out.")
+    return template.replace("[name]", name).replace("[filewords]", caption)
 
 
 @dataclass(frozen=True)
@@ -52,7 +48,7 @@ def encode(pipe, images, prompts, size, flip=False, batch_size=8):
     Raises ValueError if there are not as many lists of prompts as images, or a list is empty.
     """
     if len(prompts) != len(images) or not all(prompts):
-        raise ValueError(f"{len(images)} images need as many lists of prompts, none empty; there are {len(prompts)}")
+        raise ValueError(f"{len(images)} images need as many lists of prompts, none empty: there are {len(prompts)}.")
     sides = [images, [ImageOps.mirror(image) for image in images]] if flip else [images]
     latents = [diffusion.encode_images(pipe.vae, side, size, batch_size=batch_size) for side in sides]
     different = list(dict.fromkeys(prompt for group in prompts for prompt in group))
@@ -63,30 +59,25 @@ def encode(pipe, images, prompts, size, flip=False, batch_size=8):
     return Examples(torch.stack(latents, dim=1), torch.cat(embeds), which)
 
 
-def denoising_loss(unet, scheduler, examples):
-    """A function of photo indices to the loss of one batch: notebook 03 writes it out and explains it."""
+def denoising_loss(unet, scheduler, draw, error=F.mse_loss, weights="equal"):
+    """A function of a batch to its loss, at random noise and timesteps: notebooks 03 and 04 write it out.
 
-    def loss(indices):
-        latents, prompt_embeds = examples.draw(indices)
+    draw: function of a batch to (latents (n, 4, h, w), prompt_embeds). error, weights: as for `diffusion_loss`.
+    """
+
+    def loss(batch):
+        latents, prompt_embeds = draw(batch)
         noise = torch.randn_like(latents)
-        timesteps = torch.randint(0, scheduler.config.num_train_timesteps, (len(indices),), device=latents.device)
-        return diffusion.latents.diffusion_loss(unet, scheduler, latents, noise, timesteps, prompt_embeds)
+        timesteps = torch.randint(0, scheduler.config.num_train_timesteps, (len(latents),), device=latents.device)
+        places = (latents, noise, timesteps, prompt_embeds)
+        return diffusion.latents.diffusion_loss(unet, scheduler, *places, weights=weights, error=error)
 
     return loss
 
 
-@contextlib.contextmanager
 def offloaded(*modules):
-    """Within it these modules (VAE, text encoder) are in main memory, not the GPU's; then they come back.
-
-    On a CPU nothing moves. `fetched` brings them back for a moment, to make a preview.
-    """
-    places = [next(module.parameters()).device for module in modules]
-    _move(modules, ["cpu"] * len(modules))
-    try:
-        yield
-    finally:
-        _move(modules, places)
+    """Within it these modules (VAE, text encoder) are in main memory, not the GPU's; then they come back."""
+    return on_device("cpu", *modules)
 
 
 @contextlib.contextmanager
@@ -107,16 +98,11 @@ def _move(modules, places):
 
 
 def held_out_by_photo(unet, scheduler, examples, names, batch_size=8):
-    """{name: mean `diffusion_loss`} of `diffusion.held_out_examples`, one name a photo, in their order.
-
-    The mean of these is `diffusion.held_out_loss`: every photo comes as often.
-    """
+    """{name: mean `diffusion_loss`} of `held_out_examples`, one name a photo, in their order."""
+    each = lambda prediction, target: (prediction - target).square().mean(dim=(1, 2, 3))
     losses = []
     with torch.no_grad():
         for start in range(0, len(examples["latents"]), batch_size):
             part = {name: values[start : start + batch_size] for name, values in examples.items()}
-            noisy = diffusion.add_noise(scheduler, part["latents"], part["noise"], part["timesteps"])
-            prediction = unet(noisy.to(unet.dtype), part["timesteps"], part["prompt_embeds"].to(unet.dtype)).sample
-            wanted = diffusion.target(scheduler, part["latents"], part["noise"], part["timesteps"])
-            losses += (prediction.float() - wanted.float()).square().mean(dim=(1, 2, 3)).tolist()
+            losses += diffusion.latents.diffusion_loss(unet, scheduler, **part, error=each).tolist()
     return {name: sum(losses[i :: len(names)]) / len(losses[i :: len(names)]) for i, name in enumerate(names)}

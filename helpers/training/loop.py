@@ -3,9 +3,8 @@
     for step in training.train(run, hypernetwork.parameters(), loss, batches, steps=300, learning_rate=2e-3):
         print(step.number, step.loss)
 
-A run is a folder: settings.json, loss.csv, previews/, checkpoints/, card.md. Every part of a step draws
-its random numbers from (seed, number of the part) alone, so a run killed at any moment continues bit for
-bit, and several processes (`accelerate launch -m tools.train`) do what one would do.
+Every part of a step draws its random numbers from (seed, number of the part) alone, so a run killed at any moment
+continues bit for bit, and several processes (`accelerate launch -m tools.train`) do what one would do.
 """
 
 import functools
@@ -17,10 +16,9 @@ import torch
 from PIL import Image
 
 from helpers.diffusion import device
-from helpers.training import optimizers, rates
-from helpers.training.rates import constant, cosine  # noqa: F401  (offered here, where they are used)
+from helpers.training import optimizers
 from helpers.training.run import Run, put_back, read, reset_peak_memory
-from helpers.training.updates import learnable, moves_alone, scaler_for, update
+from helpers.training.steps import cosine, learnable, moves_alone, rates_of, scaler_for, update
 
 WINDOW, TOO_FAR = 50, 3  # diverged: the last 50 losses are on average three times the first 50
 
@@ -39,7 +37,7 @@ class Step:
     learning_rate: float | None
     seconds: float  # of training so far, previews and held-out losses left out
     preview: Image.Image | None = None
-    held_out: dict | None = None  # the held-out loss by photo, where `held_out_loss` tells it
+    held_out: dict | None = None  # the held-out loss by photo, where the caller's function gives it
 
 
 def shuffled(count, batch_size, seed):
@@ -47,12 +45,8 @@ def shuffled(count, batch_size, seed):
 
     Every index comes once an epoch, in an order of its own each epoch; epochs follow without a gap.
     """
-
-    def batch(step):
-        places = range(step * batch_size, (step + 1) * batch_size)
-        return [_order(count, seed, place // count)[place % count] for place in places]
-
-    return batch
+    places = lambda number: range(number * batch_size, (number + 1) * batch_size)
+    return lambda number: [_order(count, seed, place // count)[place % count] for place in places(number)]
 
 
 def _order(count, seed, epoch):
@@ -61,27 +55,13 @@ def _order(count, seed, epoch):
 
 
 def train(
-    run,
-    parameters,
-    loss,
-    batches,
-    *,
-    steps,
-    learning_rate,
-    schedule=cosine,
-    seed=0,
-    accumulate=1,
-    optimizer=torch.optim.AdamW,
-    held_out_loss=None,
-    preview=None,
-    watch_every=50,
-    checkpoint_every=100,
-    keep=1,
+    run, parameters, loss, batches, *, steps, learning_rate, schedule=cosine, seed=0, accumulate=1,
+    optimizer=torch.optim.AdamW, held_out_loss=None, preview=None, watch_every=50, checkpoint_every=100, keep=1,
     settings=None,
-):
+):  # fmt: skip
     """Trains `parameters` (float32) in the folder `run`; a generator of Step, the first before any update.
 
-    loss: function of a batch to a scalar tensor, under `runtime.autocast`. batches: as `shuffled` makes.
+    loss: function of a batch to a scalar tensor, under `device.autocast`. batches: as `shuffled` makes.
     learning_rate: a number, which `schedule` scales; or "2e-3:100, 5e-4:300" as in the web UI, in place of
     both: the training then ends with its last rate, if that is before `steps`.
     accumulate: batches a step. optimizer: function of the parameters. keep: checkpoints kept on disk.
@@ -95,31 +75,19 @@ def train(
     for parameter in parameters:
         optimizers.remove_hook(parameter)  # of the optimizer of a training that was stopped
     optimize = optimizer(parameters)
-    moves_alone(optimize, accumulate)  # said now, before another run's folder is touched
-    told = {"steps": steps, "learning_rate": learning_rate, "schedule": schedule.__name__, "seed": seed}
-    told |= _unusual(accumulate=accumulate, optimizer=optimizer) | (settings or {})
-    steps, rate_of = _rates(learning_rate, schedule, steps)
-    run = Run(run, told, parameters, optimize, scaler_for(parameters), keep)
-    learn = functools.partial(_learn, run, loss, batches, rate_of, accumulate, seed)
-    look = functools.partial(_look, parameters, held_out_loss, preview)
-    yield from _steps(run, steps, learn, look, watch_every, checkpoint_every)
+    moves_alone(optimize, accumulate)  # raises now, before another run's folder is touched
+    usual = {"steps": steps, "learning_rate": learning_rate, "schedule": schedule.__name__, "seed": seed}
+    others = {"accumulate": accumulate if accumulate > 1 else None, "optimizer": optimizers.name_of(optimizer)}
+    usual |= {name: value for name, value in others.items() if value} | (settings or {})
+    text = isinstance(learning_rate, str)
+    rates = rates_of(learning_rate, steps) if text else [learning_rate * schedule(i / steps) for i in range(steps)]
+    run = Run(run, usual, parameters, optimize, scaler_for(parameters), keep)
+    learn = functools.partial(_learn, run, loss, batches, rates, accumulate, seed)
+    measure = functools.partial(_measure, parameters, held_out_loss, preview)
+    yield from _steps(run, len(rates), learn, measure, watch_every, checkpoint_every)
 
 
-def _unusual(accumulate, optimizer):
-    """The settings that are told only where they are not the usual ones."""
-    told = {"accumulate": accumulate if accumulate > 1 else None, "optimizer": optimizers.name_of(optimizer)}
-    return {name: value for name, value in told.items() if value}
-
-
-def _rates(learning_rate, schedule, steps):
-    """(how many steps there will be, a function from the number of an update to its rate)."""
-    if isinstance(learning_rate, str):
-        segments = rates.parse(learning_rate, steps)
-        return segments[-1].last, lambda number: rates.rate_at(segments, number)
-    return steps, lambda number: learning_rate * schedule((number - 1) / steps)
-
-
-def _steps(run, last, learn, look, watch_every, checkpoint_every):
+def _steps(run, last, learn, measure, watch_every, checkpoint_every):
     """Takes the steps that are left and keeps the run's folder; a checkpoint also where it is interrupted."""
     run.resume()
     reset_peak_memory()
@@ -127,7 +95,7 @@ def _steps(run, last, learn, look, watch_every, checkpoint_every):
         for number in range(run.number + 1, last + 1):
             loss, rate = learn(number) if number else (None, None)
             watched = device.state().is_main_process and (number % watch_every == 0 or number == last)
-            held_out, by_photo, preview = look() if watched else (None, None, None)
+            held_out, by_photo, preview = measure() if watched else (None, None, None)
             step = Step(number, loss, held_out, rate, run.seconds, preview, by_photo)
             run.log(step)
             _stop_if_lost(run.losses)
@@ -139,15 +107,15 @@ def _steps(run, last, learn, look, watch_every, checkpoint_every):
         raise
     except FloatingPointError as error:
         good = run.good_until(run.number - (WINDOW if isinstance(error, Diverged) else 0))
-        raise type(error)(f"after step {run.number} {error}. {good}") from error
+        raise type(error)(f"After step {run.number} {error}. {good}") from error
     finally:
         for parameter in run.parameters:  # else the weights hold the optimizer, and it them: nothing would be freed
             optimizers.remove_hook(parameter)
 
 
-def _learn(run, loss, batches, rate_of, accumulate, seed, number):
+def _learn(run, loss, batches, rates, accumulate, seed, number):
     """Takes step `number`; returns (loss, learning rate)."""
-    began, rate = time.perf_counter(), rate_of(number)
+    began, rate = time.perf_counter(), rates[number - 1]
     parts = _parts(batches, number, accumulate, seed)
     value = update(run.parameters, loss, parts, run.optimizer, run.scaler, rate, accumulate)
     run.seconds += time.perf_counter() - began
@@ -162,19 +130,19 @@ def _parts(batches, number, accumulate, seed):
         yield batches(part)
 
 
-def _look(parameters, held_out_loss, preview):
+def _measure(parameters, held_out_loss, preview):
     """(mean held-out loss, {photo: loss}, preview), each None where the caller gave no function for it."""
-    found = None
+    mean = by_photo = None
     if held_out_loss:
         with torch.no_grad(), device.autocast(parameters[0].device):
-            found = held_out_loss()
-    by_photo = found if isinstance(found, dict) else None
-    mean = sum(by_photo.values()) / len(by_photo) if by_photo else found
+            mean = held_out_loss()
+    if isinstance(mean, dict):
+        by_photo, mean = mean, sum(mean.values()) / len(mean)
     return mean, by_photo, preview() if preview else None
 
 
 def _stop_if_lost(losses):
-    """Raises Diverged where the losses, though numbers, have left the ground for good."""
+    """Raises Diverged where the mean of the newest losses is TOO_FAR above that of the first."""
     if len(losses) < 2 * WINDOW:
         return
     began, now = sum(losses[:WINDOW]) / WINDOW, sum(losses[-WINDOW:]) / WINDOW

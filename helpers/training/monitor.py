@@ -1,15 +1,11 @@
-"""A panel that shows where a training stands, with a button that stops it and keeps what it has learnt.
+"""A panel that shows where a training stands, with a button that stops it: async for step in watch(run, steps): ...
 
-    async for step in monitor.watch(run, steps):
-        ...
-
-A kernel that is busy with a cell hears no button; `async` lets it listen between two steps. A plain `for`
-does the same without the button on newer kernels. Works with ipywidgets 7 (Colab) and 8.
+A kernel that is busy with a cell reads no click; `async` lets it read between two steps. Works with ipywidgets 7
+(Colab) and 8.
 """
 
 import asyncio
 import contextlib
-import html
 import time
 
 import ipywidgets as widgets
@@ -21,50 +17,37 @@ from helpers import show
 REST = 0.2  # seconds between two looks at the button
 
 
-class watch:
+async def watch(run, steps):
     """Passes the steps of `training.train` on and shows them; Stop ends the loop after a whole step.
 
     run: the generator; it is closed at the end, which saves a checkpoint, so the cell can be run again to go on.
     """
-
-    def __init__(self, run, steps):
-        self.run, self.steps = run, steps
-
-    def __iter__(self):
-        panel, began, looked = Panel(self.steps), time.perf_counter(), 0.0
-        if get_ipython():
-            display(panel.box)
-        try:
-            with _presses() as hear:
-                for step in self.run:
-                    panel.show(step, time.perf_counter() - began)
-                    yield step
-                    if time.perf_counter() - looked > REST:
-                        hear()
-                        looked = time.perf_counter()
-                    if panel.stopped:
-                        break
-        finally:
-            self.run.close()
-            panel.end()
-
-    async def __aiter__(self):
-        looked = 0.0
-        for step in self:
-            if time.perf_counter() - looked > REST:
-                await asyncio.sleep(0.002)  # now the kernel reads its messages
-                looked = time.perf_counter()
-            yield step
+    panel, began, looked = Panel(steps), time.perf_counter(), 0.0
+    if get_ipython():
+        display(panel.box)
+    try:
+        with _clicks() as read_clicks:
+            for step in run:
+                panel.show(step, time.perf_counter() - began)
+                yield step
+                if time.perf_counter() - looked > REST:
+                    read_clicks()
+                    await asyncio.sleep(0.002)  # now newer kernels read their messages
+                    looked = time.perf_counter()
+                if panel.stopped:
+                    break
+    finally:
+        run.close()
+        panel.end()
 
 
 @contextlib.contextmanager
-def _presses():
-    """A function that lets a busy kernel hear of clicked buttons.
+def _clicks():
+    """A function that lets a busy kernel read its clicks.
 
-    Kernels from version 7 on read messages wherever a cell awaits. Older ones, Colab's too, have to be asked.
+    Kernels from version 7 on do so wherever a cell awaits; older ones, Colab's too, need jupyter_ui_poll.
     """
-    kernel = getattr(get_ipython(), "kernel", None)
-    if not hasattr(kernel, "do_one_iteration"):
+    if not hasattr(getattr(get_ipython(), "kernel", None), "do_one_iteration"):
         yield lambda: None
         return
     from jupyter_ui_poll import ui_events
@@ -86,8 +69,7 @@ class Panel:
         self.shown = 0.0
 
     def _press(self, _):
-        self.stopped = True
-        self.stop.disabled = True
+        self.stopped = self.stop.disabled = True
         self.stop.description = "stopping ..."
 
     def show(self, step, seconds):
@@ -95,12 +77,13 @@ class Panel:
         self.step = step
         self.first = step.number - 1 if self.first is None else self.first
         if step.preview:
-            self.picture.value = _picture(step.preview, f"preview at step {step.number}")
+            words = f"preview at step {step.number}"
+            self.picture.value = f'<img src="{show.data_url(step.preview, None, "PNG")}" alt="{words}"><br>{words}'
         if seconds - self.shown > REST or step.held_out_loss is not None:  # not at every step: messages cost time
             self.shown, self.progress.value = seconds, step.number
-            self.words.value = " &nbsp; ".join(self._told(step, seconds))
+            self.words.value = " &nbsp; ".join(self._words(step, seconds))
 
-    def _told(self, step, seconds):
+    def _words(self, step, seconds):
         yield f"step {step.number} of {self.steps}"
         if step.loss is not None:
             yield f"loss {step.loss:.4f}"
@@ -119,10 +102,5 @@ class Panel:
         self.progress.value = self.step.number
         done = self.step.number == self.steps
         self.progress.bar_style = "success" if done else "warning"
-        kept = "Finished." if done else "Stopped, with a checkpoint: run the cell again and it goes on."
-        self.words.value = f"{html.escape(kept)} {' &nbsp; '.join(list(self._told(self.step, 0))[:-1])}"
-
-
-def _picture(image, words):
-    source = show.data_url(image, None, "PNG")
-    return f'<img src="{source}" alt="{html.escape(words)}"><br>{html.escape(words)}'
+        end = "Finished." if done else "Stopped, with a checkpoint: run the cell again and it goes on."
+        self.words.value = f"{end} {' &nbsp; '.join(list(self._words(self.step, 0))[:-1])}"

@@ -56,17 +56,14 @@ class InBackward:
             parameter._mover = parameter.register_post_accumulate_grad_hook(self.move)
 
     def backward(self, loss, scaler):
-        """The backward pass and the step; returns whether all gradients were finite. A weight with another stays.
-
-        scaler: torch.amp.GradScaler, at work or not.
-        """
+        """The backward pass and the step; returns whether all gradients were finite. A weight with another stays."""
         one = torch.ones((), device=loss.device)
         self.scale, self.finite = scaler.scale(one) if scaler.is_enabled() else None, one.bool()
         scaler.scale(loss).backward()
         if scaler.is_enabled():  # it shrinks and grows its scale by a gradient that stands for all
-            seen = torch.nn.Parameter(one)
-            seen.grad = torch.where(self.finite, 0.0, torch.inf)
-            scaler.step(torch.optim.SGD([seen]))
+            proxy = torch.nn.Parameter(one)
+            proxy.grad = torch.where(self.finite, 0.0, torch.inf)
+            scaler.step(torch.optim.SGD([proxy]))
             scaler.update()
         return bool(self.finite)  # but for this a step in 32 bits does not wait for the GPU
 
@@ -75,7 +72,7 @@ class InBackward:
         """One step of one weight, by its gradient."""
         optimizer, finite = self.each[parameter], parameter.grad.sum().isfinite()
         self.finite = finite & self.finite
-        self._carry(optimizer, parameter.device)
+        self._move_state(optimizer, parameter.device)
         if getattr(optimizer, "_step_supports_amp_scaling", False):  # GradScaler's own protocol: the GPU does both
             optimizer.grad_scale, optimizer.found_inf = self.scale, (~finite).float()
             optimizer.step()
@@ -83,10 +80,10 @@ class InBackward:
             if self.scale is not None:
                 parameter.grad.div_(self.scale)
             optimizer.step()
-        self._carry(optimizer, "cpu")
+        self._move_state(optimizer, "cpu")
         parameter.grad = None
 
-    def _carry(self, optimizer, device):
+    def _move_state(self, optimizer, device):
         for state in optimizer.state.values() if self.offload else ():
             state.update({name: value.to(device) for name, value in state.items() if torch.is_tensor(value)})
 
@@ -100,7 +97,7 @@ class InBackward:
     def load_state_dict(self, saved):
         for optimizer, state in zip(self.each.values(), saved["each"], strict=True):
             optimizer.load_state_dict(state)
-            self._carry(optimizer, "cpu")
+            self._move_state(optimizer, "cpu")
 
 
 def remove_hook(parameter):

@@ -17,6 +17,7 @@ from helpers import diffusion
 from helpers.machine import atomic_write, discard, read_json, room_for, write_json
 
 COLUMNS = ("step", "loss", "held_out_loss", "learning_rate", "seconds")
+TABLES = ("loss.csv", "held_out.csv")
 _OPEN = weakref.WeakValueDictionary()  # folder -> the Run that writes there; an older one must not any more
 
 
@@ -32,11 +33,11 @@ def read(checkpoint):
     try:
         return diffusion.checkpoint.load_pt(checkpoint)
     except ValueError as error:
-        raise ValueError(f"{checkpoint} is damaged: delete it, and the run goes on from the one before") from error
+        raise ValueError(f"{checkpoint} is damaged: delete it, and the run goes on from the one before.") from error
 
 
 def reset_peak_memory():
-    """Lets `peak_memory` forget what came before, on a GPU; main memory has one highest mark for all of a process."""
+    """Starts `peak_memory` anew, on a GPU; main memory has one highest mark for all of a process."""
     device = torch.get_device_module(diffusion.device.find_device())
     if hasattr(device, "reset_peak_memory_stats"):  # CUDA's and Intel's
         device.reset_peak_memory_stats()
@@ -45,17 +46,15 @@ def reset_peak_memory():
 def peak_memory():
     """{"peak_bytes", "how"}: the most memory held since `reset_peak_memory`, the GPU's where there is one.
 
-    None bytes where nothing tells: on Windows, and on Apple's GPU.
+    None bytes where it cannot be measured: on Windows, and on Apple's GPU.
     """
     device = torch.get_device_module(diffusion.device.find_device())
     if hasattr(device, "max_memory_allocated"):
         return {"peak_bytes": device.max_memory_allocated(), "how": f"measured on {device.get_device_name()}"}
-    try:
-        import resource
-    except ImportError:  # Windows
-        resource = None
-    if resource is None or diffusion.device.find_device().type != "cpu":
+    if sys.platform == "win32" or diffusion.device.find_device().type != "cpu":
         return {"peak_bytes": None, "how": "not measured on this system"}
+    import resource  # not on Windows
+
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 2**10)
     return {"peak_bytes": most, "how": "measured on the CPU: main memory of the whole process"}
 
@@ -72,9 +71,8 @@ class Run:
         self.settings = json.loads(json.dumps(settings))  # as it will be read again
         self.settings["parameters"] = sum(parameter.numel() for parameter in parameters)
         self.keep, self.writes = keep, diffusion.device.state().is_main_process
-        self.number, self.seconds, self.losses = -1, 0.0, []  # the last finished step; -1: not even looked yet
-        self.best = {"number": None, "held_out_loss": float("inf")}
-        self.state = None  # of the weights after the last finished step
+        self.number, self.seconds, self.losses = -1, 0.0, []  # the last finished step; -1: before step 0
+        self.best, self.state = {"number": None, "held_out_loss": float("inf")}, None  # state: see `_touched`
         _OPEN[str(self.folder.resolve())] = self
         if self.writes:
             self._set_another_aside()
@@ -83,21 +81,18 @@ class Run:
             write_json(self.folder / "settings.json", self.settings | {"versions": versions})
 
     def _set_another_aside(self):
-        """A training that began here with other settings keeps its files, under another name."""
         path = self.folder / "settings.json"
         if not path.exists() or not self.checkpoints():
             return
-        began = read_json(path)
-        names = (self.settings.keys() | began.keys()) - {"versions"}
-        changed = sorted(name for name in names if began.get(name) != self.settings.get(name))
+        before = read_json(path)
+        names = (self.settings.keys() | before.keys()) - {"versions"}
+        changed = sorted(name for name in names if before.get(name) != self.settings.get(name))
         if changed:
-            aside = next(
-                p for i in itertools.count(1) if not (p := self.folder.with_name(f"{self.folder.name}-{i}")).exists()
-            )
-            self.folder.rename(aside)
-            was = ", ".join(f"{name} was {began.get(name)!r:.60}" for name in changed)
+            candidates = (self.folder.with_name(f"{self.folder.name}-{i}") for i in itertools.count(1))
+            aside = self.folder.rename(next(path for path in candidates if not path.exists()))
+            was = ", ".join(f"{name} was {before.get(name)!r:.60}" for name in changed)
             warnings.warn(
-                f"the run in {self.folder.name} had other settings ({was}): it is kept as {aside.name}", stacklevel=4
+                f"The run in {self.folder.name} had other settings ({was}): it is kept as {aside.name}.", stacklevel=4
             )
 
     def checkpoints(self):
@@ -112,10 +107,9 @@ class Run:
         if newest:
             saved = read(newest[0])  # by each process: sent to a GPU, it might not fit there
             put_back(self.parameters, saved["weights"])
-            if saved["optimizer"]:  # a finished run needs none
-                self.optimizer.load_state_dict(saved["optimizer"])
-            if saved["scaler"]:
-                self.scaler.load_state_dict(saved["scaler"])
+            for name in ("optimizer", "scaler"):
+                if saved[name]:  # a finished run needs none
+                    getattr(self, name).load_state_dict(saved[name])
             self.number, self.seconds, self.best = (saved[name] for name in ("number", "seconds", "best"))
         broadcast([parameter.detach() for parameter in self.parameters])  # the first one's weights, in place
         self._forget_later_rows()
@@ -124,7 +118,7 @@ class Run:
         """Drops the rows that come after the checkpoint, or are cut off: they are about to be made again."""
         if not self.writes:
             return
-        tables = {name: _table(self.folder / name, self.number) for name in ("loss.csv", "held_out.csv")}
+        tables = {name: _table(self.folder / name, self.number) for name in TABLES}
         self.losses = [float(row[1]) for row in tables["loss.csv"][1:] if row[1]]
         tables["loss.csv"] = tables["loss.csv"] or [COLUMNS]
         for name, rows in tables.items():
@@ -159,15 +153,14 @@ class Run:
         """Saves all that the next step depends on; when finished, the weights alone, and the card for people."""
         if not self.writes:
             return
-        for name in ("loss.csv", "held_out.csv"):  # on disk before the checkpoint that counts on them
+        for name in TABLES:  # on disk before the checkpoint that counts on them
             if (self.folder / name).exists():
                 with (self.folder / name).open("rb+") as file:
                     os.fsync(file.fileno())
-        states = {"optimizer": None, "scaler": None}
-        if not finished:
-            states = {"optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict()}
-        standing = {"number": self.number, "seconds": self.seconds, "best": self.best}
-        self._save(f"{self.number:06}.pt", standing | states)
+        data = {"number": self.number, "seconds": self.seconds, "best": self.best}
+        for name in ("optimizer", "scaler"):
+            data[name] = None if finished else getattr(self, name).state_dict()
+        self._save(f"{self.number:06}.pt", data)
         for path in self.checkpoints()[: -1 if finished else -self.keep]:
             discard(path)
         if finished:
@@ -176,24 +169,22 @@ class Run:
 
     def checkpoint_if_whole(self):
         """Saves the last finished step after an interrupt, unless the weights have been touched since."""
-        newest = self.checkpoints()[-1:]
-        new = self.number > (int(newest[0].stem) if newest else 0)
+        new = self.number > max((int(path.stem) for path in self.checkpoints()), default=0)
         ours = _OPEN.get(str(self.folder.resolve())) is self and not sys.is_finalizing()
         whole = not getattr(self.optimizer, "midway", False) and self.state == self._touched()
         if self.writes and new and ours and whole:
             self.checkpoint()
 
     def _touched(self):
-        """A number that grows whenever somebody writes into the weights."""
+        """The state of the weights, a number that grows whenever somebody writes into them."""
         return sum(parameter._version for parameter in self.parameters)
 
     def good_until(self, number):
         """A sentence on how to go on after a training that has gone wrong since step `number`."""
-        good = [path for path in self.checkpoints() if int(path.stem) <= number]
-        if not good and self.best["number"] is not None:
-            good = [self.folder / "checkpoints" / "best.pt"]
+        best = [self.folder / "checkpoints" / "best.pt"] if self.best["number"] is not None else []
+        good = best + [path for path in self.checkpoints() if int(path.stem) <= number]
         last = f"The last good checkpoint is {good[-1]}" if good else "No checkpoint was saved before it went wrong"
-        return f"{last}. Run again with a lower learning_rate; this run is kept under another name"
+        return f"{last}. Run again with a lower learning_rate: this run is kept under another name."
 
     def _save(self, name, data):
         weights = [parameter.detach() for parameter in self.parameters]

@@ -71,7 +71,7 @@ def test_a_short_training_changes_its_own_copy_alone(runs, pipe):
     before = {name: value.clone() for name, value in pipe.unet.state_dict().items()}
     photos = [Image.new("RGB", (32, 32), color) for color in ("red", "blue")]
     settings = {"steps": 2, "learning_rate": 1e-3, "batch_size": 1, "size": 32, "kind": "test"}
-    train = lambda: mitigation.train(runs / "mend", pipe, photos, "x person", photos, "a person", **settings).unet
+    train = lambda: mitigation.train(runs / "x", pipe, (photos, "x person"), (photos, "a person"), **settings).unet
     first, again = train(), train()
     assert first.dtype == pipe.unet.dtype and not first.training
     assert all(torch.equal(value, before[name]) for name, value in pipe.unet.state_dict().items())

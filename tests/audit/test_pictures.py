@@ -32,7 +32,7 @@ def test_the_audit_finds_what_is_there():
     planted = 0.8 - 0.425
     found = measure.amplification(skew(seen(0.8, 0.425)), planted)
     assert found["ratio"] == pytest.approx(1, abs=0.2) and found["ratio_low"] < 1 < found["ratio_high"]
-    assert found["seeds"] == 400 and found["ratio"] == pytest.approx(found["found"] / planted)
+    assert found["seeds"] == 400 and found["ratio"] == pytest.approx(found["measured"] / planted)
     found = measure.amplification(pd.Series([-0.5, -0.4, -0.3, -0.6]), -0.4)  # the other way
     assert found["ratio_low"] < found["ratio"] < found["ratio_high"] and found["ratio"] == pytest.approx(1.125)
     with pytest.raises(ValueError, match="skew of 0"):
@@ -90,11 +90,12 @@ def three_crowds():
 
 
 def test_clusters_are_the_crowds(three_crowds):
-    cluster, centres = measure.clusters(three_crowds, 3)
+    cluster = measure.clusters(three_crowds, 3)
     table = measure.cluster_table(cluster, np.repeat(["a", "b", "c"], 10), 3)
     assert list(table.index) == ["a", "b", "c"] and sorted(table.to_numpy().argmax(axis=1)) == [0, 1, 2]
     assert (table.max(axis=1) == 1).all()
-    assert (measure.assign(three_crowds, centres) == cluster).all()
+    sizes = np.bincount(measure.clusters(three_crowds[:25], 3))
+    assert list(sizes) == sorted(sizes, reverse=True) and len(sizes) == 3
     with pytest.raises(ValueError, match="30 pictures"):
         measure.clusters(three_crowds, 31)
 

@@ -51,7 +51,9 @@ def asked(monkeypatch):
         pairs.extend(zip(prompts, seeds))
         hidden = [pipe.safety_checker and "Portrait" in prompt for prompt in prompts]
         made = [Image.new("RGB", (8, 8), color(prompt, seed)) for prompt, seed in zip(prompts, seeds)]
-        return [sampling._card((64, 64)) if hide else image for image, hide in zip(made, hidden)]
+        for image, hide in zip(made, hidden):
+            image.info |= {"withheld": True} if hide else {}
+        return made
 
     monkeypatch.setattr(sampling, "generate", generate)
     monkeypatch.setattr(trained, "load", lambda model, base: (base, {}))
@@ -214,11 +216,13 @@ def test_addresses_put_one_word_for_another():
 TWO = """
 import sys
 from pathlib import Path
-from helpers import compare, trained_models, models, runtime
-runtime.cpu_has_bf16 = lambda: False
-base, state = models.load_pipeline("pocket"), runtime.state()
+from helpers import diffusion
+from helpers.compare import pictures, trained
+from helpers.diffusion import device
+device.cpu_has_bf16 = lambda: False
+base, state = diffusion.load_pipeline("pocket"), device.state()
 assert state.num_processes == 2
-made = compare.pictures(trained_models.find("pocket")["base"], base, {"man": "a man"}, range(12), **SAMPLER)
+made = pictures.pictures(trained.find("pocket")["base"], base, {"man": "a man"}, range(12), **SAMPLER)
 assert len(made) == 12
 state.destroy_process_group()
 """

@@ -118,12 +118,12 @@ def test_drift_by_chance_is_rarely_exceeded_by_chance():
 
 def test_prompt_parts_of_the_papers_prompts():
     prompts = pd.read_csv(machine.REPO / "data" / "prompts.csv").set_index("prompt_id")["prompt"]
-    asked = {name: reader.asked(prompt) for name, prompt in prompts.items()}
+    asked = {name: reader.parts_of(prompt) for name, prompt in prompts.items()}
     assert asked["hypernetwork_1"] == {"context": "horse", "kind": "man"}
     assert asked["hypernetwork_3"] == {"style": "fire", "kind": "man"}
     assert asked["dreambooth_1"] == {"context": "horse"}
     assert asked["dreambooth_4"] == {"style": "comic book", "context": "robot"}
-    assert reader.asked("snowman, blue shirt") == {}
+    assert reader.parts_of("snowman, blue shirt") == {}
 
 
 def test_parts_right_are_shares_of_what_was_asked():

@@ -16,12 +16,12 @@ from torch.utils._pytree import tree_leaves
 from helpers import diffusion, machine, training
 from helpers.diffusion import latents, sampling
 from helpers.methods import dreambooth
-from helpers.training import updates
+from helpers.training import steps
 
 
 def runs_of(**environment):
     """(QUICK, RUNS relative to the repo where possible) in a fresh process."""
-    code = "import json; from helpers import runtime as r; print(json.dumps([r.QUICK, str(r.RUNS)]))"
+    code = "import json; from helpers import machine as r; print(json.dumps([r.QUICK, str(r.RUNS)]))"
     clean = {name: value for name, value in os.environ.items() if name not in ("QUICK", "RUNS_DIR")}
     done = subprocess.run(
         [sys.executable, "-c", code], env=clean | environment, cwd=machine.REPO, capture_output=True, check=True
@@ -126,7 +126,7 @@ def test_each_device_is_found_and_computes_in_what_it_can(kind, dtype, find, mon
     assert device.type == kind and diffusion.device.computes_in(device) == dtype
     assert diffusion.device.state().num_processes == 1 and not torch.distributed.is_initialized()
     assert isinstance(diffusion.device.autocast(device), torch.autocast) == (dtype != torch.float32)
-    assert not updates.scaler_for([SimpleNamespace(device=device)]).is_enabled()
+    assert not steps.scaler_for([SimpleNamespace(device=device)]).is_enabled()
 
 
 def test_a_gpu_can_be_left_alone(find, monkeypatch):
@@ -137,7 +137,7 @@ def test_a_gpu_can_be_left_alone(find, monkeypatch):
 def test_processes_that_would_not_work_together_are_refused(find, monkeypatch):
     """Apple's GPU is one device: two processes there would train side by side and write into one folder."""
     monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(RuntimeError, match="cannot share one mps device"):
+    with pytest.raises(RuntimeError, match="cannot share one mps"):
         find("mps")
 
 
@@ -145,7 +145,7 @@ def test_processes_that_would_not_work_together_are_refused(find, monkeypatch):
 def test_a_t4_gets_float16_and_a_scaler(monkeypatch, capability, dtype):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
     assert diffusion.device.computes_in("cuda") == dtype
-    assert updates._needs_scaling(torch.device("cuda")) == (dtype == torch.float16)
+    assert steps._needs_scaling(torch.device("cuda")) == (dtype == torch.float16)
 
 
 class NoFloat64(TorchDispatchMode):

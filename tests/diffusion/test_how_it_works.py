@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers import diffusion, machine
-from helpers.diffusion import blocks, unet_map
+from helpers.diffusion.maps import blocks, unet_map
 
 NOTEBOOK = machine.REPO / "notebooks" / "00_how_stable_diffusion_works.ipynb"
 

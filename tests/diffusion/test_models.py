@@ -25,7 +25,7 @@ def test_any_other_folder_or_hub_id_is_a_row_like_sd15(tmp_path):
 
 @pytest.mark.parametrize("name", ["sd51", "weights/none.safetensors", "/no/such/folder"])
 def test_a_model_that_is_nowhere_is_refused(name):
-    with pytest.raises(ValueError, match="no model"):
+    with pytest.raises(ValueError, match="No model"):
         model_config(name)
 
 

@@ -29,14 +29,13 @@ LEFT_OUT = {"04-03", "04-08", "04-10", "04-15", "04-18", "04-35", "04-40", "04-4
 LATER = {"04-62", "04-65", "04-70", "04-71"}  # all up to 04-52, then these
 SETTINGS = {  # what notebook 04 says: what it says here, as on the smallest GPU
     'os.environ.get("LENGTH", "short")': '"paper"',
-    'SETTING = "plain" if MODEL == "pocket" else "8 bit"': 'SETTING = "on host"',
-    'runtime.find_device().type != "cpu"': "True",
+    'SETTING = "plain" if MODEL == "pocket" else "in backward"': 'SETTING = "on host"',
+    'diffusion.device.find_device().type != "cpu"': "True",
     "USE_CAPTIONS = False": "USE_CAPTIONS = True",
     "RANK = 8": "RANK = 3",
     "[1, 2, 3, 4]": "[1]",
     "subjects, 4": "subjects, 1",
     "subjects = [": 'subjects = [concepts.Concept("amir_001 man", "a photo of a man", photos.prepared_folder("amir")), ',
-    "subjects[0].check": "subjects[-1].check",
 }
 
 
@@ -97,11 +96,11 @@ def test_two_people_are_learnt_at_once_each_with_their_own_class(done):
     assert {re.search(r"(amir|nesrelah)_001", prompt)[1] for prompt in named} == {"amir", "nesrelah"}
     counts = {prompt: others.count(prompt) for prompt in others}
     assert counts == {"a photo of a man": 4, "a photo of a person": 4}  # 8 drawn of 2 + 2: two epochs
-    for path, prompt in zip(names["learning"], names["photo_prompts"], strict=True):
+    for path, prompt in zip(names["train_paths"], names["photo_prompts"], strict=True):
         assert f"{path.parent.name}_001" in prompt  # each photo says its own name
     for path, prompt in zip(names["class_paths"], names["class_prompts"], strict=True):
         assert path.parent.name.startswith(prompt.replace(" ", "-"))
-    assert len(names["subject_latents"]) == len(names["learning"]) and len(names["class_latents"]) == 4
+    assert len(names["subject_latents"]) == len(names["train_paths"]) and len(names["class_latents"]) == 4
 
 
 def test_captions_length_and_memory_are_as_set_and_the_run_says_all_that_made_it(done):

@@ -20,7 +20,7 @@ from benchmarks.hypernetwork import attach_plainly
 from helpers import training
 from helpers.diffusion import checkpoint
 from helpers.methods import hypernetwork, hypernetwork_file
-from helpers.training import updates
+from helpers.training import steps
 
 TEXT = 16  # as wide as the text is for conftest.small_unet
 
@@ -190,7 +190,7 @@ def test_weights_start_as_wide_as_in_the_web_ui(init, activation):
         ({"activation_func": "swoosh"}, "'swoosh'"),
         ({"weight_initialization": "Magic"}, "'Magic'"),
         ({"use_dropout": True, "dropout_structure": [0, 0.3]}, "as long as"),
-        *[({"activation_func": name}, f"'{name}' {reason}") for name, reason in hypernetwork.REFUSED.items()],
+        *[({"activation_func": name}, f"'{name}' cannot be used") for name in hypernetwork.REFUSED],
     ],
 )
 def test_what_cannot_be_built_is_refused(config, message):
@@ -225,7 +225,7 @@ def test_they_bend_keys_and_values_of_all_attention_one_after_another_and_never_
     for net, strength in nets:
         hypernetwork.attach(unet, net, strength)
     bent = predict(unet)
-    assert hypernetwork.attached(unet) == [net for net, _ in nets] and (bent - before).abs().max() > 0.01
+    assert (bent - before).abs().max() > 0.01
     hypernetwork.detach(unet)
     fold(unet, nets)
     torch.testing.assert_close(bent, predict(unet), atol=1e-4, rtol=1e-3)
@@ -242,7 +242,7 @@ def test_one_or_all_can_be_taken_off_and_the_unet_is_the_same_bit_for_bit(unet):
     hypernetwork.attach(unet, first)
     hypernetwork.detach(unet, first)
     hypernetwork.attach(unet, second)  # the same again does not bend twice
-    assert torch.equal(predict(unet), alone) and hypernetwork.attached(unet) == [second]
+    assert torch.equal(predict(unet), alone)
     for _ in range(2):  # twice does no harm
         hypernetwork.detach(unet)
     assert torch.equal(predict(unet), before) and not torch.equal(alone, before)
@@ -258,7 +258,7 @@ def test_a_checkpointed_step_is_the_same_step_in_the_precision_of_this_machine(p
         hypernetwork.attach(unet, net)
         parameters, optimizer = list(net.parameters()), torch.optim.SGD(net.parameters(), lr=0.1)
         loss = lambda part: unet(latents, torch.tensor([500]), embeds).sample.float().square().mean()
-        updates.update(parameters, loss, [None], optimizer, updates.scaler_for(parameters), 0.1)
+        steps.update(parameters, loss, [None], optimizer, steps.scaler_for(parameters), 0.1)
         hypernetwork.detach(unet)
         return [parameter.detach() for parameter in parameters]
 
@@ -318,7 +318,7 @@ def test_a_stranger_and_fused_projections_are_refused(unet):
     for widths in ([768], [768, 32], [1024, 32, 64]):
         with pytest.raises(ValueError, match=r"\[16, 32, 64\].*another model"):
             hypernetwork.attach(unet, hypernetwork.Hypernetwork(widths))
-    assert hypernetwork.attached(unet) == []
+    assert not any(module._forward_pre_hooks for module in unet.modules())
     hypernetwork.attach(unet, grown([TEXT, 1024]))  # one that somebody trained for two models is for this one, too
     unet.fuse_qkv_projections()
     with pytest.raises(ValueError, match="unfuse_qkv_projections"):

@@ -69,7 +69,7 @@ def test_both_files_make_the_same_picture(learnt, picture, tmp_path, write):
     assert np.abs(before - picture).mean() > 5
     lora.load(fresh, path, strength=0)
     assert np.abs(draw(fresh) - before).mean() <= 0.1
-    lora.remove(fresh)
+    fresh.unload_lora_weights()
     assert np.array_equal(draw(fresh), before)
 
 

@@ -9,8 +9,8 @@ from torch.profiler import ProfilerActivity, profile
 
 from helpers import diffusion, training
 from helpers.diffusion import device
-from helpers.methods import dreambooth, memory, memory_ledger, preflight
-from helpers.training import optimizers, updates
+from helpers.methods import dreambooth, memory
+from helpers.training import optimizers, steps
 
 TINY = {
     "sample_size": 16,
@@ -53,7 +53,7 @@ def test_a_forecast_does_not_time_the_processor_on_shapes(monkeypatch):
 
 
 def test_the_ledger_counts_what_is_alive_and_remembers_the_most():
-    with memory_ledger.shapes_only() as ledger:
+    with memory.shapes_only() as ledger:
         a = torch.empty(1000)  # 4,000 bytes take eight blocks of 512
         assert ledger.now == 4096
         b = a.view(10, 100)  # the same memory
@@ -68,7 +68,7 @@ def test_the_ledger_counts_what_is_alive_and_remembers_the_most():
 
 
 def test_nothing_is_computed_and_no_memory_is_used():
-    with memory_ledger.shapes_only() as ledger:
+    with memory.shapes_only() as ledger:
         huge = torch.empty(10**6, 10**6)  # 4 TB
         assert ledger.now == huge.nbytes and bool(torch.isfinite(huge).all()) and huge.sum().item() == 1.0
 
@@ -201,17 +201,17 @@ def test_the_first_setting_that_fits_is_chosen(monkeypatch):
 
 def test_too_small_a_gpu_or_disk_is_told_in_a_sentence(tmp_path, monkeypatch):
     forecast = memory.Forecast(4 * 10**9, 0, 0, 2 * 10**9)
-    preflight.check_gpu(forecast, 8 * 10**9)
+    memory.check_gpu(forecast, 8 * 10**9)
     monkeypatch.setattr(memory, "choose", lambda available: "on host" if available > 5e9 else None)
     needs = "needs about 7.0 GB, 7.7 GB to be safe, and the GPU has {} GB free: choose 'on host'"
     with pytest.raises(MemoryError, match=needs.format("6.0")):
-        preflight.check_gpu(forecast, 6 * 10**9)
+        memory.check_gpu(forecast, 6 * 10**9)
     with pytest.raises(MemoryError, match=needs.format("7.6")):  # forecasts miss by up to 7 %
-        preflight.check_gpu(forecast, int(7.6e9))
+        memory.check_gpu(forecast, int(7.6e9))
     with pytest.raises(MemoryError, match="train a LoRA"):
-        preflight.check_gpu(forecast, 4 * 10**9)
+        memory.check_gpu(forecast, 4 * 10**9)
     with pytest.raises(OSError, match="has room for .* GB.* need .* GB more"):
-        preflight.check_disk(tmp_path, SimpleNamespace(components={}), 10**15)
+        memory.check_disk(tmp_path, SimpleNamespace(components={}), 10**15)
 
 
 @pytest.mark.parametrize("name", ["plain", "8 bit", "on host"])
@@ -220,7 +220,7 @@ def test_the_disk_is_asked_for_what_a_run_takes_at_its_fullest(tmp_path, name):
     layer, fullest = nn.Linear(512, 512, bias=False), 0
     pipe = SimpleNamespace(components={"unet": layer, "tokenizer": None})
     optimizer = memory.SETTINGS[name]["optimizer"]
-    ask = functools.partial(preflight.check_disk, tmp_path / "run", pipe, layer.weight.numel(), optimizer)
+    ask = functools.partial(memory.check_disk, tmp_path / "run", pipe, layer.weight.numel(), optimizer)
     taken = lambda: sum(path.stat().st_size for path in (tmp_path / "run").rglob("*") if path.is_file())
     asked, replace = ask(), os.replace
 
@@ -280,7 +280,7 @@ def test_what_is_advised_fits_this_training_not_another():
     assert memory.choose(available, unet_config=TINY) == "plain"
     plain = memory.forecast(**this, **memory.SETTINGS["plain"])
     with pytest.raises(MemoryError, match="choose 'checkpointing'"):
-        preflight.check_gpu(plain, available, **this)
+        memory.check_gpu(plain, available, **this)
 
 
 def test_a_gpu_has_what_is_free_and_what_is_ours(monkeypatch):
@@ -291,16 +291,15 @@ def test_a_gpu_has_what_is_free_and_what_is_ours(monkeypatch):
     assert memory.gpu_bytes() == 11 * 10**9
 
 
-def test_updates_run_on_shapes_as_they_do_on_numbers():
+def test_a_step_runs_on_shapes_as_it_does_on_numbers():
     """The very function of the training loop, without a number in sight."""
-    with memory_ledger.shapes_only():
+    with memory.shapes_only():
         net = nn.Linear(4, 4)
         optimizer = torch.optim.AdamW(net.parameters())
-        parameters = updates.learnable(net.parameters())
+        parameters = steps.learnable(net.parameters())
         scaler = torch.amp.GradScaler(enabled=False)
         assert (
-            updates.update(parameters, lambda x: net(x).square().mean(), [torch.empty(2, 4)], optimizer, scaler, 0.1)
-            == 1
+            steps.update(parameters, lambda x: net(x).square().mean(), [torch.empty(2, 4)], optimizer, scaler, 0.1) == 1
         )
 
 

@@ -41,13 +41,13 @@ def test_without_consent_a_folder_is_left_out_in_words(tmp_path, capsys):
 
 
 def test_the_form_saves_nothing_without_the_tick(tmp_path):
-    who, _, until, agreed, save, told = consent.consent_form(tmp_path).children
+    who, _, until, agreed, save, status = consent.consent_form(tmp_path).children
     who.value, until.value = "Amir", datetime.date(2099, 1, 1)
     save.click()
-    assert "without the tick" in told.value and not list(tmp_path.iterdir())
+    assert "without the tick" in status.value and not list(tmp_path.iterdir())
     agreed.value = True
     save.click()
-    assert "Saved" in told.value and consent.check_consent(tmp_path)["until"] == "2099-01-01"
+    assert "Saved" in status.value and consent.check_consent(tmp_path)["until"] == "2099-01-01"
 
 
 def code_of(notebook, identity):

@@ -12,14 +12,13 @@ pytestmark = pytest.mark.slow
 
 MADE = """from pathlib import Path
 import pandas as pd
-from helpers import captions, photos
-from helpers.crop_editor import crop_editor
-from helpers.caption_editor import caption_editor
+from helpers import photos
+from helpers.photos import CaptionEditor, CropEditor
 raw = Path("personalize/data/subjects/amir/raw")
 chosen = [raw / f"IMG_{number}.jpg" for number in (2041, 2044, 2083)]
 report = photos.prepare(chosen, "squares", 128)
 table = pd.DataFrame({"file": report.output, "caption": ["a man", "a man with a cat", "رجل مع قطة"]})
-captions.write_captions("squares", table)"""
+photos.write_captions("squares", table)"""
 
 
 def drag(page, locator, x, y):
@@ -34,7 +33,7 @@ def drag(page, locator, x, y):
 
 
 def test_a_frame_is_dragged_and_a_caption_typed(lab):
-    notebook = lab.open(MADE, "crop_editor(report, chosen, 'squares', 128)", "caption_editor('squares')")
+    notebook = lab.open(MADE, "CropEditor(report, chosen, 'squares', 128)", "CaptionEditor('squares')")
     notebook.run()
     crop_with(notebook, lab.work / "squares")
     caption_with(notebook, lab.work / "squares")
@@ -43,10 +42,10 @@ def test_a_frame_is_dragged_and_a_caption_typed(lab):
 
 def crop_with(notebook, folder):
     page, cell = notebook.page, notebook.output(1)
-    frame, told, name = cell.locator(".frame"), cell.locator(".told"), cell.locator("strong")
+    frame, status, name = cell.locator(".frame"), cell.locator(".status"), cell.locator("strong")
     expect(name).to_contain_text("1 of 3: IMG_2041.jpg")
     drag(page, frame, 0, -2000)  # a frame as wide as the photo only moves up and down
-    expect(told).to_contain_text("Kept.")
+    expect(status).to_contain_text("Kept.")
     assert crop.read_crops(folder) == {"IMG_2041.jpg": (0, 0, 1200, 1200)}
     drag(page, cell.locator(".corner.se"), -120, -60)
     expect(name).to_contain_text("(by hand)")
@@ -64,7 +63,7 @@ def crop_with(notebook, folder):
     page.keyboard.press("PageUp")
     expect(name).to_contain_text("1 of 3")
     page.keyboard.press("Home")
-    expect(told).to_contain_text("Automatic crop.")
+    expect(status).to_contain_text("Automatic crop.")
 
 
 def caption_with(notebook, folder):
@@ -74,7 +73,7 @@ def caption_with(notebook, folder):
     text.click()
     page.keyboard.press("End")
     page.keyboard.type(" at dusk, dd 00 xx")  # letters that are JupyterLab's keys for cutting and deleting cells
-    expect(cell.locator(".told")).to_have_text("Saved.")
+    expect(cell.locator(".status")).to_have_text("Saved.")
     screenshot(page, "02_caption_editor")
     page.keyboard.type("!")
     page.keyboard.press("PageDown")

@@ -1,6 +1,6 @@
 """Some hundred damaged picture files: none may raise anything but one clear sentence, none may pass for good.
 
-PYTHONPATH=. python tests/test_photo_fuzz.py 5000       more of them, and what became of each kind and damage
+PYTHONPATH=.:tests python tests/photos/test_fuzz.py 5000       more of them, and what became of each kind and damage
 """
 
 import functools

@@ -33,7 +33,7 @@ def out(tmp_path):
 @pytest.fixture
 def prepare(raw, out):
     """Prepares the photos in `raw`; returns the report by file."""
-    return lambda **prompts: photos.prepare(raw, out, 64, **prompts).set_index("file")
+    return lambda **options: photos.prepare(raw, out, 64, **options).set_index("file")
 
 
 def test_bad_files_are_reported_and_the_rest_goes_through(raw, out, prepare):
@@ -184,29 +184,29 @@ def test_padding_and_pieces(raw, out, prepare, monkeypatch):
     report, drawn = prepare(pieces=True, keep=["long.png"]).reset_index(), []
     assert len([report.output[0], *report.copies[0]]) == len(photos.load_prepared(out)) == 4
     monkeypatch.setattr(
-        sys.modules["helpers.photos.crop_desk"], "_frame", lambda draw, box, kept: drawn.append(tuple(box))
+        sys.modules["helpers.photos.editors"], "_frame", lambda draw, box, kept: drawn.append(tuple(box))
     )
     contact_sheet(report, raw, cell=300)
     assert drawn == [(left, 100, right - 1, 199) for left, _, right, _ in [report.crop[0], *report.further_crops[0]]]
 
 
-WISHES = [
+IMPOSSIBLE = [
     ({"format": "BMP"}, "Choose PNG"),
     ({"quality": 0}, "1 to 100"),
     ({"background": "beige-ish"}, "unknown color"),
     ({"rename": "photo"}, "no file names"),
     ({"rename": "{name}/{number}"}, "no file names"),
-    ({"rename": "{when}"}, "cannot be filled in"),
-    ({"crops": {"b.png": (0, 0, 9, 9)}}, "no photo 'b.png'"),
+    ({"rename": "{when}"}, "no file names"),
+    ({"focus": {"b.png": (5, 5)}}, "no photo 'b.png'"),
     ({"leave_out": ["b.png"]}, "no photo 'b.png'"),
 ]
 
 
-@pytest.mark.parametrize(("wish", "words"), WISHES)
-def test_wishes_that_cannot_be_met_are_refused(raw, out, prepare, wish, words):
+@pytest.mark.parametrize(("options", "words"), IMPOSSIBLE)
+def test_impossible_options_are_refused(raw, out, prepare, options, words):
     blobs(1).save(raw / "a.png")
     with pytest.raises(ValueError, match=words):
-        prepare(**wish)
+        prepare(**options)
     assert not list(out.glob("*.png"))
 
 
@@ -218,7 +218,8 @@ def test_a_crop_or_focus_by_hand_wins_and_outlives_the_next_run(raw, out, prepar
     assert list(report.focus) == ["hand"] * 2 and list(report.crop) == [(200, 0, 400, 200), (200, 0, 300, 100)]
     square = dict(photos.load_prepared(out))[out / "a.png"]
     assert square.crop((6, 6, 58, 58)).getextrema() == ((0, 0), (255, 255), (0, 0)), "only the upper right quarter"
-    report = prepare(crops={"a.png": (0, 0, 32, 32)})
+    crop.write_crop(out, "a.png", (0, 0, 32, 32), (400, 400))
+    report = prepare()
     assert not report.kept["a.png"] and "only 32 pixels" in report.why["a.png"]
     crop.write_crop(out, "a.png", None, (400, 400))
     assert prepare(keep=["a.png"]).crop["a.png"] == (0, 0, 400, 400)
@@ -247,14 +248,15 @@ def test_of_two_copies_the_sharper_is_kept_unless_a_person_chose(raw, prepare):
     assert prepare(keep=["a.png", "b.png"]).kept.all()
 
 
-def test_a_strip_is_left_out_unless_somebody_says_what_to_cut(raw, prepare):
+def test_a_strip_is_left_out_unless_somebody_says_what_to_cut(raw, out, prepare):
     blobs(1, 6000, 200).save(raw / "wide.png")
     tall = Image.new("RGB", (200, 2000), "skyblue")
     tall.paste(blobs(3, 200, 200), (0, 1800))
     tall.save(raw / "tall.png")
     report = prepare()
     assert not report.kept.any() and "strip of 6000 x 200" in report.why["wide.png"]
-    report = prepare(pieces=True, crops={"wide.png": (3000, 0, 3200, 200)})
+    crop.write_crop(out, "wide.png", (3000, 0, 3200, 200), (6000, 200))
+    report = prepare(pieces=True)
     assert report.kept.all() and report.crop["wide.png"] == (3000, 0, 3200, 200)
     assert report.crop["tall.png"] == (0, 0, 200, 200)
     assert len(report.copies["tall.png"]) == len(report.further_crops["tall.png"]) == 13 - 1

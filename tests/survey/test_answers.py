@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 from helpers import survey
-from helpers.survey import simulation
+from helpers.survey import design, simulation
 
-KEY = simulation.paper_key()
+KEY = design.paper_key()
 ONE, TWO = KEY["item"][0], KEY["item"][1]
 HEADER = ["study", "respondent", "item", "question", "value", "position", "duration_s"]
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from helpers import survey
-from helpers.survey import design, google_forms, mturk, pictures, questionnaire, simulation
+from helpers.survey import design, exports, questionnaire
 
 pytest_plugins = ["lab"]
 
@@ -23,7 +23,7 @@ WORDS = questionnaire.interface()["es"]
 def study(tmp_path_factory):
     """The paper's prompts by three methods; every picture carries its method in name, metadata and settings."""
     folder, rng = tmp_path_factory.mktemp("study"), np.random.default_rng(0)
-    table = simulation.paper_prompts().merge(pd.Series(simulation.METHODS, name="method"), how="cross")
+    table = design.paper_prompts().merge(pd.Series(design.METHODS, name="method"), how="cross")
     files = []
     for row in table.itertuples():
         image = Image.fromarray(rng.integers(0, 255, (4, 4, 3), dtype=np.uint8)).resize((40, 40))
@@ -41,8 +41,8 @@ def handed_out(study, tmp_path_factory):
     """Everything a rater or a platform can get to see, in one folder."""
     folder = tmp_path_factory.mktemp("out")
     questionnaire.write(folder / "questionnaire.html", *study)
-    google_forms.write(folder / "forms.gs", *study, language="es", forms=2)
-    mturk.write(folder / "crowd", *study, "https://pictures.example/x/", language="es")
+    exports.write_google_forms(folder / "forms.gs", *study, language="es", forms=2)
+    exports.write_mturk(folder / "crowd", *study, "https://pictures.example/x/", language="es")
     return folder
 
 
@@ -64,7 +64,7 @@ def test_nothing_that_is_handed_out_tells_a_method_or_a_person(study, handed_out
 
 
 def test_the_finished_set_in_data_is_blind():
-    for path in pictures.finished_key()["file"]:
+    for path in design.finished_key()["file"]:
         assert re.fullmatch(r"([b-z][2-9]){2}\.jpg", path.name) and path.stat().st_size < 20_000
         assert not SECRETS.search(path.read_bytes()) and b"Exif" not in path.read_bytes()
         with Image.open(path) as image:
@@ -73,7 +73,7 @@ def test_the_finished_set_in_data_is_blind():
 
 def test_blind_pictures_replace_those_of_an_older_key(study, tmp_path):
     (tmp_path / "k2k2.jpg").touch()
-    made = pictures.blind(study[0], tmp_path)
+    made = design.blind(study[0], tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {f"{item}.jpg" for item in made["item"]}
     with Image.open(made["file"][0]) as ours, Image.open(study[0]["file"][0]) as theirs:
         assert np.abs(np.asarray(ours, int) - np.asarray(theirs.convert("RGB"), int)).mean() < 10  # it is that picture
@@ -136,7 +136,7 @@ def test_crowd_tables_fill_their_layouts_and_results_are_found_again(study, hand
     answers = survey.answers.read_answers([tmp_path / "batch.csv"], key)
     assert answers.odd.empty and set(answers.table["item"]) == set(plan["item"]) - {"attention"}
     with pytest.raises(ValueError, match="https://"):
-        mturk.write(tmp_path, *study, "pictures")
+        exports.write_mturk(tmp_path, *study, "pictures")
 
 
 @pytest.mark.parametrize("language", questionnaire.interface())
@@ -149,8 +149,8 @@ def test_words_of_every_language_come_back_as_what_they_mean(language):
 
 def test_without_photos_of_the_person_likeness_is_not_asked(study, tmp_path):
     key, plan, _ = study
-    google_forms.write(tmp_path / "f.gs", key, plan, {})
-    mturk.write(tmp_path, key, plan, {}, "https://x.example")
+    exports.write_google_forms(tmp_path / "f.gs", key, plan, {})
+    exports.write_mturk(tmp_path, key, plan, {}, "https://x.example")
     for name, before, after in (("f.gs", "/", "]"), ("rate.html", 'name="', '"')):
         text = (tmp_path / name).read_text(encoding="utf-8")
         assert f"{before}satisfied{after}" in text and f"{before}likeness{after}" not in text

@@ -9,9 +9,9 @@ from scipy import stats
 from statsmodels.stats.inter_rater import cohens_kappa
 
 from helpers import machine, survey
-from helpers.survey import comments, design, figures, pictures, report, simulation, statistics
+from helpers.survey import design, figures, report, simulation, statistics, widgets
 
-KEY = simulation.paper_key()
+KEY = design.paper_key()
 RULES = design.RULES
 
 
@@ -38,7 +38,7 @@ def test_the_readings_of_80_per_cent_are_what_they_say_and_stand_in_table_1(answ
     assert here["base"] == "-" and here["DreamBooth"] == f"{share:.0f} % ({low:.0f} to {high:.0f} %)"
     report.write_table1(tmp_path / "table1.csv", table)
     kept = pd.read_csv(tmp_path / "table1.csv")
-    assert "here SIMULATED" in kept and kept["method"].tolist() == list(simulation.METHODS)
+    assert "here SIMULATED" in kept and kept["method"].tolist() == list(design.METHODS)
 
 
 def test_figures_of_invented_answers_are_stamped(answers):
@@ -53,33 +53,33 @@ def test_figures_of_invented_answers_are_stamped(answers):
 
 
 def test_coders_see_no_method_and_codes_come_back(answers, tmp_path):
-    sheet = comments.sheet(answers.table)
+    sheet = widgets.sheet(answers.table)
     assert "method" not in sheet and sheet["comment"].is_unique and len(sheet) > 20
     assert not sheet["item"].is_monotonic_increasing  # an order that tells nothing
     codes = simulation.simulate_codes(sheet, 1)
     pd.Series(codes, name="code").rename_axis("comment").to_csv(tmp_path / "one.csv")
-    assert comments.read_codes(tmp_path / "one.csv") == codes
-    assert comments.by_method(sheet, codes, KEY).to_numpy().sum() == len(sheet)
+    assert widgets.read_codes(tmp_path / "one.csv") == codes
+    assert widgets.by_method(sheet, codes, KEY).to_numpy().sum() == len(sheet)
     (tmp_path / "two.csv").write_text("comment,code\nc001,look\nc002,lok\n")
     with pytest.raises(ValueError, match=r"two\.csv, line 3.*'lok'"):
-        comments.read_codes(tmp_path / "two.csv")
+        widgets.read_codes(tmp_path / "two.csv")
 
 
 def test_the_agreement_of_two_coders_is_near_cohens_kappa():
-    rng, codes = np.random.default_rng(3), list(comments.CODES)
+    rng, codes = np.random.default_rng(3), list(widgets.CODES)
     one = {f"c{i}": str(rng.choice(codes)) for i in range(400)}
     two = {name: code if rng.random() < 0.7 else str(rng.choice(codes)) for name, code in one.items()}
-    found = comments.agreement(one, two)
-    crossed = comments.crossed(one, two)
+    found = widgets.agreement(one, two)
+    crossed = widgets.crossed(one, two)
     assert found["same"] == np.trace(crossed.to_numpy()) / 400 and found["comments"] == 400
     assert found["alpha"] == pytest.approx(cohens_kappa(crossed.to_numpy()).kappa, abs=0.005)  # alike for many items
     with pytest.raises(ValueError, match="coded by both"):
-        comments.agreement({"c1": "look"}, {"c2": "look"})
+        widgets.agreement({"c1": "look"}, {"c2": "look"})
 
 
 @pytest.mark.slow
 def test_the_report_has_every_part_and_needs_nothing(answers, tmp_path):
-    codes = simulation.simulate_codes(comments.sheet(answers.table), 1)
+    codes = simulation.simulate_codes(widgets.sheet(answers.table), 1)
     page = report.write(tmp_path / "report.html", answers, RULES, coders=[codes, codes])
     text = page.read_text(encoding="utf-8")
     assert not re.search(r"https?://|<script|<link|__[A-Z0-9]+__", text) and text.count("<img alt=") == 4
@@ -97,7 +97,7 @@ def test_the_report_bears_a_tiny_study(answers, tmp_path):
 
 
 def test_the_finished_set_is_whole_and_matches_the_simulated_answers():
-    key = pictures.finished_key()
+    key = design.finished_key()
     same = KEY.set_index("item")[["prompt_id", "method", "subject"]]
     assert key.set_index("item")[["prompt_id", "method", "subject"]].equals(same)
     assert {path.name for path in (machine.REPO / "data/survey/pictures").iterdir()} == {p.name for p in key["file"]}

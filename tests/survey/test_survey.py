@@ -19,7 +19,7 @@ from helpers.compare import pictures
 from helpers.stats import alpha, alpha_interval, interval, share_interval, wilson
 from helpers.survey import questionnaire, simulation, statistics
 
-KEY = simulation.paper_key()
+KEY = survey.design.paper_key()
 PLAN = survey.design.make_plan(KEY, 20, seed=20)
 
 
@@ -88,11 +88,11 @@ def test_pictures_are_found_in_the_index_that_notebook_05_writes(tmp_path):
 
 
 def test_a_prompt_that_a_teacher_adds_changes_no_code(tmp_path, monkeypatch):
-    lines = simulation.PROMPTS.read_text(encoding="utf-8").splitlines(keepends=True)
+    lines = survey.design.PROMPTS.read_text(encoding="utf-8").splitlines(keepends=True)
     longer = [lines[0], "ours_1,hypernetwork,,a man in the rain\n", *lines[1:], "ours_2,,,a man on a boat\n"]
     (tmp_path / "prompts.csv").write_text("".join(longer), encoding="utf-8")
-    monkeypatch.setattr(simulation, "PROMPTS", tmp_path / "prompts.csv")
-    assert simulation.paper_key().equals(KEY)
+    monkeypatch.setattr(survey.design, "PROMPTS", tmp_path / "prompts.csv")
+    assert survey.design.paper_key().equals(KEY)
 
 
 def test_rules_are_read_as_they_were_fixed_and_stay_once_there_are_answers(tmp_path):
@@ -160,9 +160,9 @@ def test_alpha_has_the_interval_of_redrawn_pictures():
 
 def test_the_interval_of_a_mean_rating_holds_the_truth_and_the_pooled_one_does_not():
     rng, held = np.random.default_rng(6), np.zeros(2)
-    truth = simulation.draw_ratings(200_000, 1, rng=rng).mean()
+    truth = simulation.draw_ratings(200_000, 1, rng).mean()
     for _ in range(100):
-        study = simulation.draw_ratings(20, 6, rng=rng)
+        study = simulation.draw_ratings(20, 6, rng)
         row = statistics.rating_means(simulation.as_answers(study), "match").loc["invented"]
         assert row["mean"] == pytest.approx(study.mean())
         pooled = 1.96 * study.std() / np.sqrt(study.size)
@@ -240,7 +240,7 @@ def test_bradley_terry_without_ties_is_that_of_choix():
     strength = np.array([0.0, 0.5, 1.0, 1.5])
     wins = [(a, b) if rng.random() < 1 / (1 + np.exp(strength[b] - strength[a])) else (b, a) for a, b in pairs]
     table = pd.DataFrame([(f"m{a}", f"m{b}", f"m{a}") for a, b in wins], columns=["left", "right", "winner"])
-    ours, _ = survey.pairs.bradley_terry(table)
+    ours = statistics.bradley_terry(table.assign(respondent=1), draws=1)["strength"]
     assert ours.to_numpy() == pytest.approx(choix.opt_pairwise(4, wins, alpha=0.005), abs=1e-3)
 
 
@@ -251,7 +251,8 @@ def test_bradley_terry_with_ties_is_the_log_linear_model(seed):
     pairs = list(itertools.combinations(methods, 2))
     counts = {pair: rng.integers(8, 40, 3) for pair in pairs}  # wins of the first, of the second, ties
     rows = [(*pair, who) for pair in pairs for who, n in zip([*pair, "tie"], counts[pair]) for _ in range(n)]
-    ours, tie = survey.pairs.bradley_terry(pd.DataFrame(rows, columns=["left", "right", "winner"]))
+    table = pd.DataFrame(rows, columns=["left", "right", "winner"]).assign(respondent=1)
+    ours = statistics.bradley_terry(table, draws=1)["strength"]
     design, seen = [], []
     for i, pair in enumerate(pairs):
         for outcome, n in enumerate(counts[pair]):
@@ -261,7 +262,6 @@ def test_bradley_terry_with_ties_is_the_log_linear_model(seed):
     fit = GLM(np.array(seen), np.array(design, float), Poisson()).fit()
     theirs = np.array([0, *fit.params[3:5]])
     assert ours.to_numpy() == pytest.approx(theirs - theirs.mean(), abs=0.005)
-    assert tie == pytest.approx(fit.params[5], abs=0.005)
 
 
 def test_the_simulator_has_the_papers_rates_and_says_that_it_is_one():

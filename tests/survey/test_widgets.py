@@ -7,11 +7,11 @@ import pytest
 from lab import screenshot
 
 from helpers import survey
-from helpers.survey import comments, design, pictures, questionnaire, widgets
+from helpers.survey import design, questionnaire, widgets
 
 pytest_plugins = ["lab"]
 
-KEY = pictures.finished_key()
+KEY = design.finished_key()
 PLAN = design.make_plan(KEY, 2, prompts=2, pairs=1, duplicates=1, seed=3)
 WORDS = questionnaire.interface()
 
@@ -19,7 +19,7 @@ WORDS = questionnaire.interface()
 @pytest.fixture
 def rater(tmp_path):
     def sit_down(number=1, **settings):
-        people = pictures.references(["amir", "nesrelah"], 1)
+        people = design.references(["amir", "nesrelah"], 1)
         return widgets.Rater(KEY, PLAN, number, tmp_path / "own" / "rater.csv", people, **settings)
 
     return sit_down
@@ -84,7 +84,7 @@ def test_answers_to_another_plan_are_left_alone(rater):
 def test_a_coder_codes_goes_back_and_finds_all_again(tmp_path):
     rows = [(f"r{i}", KEY["item"][i], "comment", f"<b>words</b> {i}", 1) for i in range(4)]
     table = pd.DataFrame(rows, columns=["respondent", "item", "question", "value", "position"])
-    sheet, path = comments.sheet(table), tmp_path / "codes.csv"
+    sheet, path = widgets.sheet(table), tmp_path / "codes.csv"
     coder = widgets.coder(sheet, path)
     assert "&lt;b&gt;words" in coder.content.value  # a comment is text, whatever it holds
     for code in ("look", "fault"):
@@ -92,20 +92,20 @@ def test_a_coder_codes_goes_back_and_finds_all_again(tmp_path):
     coder.back.click()
     assert coder.at == 1 and "fault" in coder.status.value
     coder.answer("other")
-    assert comments.read_codes(path) == {"c001": "look", "c002": "other"}
+    assert widgets.read_codes(path) == {"c001": "look", "c002": "other"}
     again = widgets.coder(sheet, path)
     assert again.at == 2
     again.back.click(), again.back.click()
-    assert again.at == 0 and comments.read_codes(path) == {"c001": "look", "c002": "other"}
+    assert again.at == 0 and widgets.read_codes(path) == {"c001": "look", "c002": "other"}
 
 
 CELLS = """
 from helpers import machine
-from helpers.survey import comments, design, pictures, simulation, widgets
-key = pictures.finished_key()
+from helpers.survey import design, simulation, widgets
+key = design.finished_key()
 plan = design.make_plan(key, 2, prompts=2, pairs=1, duplicates=1, seed=3)
-rater = widgets.Rater(key, plan, 1, machine.RUNS / "lab" / "rater.csv", pictures.references(["amir"], 1))
-sheet = comments.sheet(simulation.simulate(key, plan))
+rater = widgets.Rater(key, plan, 1, machine.RUNS / "lab" / "rater.csv", design.references(["amir"], 1))
+sheet = widgets.sheet(simulation.simulate(key, plan))
 coder = widgets.coder(sheet, machine.RUNS / "lab" / "codes.csv")
 rater
 """

@@ -11,7 +11,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from PIL import Image
 
 from helpers import machine
-from helpers.compare import pictures
+from helpers.diffusion import kept
 from tools import gallery, notebooks
 
 pytest_plugins = ["lab"]
@@ -43,7 +43,7 @@ def runs(tmp_path, monkeypatch):
             save(folder / run / "previews" / f"{step:06}.png", (64, 16))
         for model, kind, color in (("base", "base", "red"), (run, method, "blue")):
             for seed in (1, 2):
-                file = f"images/{model}/{pictures.file_name(prompt, seed)}"
+                file = f"images/{model}/{kept.file_name(prompt, seed)}"
                 save(folder / "compare" / file, color=color)
                 told = {"file": file, "model": model, "method": kind, "subject": subject, "seed": seed}
                 listed.append(told | {"prompt_id": f"class_{subject}", "prompt": prompt})

@@ -30,7 +30,7 @@ def test_notebook_05_has_nothing_left_to_make(tmp_path, monkeypatch):
     made, listed = list(batches), compare.pictures.listed()
     path = machine.REPO / "notebooks" / "05_compare.ipynb"
     found = {cell["id"]: "".join(cell["source"]) for cell in json.loads(path.read_text())["cells"]}
-    shooting = [source for source in found.values() if "shoot(" in source]
+    shooting = [source for source in found.values() if "make_all(" in source]
     config = models.MODELS["pocket"]
     sampler = {"guidance_scale": config.guidance_scale, "num_inference_steps": config.num_inference_steps}
     ready = {name: model for name, model in trained.find("pocket").items() if not model.missing}

@@ -116,8 +116,8 @@ def test_its_dreambooth_and_its_lora_are_those_of_notebook_04(folder, monkeypatc
 SMALL = """
 import dataclasses
 import sys
-from helpers import models, runtime
-runtime.cpu_has_bf16 = lambda: False
+from helpers.diffusion import device, models
+device.cpu_has_bf16 = lambda: False
 models.MODELS["pocket"] = dataclasses.replace(models.MODELS["pocket"], num_inference_steps=1)
 from tools import train
 train.main(sys.argv[1:])
@@ -170,8 +170,9 @@ def test_optimizer_and_checkpointing_are_the_notebooks(monkeypatch):
     assert (
         chosen("--method", "lora") == (False, "adamw") and chosen("--method", "lora", "--model", "sd15")[1] == "adamw"
     )
-    saving = train.memory.SETTINGS["8 bit"]["optimizer"].__name__
-    assert chosen("--method", "dreambooth", "--model", "sd15") == (True, saving) == chosen("--setting", "8 bit")
+    whole = ("--method", "dreambooth", "--model", "sd15")
+    assert chosen(*whole) == (True, "in_backward") == chosen("--setting", "in backward")
+    assert chosen(*whole, "--accumulate", "2") == (True, "adamw_8bit")  # what moves in the backward pass has one part
 
 
 @pytest.mark.slow

@@ -34,9 +34,25 @@ def checkpoints(folder):
     return [int(path.stem) for path in sorted((folder / "checkpoints").glob("[0-9]*.pt"))]
 
 
+def follow(folder, until=None, stop_at=None, panels=()):
+    """The numbers of the steps of a watched training, left after step `until`, stopped with the button at another."""
+
+    async def steps():
+        numbers = []
+        async for step in training.watch(begin(folder), 12):
+            numbers.append(step.number)
+            if step.number == stop_at:
+                panels[-1].stop.click()
+            if step.number == until:
+                break
+        return numbers
+
+    with ThreadPoolExecutor(1) as pool:  # Playwright keeps a loop of its own in this thread
+        return pool.submit(asyncio.run, steps()).result()
+
+
 def test_it_passes_every_step_on_and_shows_the_last(tmp_path, panels):
-    numbers = [step.number for step in training.watch(begin(tmp_path), 12)]
-    assert numbers == list(range(13))
+    assert follow(tmp_path) == list(range(13))
     (panel,) = panels
     assert panel.progress.value == panel.progress.max == 12 and panel.progress.bar_style == "success"
     assert re.search(r"step 12 of 12.*loss 0\.\d+.*held-out loss 0\.\d+", panel.words.value)
@@ -44,29 +60,12 @@ def test_it_passes_every_step_on_and_shows_the_last(tmp_path, panels):
 
 
 def test_its_button_stops_after_a_whole_step_and_keeps_it(tmp_path, panels):
-    """Awaited, as in the notebook."""
-
-    async def follow():
-        numbers = []
-        async for step in training.watch(begin(tmp_path), 12):
-            numbers.append(step.number)
-            if step.number == 5:
-                panels[0].stop.click()
-        return numbers
-
-    with ThreadPoolExecutor(1) as pool:  # Playwright keeps a loop of its own in this thread
-        assert pool.submit(asyncio.run, follow()).result() == [0, 1, 2, 3, 4, 5]
+    assert follow(tmp_path, stop_at=5, panels=panels) == [0, 1, 2, 3, 4, 5]
     assert checkpoints(tmp_path) == [5] and "Stopped" in panels[0].words.value and panels[0].stop.disabled
-    for step in training.watch(begin(tmp_path), 12):
-        if step.number == 7:
-            break
+    follow(tmp_path, until=7)
     assert checkpoints(tmp_path) == [7], "a caller that leaves keeps its checkpoint"
-    assert [step.number for step in training.watch(begin(tmp_path), 12)] == list(range(8, 13))
-    assert list(training.watch(begin(tmp_path), 12)) == [] and "finished before" in panels[-1].words.value
-
-
-def test_what_it_says_cannot_be_markup():
-    assert 'alt="a &quot;b&quot; &lt;c&gt;"' in monitor._picture(Image.new("RGB", (2, 2)), 'a "b" <c>')
+    assert follow(tmp_path) == list(range(8, 13))
+    assert follow(tmp_path) == [] and "finished before" in panels[-1].words.value
 
 
 CELL = """

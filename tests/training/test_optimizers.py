@@ -12,8 +12,8 @@ from torch import nn
 
 from helpers import training
 from helpers.diffusion import device
-from helpers.methods import dreambooth, memory, memory_ledger
-from helpers.training import optimizers, updates
+from helpers.methods import dreambooth, memory
+from helpers.training import optimizers, steps
 
 EVERY = (
     optimizers.adamw,
@@ -43,7 +43,7 @@ def loss_of(net, generator):
 
 
 def learn(net, optimizer, steps, scaler=NO_SCALE, seed=1):
-    """The losses of a small regression, without updates.update: nothing is clipped."""
+    """The losses of a small regression, without steps.update: nothing is clipped."""
     generator, losses = torch.Generator().manual_seed(seed), []
     for group in optimizer.param_groups:
         group["lr"] = 3e-3
@@ -189,7 +189,7 @@ def test_on_the_host_a_weights_averages_are_on_the_gpu_while_it_moves():
             super().step()
             found.append({value.device.type for state in self.state.values() for value in state.values()})
 
-    with memory_ledger.shapes_only():
+    with memory.shapes_only():
         weight = nn.Parameter(torch.empty(64, 128, device="cuda"))
         mover = optimizers.on_host([weight], kind=Watched)
         for _ in range(2):
@@ -243,7 +243,7 @@ def test_the_whole_lean_path_is_the_plain_one(monkeypatch):
 
     In float64: where a gradient is nothing but rounding, Adam makes a whole step of it.
     """
-    monkeypatch.setattr(updates, "MAX_GRAD_NORM", float("inf"))  # what the lean path cannot do
+    monkeypatch.setattr(steps, "MAX_GRAD_NORM", float("inf"))  # what the lean path cannot do
     monkeypatch.setattr(device, "cpu_has_bf16", lambda: False)
     torch.manual_seed(0)
     plain = UNet2DConditionModel(
@@ -257,7 +257,7 @@ def test_the_whole_lean_path_is_the_plain_one(monkeypatch):
     scheduler = DDPMScheduler()
     losses = []
     for unet, optimizer in ((plain, optimizers.adamw), (lean, optimizers.in_backward)):
-        parameters = updates.learnable(unet.train().parameters())
+        parameters = steps.learnable(unet.train().parameters())
         mover, found = optimizer(parameters), []
         for step in range(4):
             torch.manual_seed(step)
@@ -267,7 +267,7 @@ def test_the_whole_lean_path_is_the_plain_one(monkeypatch):
                 noisy = scheduler.add_noise(latents, noise, timesteps)
                 return dreambooth.dreambooth_loss(unet(noisy, timesteps, prompt_embeds).sample, noise, 1.0)
 
-            found.append(updates.update(parameters, loss, [None], mover, updates.scaler_for(parameters), 1e-3))
+            found.append(steps.update(parameters, loss, [None], mover, steps.scaler_for(parameters), 1e-3))
         losses.append(found)
     assert losses[1] == pytest.approx(losses[0], rel=1e-6) and losses[0][-1] != losses[0][0]
     for a, b in zip(plain.parameters(), lean.parameters(), strict=True):

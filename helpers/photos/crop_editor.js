@@ -5,9 +5,9 @@ const HELP = "Arrow keys move the frame, with Shift further. Plus and minus resi
   "Page Up and Page Down turn to another photo. Home takes the automatic crop.";
 
 function element(tag, properties = {}, ...children) {
-  const made = Object.assign(document.createElement(tag), properties);
-  made.append(...children);
-  return made;
+  const node = Object.assign(document.createElement(tag), properties);
+  node.append(...children);
+  return node;
 }
 
 // A square of side `side` around what it was, within the photo.
@@ -23,8 +23,8 @@ export function stretched(box, corner, x, y, [width, height]) {
   const east = corner.includes("e"), south = corner.includes("s");
   const fixedX = east ? box[0] : box[2], fixedY = south ? box[1] : box[3];
   const room = Math.min(east ? width - fixedX : fixedX, south ? height - fixedY : fixedY);
-  const wanted = Math.max(east ? x - fixedX : fixedX - x, south ? y - fixedY : fixedY - y);
-  const side = Math.round(Math.min(Math.max(wanted, 16), room));
+  const pulled = Math.max(east ? x - fixedX : fixedX - x, south ? y - fixedY : fixedY - y);
+  const side = Math.round(Math.min(Math.max(pulled, 16), room));
   const left = east ? fixedX : fixedX - side, top = south ? fixedY : fixedY - side;
   return [left, top, left + side, top + side];
 }
@@ -52,16 +52,16 @@ function render({ model, el }) {
     frame.lastChild.dataset.corner = corner;
   }
   const stage = element("div", { className: "stage" }, photo, frame);
-  const told = element("output", { className: "told" });
+  const status = element("output", { className: "status" });
   const name = element("strong");
   const buttons = Object.fromEntries(
     ["Previous", "Next", "Automatic"].map((text) => [text, element("button", { type: "button", textContent: text })]));
   const help = element("p", { className: "help", textContent: HELP });
-  const desk = element("div", { className: "personalize-editor crop" },
-    element("div", { className: "bar" }, buttons.Previous, buttons.Next, name, buttons.Automatic), stage, told, help);
-  desk.dataset.lmSuppressShortcuts = "true"; // JupyterLab's own keys rest here
+  const editor = element("div", { className: "personalize-editor crop" },
+    element("div", { className: "bar" }, buttons.Previous, buttons.Next, name, buttons.Automatic), stage, status, help);
+  editor.dataset.lmSuppressShortcuts = "true"; // JupyterLab's own keys rest here
   frame.setAttribute("role", "application");
-  el.append(desk);
+  el.append(editor);
 
   const view = () => model.get("view");
 
@@ -75,8 +75,8 @@ function render({ model, el }) {
     const side = box[2] - box[0];
     const small = side < view().target ? ` Only ${side} pixels for a square of ${view().target}: draw it larger.` : "";
     frame.setAttribute("aria-label", `Crop frame, ${side} pixels a side, left ${box[0]}, top ${box[1]}. ${HELP}`);
-    told.textContent = `${side} x ${side} pixels at ${box[0]}, ${box[1]}.${small} ${view().told}`;
-    desk.classList.toggle("small", Boolean(small));
+    status.textContent = `${side} x ${side} pixels at ${box[0]}, ${box[1]}.${small} ${view().status}`;
+    editor.classList.toggle("small", Boolean(small));
   }
 
   function keep(chosen) {
@@ -132,7 +132,7 @@ function render({ model, el }) {
     frame.addEventListener("pointercancel", stop);
   });
 
-  desk.addEventListener("keydown", (event) => {
+  editor.addEventListener("keydown", (event) => {
     event.stopPropagation();
     const key = event.key === "=" ? "+" : event.key;
     if (key === "PageDown" || key === "PageUp") show(key === "PageDown" ? 1 : -1);

@@ -5,7 +5,7 @@ import re
 import pytest
 from PIL import Image
 
-from helpers.compare import image_grid, prompt_box, trained
+from helpers.compare import trained, widgets
 from helpers.diffusion import png_info, sampling
 
 pytest_plugins = ["lab"]
@@ -23,7 +23,7 @@ def colors(settings, progress):
 
 @pytest.fixture
 def box(tmp_path):
-    return prompt_box.PromptBox(colors, METHODS, folder=tmp_path / "pictures", steps=3, guidance=4.0, count=2)
+    return widgets.PromptBox(colors, METHODS, folder=tmp_path / "pictures", steps=3, guidance=4.0, count=2)
 
 
 def test_a_button_makes_labelled_pictures(box):
@@ -66,7 +66,7 @@ def test_errors_and_missing_runs_are_sentences(box):
     box.method.value = "base"
     assert not box.button.disabled and box.strength.disabled
     with pytest.raises(ValueError, match="1 pictures"):
-        image_grid.ImageGrid([Image.new("RGB", (4, 4))], [], folder=".")
+        widgets.ImageGrid([Image.new("RGB", (4, 4))], [], folder=".")
 
 
 def test_the_ready_box_asks_the_right_pipeline(monkeypatch):
@@ -76,7 +76,7 @@ def test_the_ready_box_asks_the_right_pipeline(monkeypatch):
     monkeypatch.setattr(trained, "find", lambda model: found)
     monkeypatch.setattr(trained, "load", lambda model, base: (base, {model.name: 1} if model.name != "base" else {}))
     monkeypatch.setattr(sampling, "generate", lambda *given, **settings: asked.append((*given, settings)) or [])
-    box = prompt_box.for_model("pocket", "the base")
+    box = widgets.prompt_box("pocket", "the base")
     for method in ("hypernetwork_amir", "base"):
         box.method.value, box.strength.value, box.count.value = method, 0.5, 3
         box.button.click()
@@ -86,7 +86,7 @@ def test_the_ready_box_asks_the_right_pipeline(monkeypatch):
 
 
 CELL = """from PIL import Image
-from helpers.prompt_box import PromptBox
+from helpers.compare.widgets import PromptBox
 def grey(settings, progress):
     return [Image.new("RGB", (64, 64))] * settings["count"]
 box = PromptBox(grey, {"base": ""}, folder="pictures")

@@ -3,7 +3,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers import training
-from helpers.training import rates
 
 
 @pytest.mark.parametrize(
@@ -14,12 +13,12 @@ from helpers.training import rates
         ("5e-5:100, 1e-5", [(5e-5, 100), (1e-5, 20000)]),
         ("1e-3:50, 1e-4:30000, 1e-5:40000", [(1e-3, 50), (1e-4, 20000)]),  # past the end: capped, the rest unused
         ("1e-3:-1, not read", [(1e-3, 20000)]),
-        ("1e-3:100, 1e-4:50", [(1e-3, 100), (1e-4, 50)]),  # the second never gets a turn
+        ("1e-3:100, 1e-4:50", [(1e-3, 100)]),  # the second never gets a turn
         (2e-3, [(2e-3, 20000)]),
     ],
 )
 def test_it_reads_what_the_web_ui_reads(text, expected):
-    assert rates.parse(text, 20000) == [rates.Segment(*segment) for segment in expected]
+    assert [(rate, last) for rate, _, last in training.stretches(text, 20000)] == expected
 
 
 @pytest.mark.parametrize(
@@ -39,7 +38,7 @@ def test_the_stretches_are_what_the_training_meets(text, done, expected):
 @pytest.mark.parametrize("text", ["", "fast", "1e-3:", "1e-3:1.5", "1e-3:0", "1e-3:-2", "-1:5", "nan", "inf:3"])
 def test_what_is_no_schedule_is_refused_with_an_example(text):
     with pytest.raises(ValueError, match="5e-5 up to step 100"):
-        rates.parse(text, 100)
+        training.stretches(text, 100)
 
 
 parts = st.lists(st.tuples(st.floats(0, 1), st.integers(1, 60)), min_size=1, max_size=5)
@@ -53,10 +52,9 @@ def test_every_step_has_the_first_rate_whose_end_it_has_not_passed(parts, max_st
     reach = min(max_steps, max(step for _, step in parts))
     if done >= reach:
         with pytest.raises(ValueError, match="ends before"):
-            rates.parse(text, max_steps, done)
+            training.stretches(text, max_steps, done)
         return
-    segments = rates.parse(text, max_steps, done)
-    for step in range(done + 1, reach + 1):
-        assert rates.rate_at(segments, step) == next(rate for rate, end in parts if step <= end)
-    with pytest.raises(ValueError, match="schedule ends at step"):
-        rates.rate_at(segments, reach + 1)
+    rates = [next(rate for rate, end in parts if step <= end) for step in range(1, reach + 1)]
+    assert training.rates_of(text, max_steps) == rates
+    spans = training.stretches(text, max_steps, done)
+    assert [rate for rate, first, last in spans for _ in range(first, last + 1)] == rates[done:]

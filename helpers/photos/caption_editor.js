@@ -4,9 +4,9 @@ const HELP = "Page Up and Page Down turn to another photo. What you type is save
 const REST = 300; // milliseconds without a key
 
 function element(tag, properties = {}, ...children) {
-  const made = Object.assign(document.createElement(tag), properties);
-  made.append(...children);
-  return made;
+  const node = Object.assign(document.createElement(tag), properties);
+  node.append(...children);
+  return node;
 }
 
 const button = (text) => element("button", { type: "button", textContent: text });
@@ -19,7 +19,7 @@ function render({ model, el }) {
 
   const picture = element("img"), name = element("strong"), count = element("span");
   const text = element("textarea", { dir: "auto", spellcheck: true, rows: 4 });
-  const told = element("output", { className: "told" });
+  const status = element("output", { className: "status" });
   const warnings = element("ul", { className: "warnings" });
   const machine = element("p", { className: "machine", dir: "auto" });
   const find = element("input", { placeholder: "find", dir: "auto" });
@@ -29,15 +29,15 @@ function render({ model, el }) {
   find.setAttribute("aria-label", "Words to find in all captions");
   by.setAttribute("aria-label", "Words to put in their place");
 
-  const desk = element("div", { className: "personalize-editor captions" },
+  const editor = element("div", { className: "personalize-editor captions" },
     element("div", { className: "bar" }, previous, next, name),
     element("div", { className: "pair" }, picture,
-      element("div", { className: "words" }, text, count, told, warnings, machine)),
+      element("div", { className: "words" }, text, count, status, warnings, machine)),
     element("div", { className: "bar" }, find, by, replace, undo),
     element("details", {}, element("summary", { textContent: "Words of all captions" }), words),
     element("p", { className: "help", textContent: HELP }));
-  desk.dataset.lmSuppressShortcuts = "true"; // JupyterLab's own keys rest here
-  el.append(desk);
+  editor.dataset.lmSuppressShortcuts = "true"; // JupyterLab's own keys rest here
+  el.append(editor);
 
   const view = () => model.get("view");
 
@@ -75,7 +75,7 @@ function render({ model, el }) {
       text.setAttribute("aria-label", `Caption of ${now.file}`);
       machine.textContent = `BLIP wrote: ${now.machine}`;
     }
-    told.textContent = now.told;
+    status.textContent = now.status;
     warnings.replaceChildren(...now.warnings.map((sentence) => element("li", { textContent: sentence })));
     words.textContent = now.words.map(([word, number]) => `${word} ${number}`).join(", ");
     tell();
@@ -87,7 +87,7 @@ function render({ model, el }) {
     waiting = setTimeout(flush, REST);
   });
   text.addEventListener("blur", flush);
-  desk.addEventListener("keydown", (event) => {
+  editor.addEventListener("keydown", (event) => {
     event.stopPropagation();
     if (event.key === "PageDown" || event.key === "PageUp") show(event.key === "PageDown" ? 1 : -1);
     else if (event.key === "Enter" && (event.target === find || event.target === by)) replace.click();
