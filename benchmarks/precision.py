@@ -2,7 +2,7 @@
 
 python -m benchmarks.precision
 
-Says which of the two `runtime.autocast` takes here, so that a wrong choice shows.
+Says which of the two `device.autocast` takes here, so that a wrong choice shows.
 """
 
 import contextlib
