@@ -10,6 +10,7 @@ import torch
 
 from helpers import diffusion, machine
 from helpers.exercises import checks
+from tools import exercises as questions
 from tools import notebooks
 
 PATHS = notebooks.paths()
@@ -69,11 +70,11 @@ def with_answers(notebook):
     cells = []
     for cell in notebook.cells:
         cells.append(cell)
-        for name in checks.names(cell.source) if cell.cell_type == "code" else ():
+        for name in questions.names(cell.source) if cell.cell_type == "code" else ():
             cell.metadata["expected"] = checks.UNANSWERED
             check = checks.find(name)
             for kind, answer in (("Right.", check.solution), ("Not yet.", check.wrong)):
-                cells.append(nbformat.v4.new_code_cell(checks.answered(cell.source, answer)))
+                cells.append(nbformat.v4.new_code_cell(questions.answered(cell.source, answer)))
                 cells[-1].metadata["expected"] = kind
     notebook.cells = cells
     return notebook

@@ -4,16 +4,11 @@ In a notebook, in one cell, `...` marks what the learner replaces:
 
     half = ...
     exercises.check("diffusion.half", half, snr)
-
-python -m helpers.exercises.checks            prints every question with its solution, for teachers
 """
 
 import importlib
-import re
-from pathlib import Path
 
 UNANSWERED = "Not answered yet: replace the dots ... above, then run this cell again."
-CALL = re.compile(r"^exercises\.check\(\s*\"(\w+\.\w+)\"", re.MULTILINE)
 
 
 def exercise(solution, wrong):
@@ -56,28 +51,3 @@ def check(name, *answer):
 def _unanswered(answer):
     """True for `...`, and for a function that still has `...` in its body."""
     return answer is ... or ... in getattr(getattr(answer, "__code__", None), "co_consts", ())
-
-
-def names(source):
-    """The names of the exercises that a cell's code checks."""
-    return CALL.findall(source)
-
-
-def answered(source, answer):
-    """A cell's code with `answer` in place of all that stands above its first call of `check`."""
-    return answer + "\n" + source[CALL.search(source).start() :]
-
-
-def everything():
-    """Every exercise there is: {name: its check}."""
-    subjects = sorted({path.stem for path in Path(__file__).parent.glob("*.py")} - {"checks", "__init__"})
-    checks = {}
-    for subject in subjects:
-        module = importlib.import_module(f"helpers.exercises.{subject}")
-        checks |= {f"{subject}.{name}": value for name, value in vars(module).items() if hasattr(value, "solution")}
-    return checks
-
-
-if __name__ == "__main__":
-    for name, question in everything().items():
-        print(f"{name}: {question.__doc__}\n\n{question.solution}\n")

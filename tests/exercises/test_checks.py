@@ -5,24 +5,25 @@ import torch
 
 from helpers import exercises
 from helpers.exercises import checks
+from tools import exercises as questions
 from tools import notebooks
 
-EVERY = checks.everything()
+EVERY = questions.everything()
 SNR = 10.5 / torch.arange(1, 31)  # 1 or less from index 10 on
 CELLS = [
     cell.source
     for path in notebooks.paths()
     for cell in nbformat.read(path, as_version=4).cells
-    if cell.cell_type == "code" and checks.names(cell.source)
+    if cell.cell_type == "code" and questions.names(cell.source)
 ]
 
 
 def test_every_exercise_stands_in_one_cell_and_leaves_the_answer_to_the_learner():
-    assert sorted(name for source in CELLS for name in checks.names(source)) == sorted(EVERY)
+    assert sorted(name for source in CELLS for name in questions.names(source)) == sorted(EVERY)
     for source in CELLS:
-        (name,) = checks.names(source)
+        (name,) = questions.names(source)
         assert "..." in source.split("exercises.check(")[0], name
-        assert "..." not in checks.answered(source, EVERY[name].solution), name
+        assert "..." not in questions.answered(source, EVERY[name].solution), name
         assert EVERY[name].__doc__ and EVERY[name].wrong != EVERY[name].solution, name
 
 
