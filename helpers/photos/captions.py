@@ -7,7 +7,6 @@ import re
 from pathlib import Path
 
 import pandas as pd
-import torch
 
 from helpers.machine import atomic_write
 from helpers.photos import folders
@@ -17,7 +16,6 @@ BATCH = 8  # images at a time
 WEBUI = {"num_beams": 1, "min_length": 24, "max_length": 48, "no_repeat": 0}  # AUTOMATIC1111's interrogate.py
 
 
-@torch.no_grad()
 def caption(
     processor, blip, images, prefix="", *, num_beams=1, min_length=5, max_length=40, no_repeat=3, top_p=None, seed=0
 ):
@@ -29,27 +27,20 @@ def caption(
     top_p: draws each word instead, from the likeliest that together have this share of the probability (nucleus
     sampling, Holtzman et al. 2020), by the seed.
     """
+    import torch  # seconds, which the processes of `prepare` need not wait
+
     settings = {"min_length": min_length, "max_length": max_length, "no_repeat_ngram_size": no_repeat}
-    if top_p is None:
-        settings |= {"num_beams": num_beams, "do_sample": False}
-    else:
-        settings |= {"num_beams": 1, "do_sample": True, "top_p": top_p, "top_k": 0}
+    nucleus = {"num_beams": 1, "do_sample": True, "top_p": top_p, "top_k": 0}
+    settings |= {"num_beams": num_beams, "do_sample": False} if top_p is None else nucleus
     texts = []
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         for start in range(0, len(images), BATCH):
-            tokens = blip.generate(**_inputs(processor, blip, images[start : start + BATCH], prefix), **settings)
+            batch = images[start : start + BATCH]
+            inputs = processor(images=batch, text=[prefix] * len(batch) if prefix else None, return_tensors="pt")
+            tokens = blip.generate(**inputs.to(blip.device, blip.dtype), **settings)
             texts += [tidy(text) for text in processor.batch_decode(tokens, skip_special_tokens=True)]
     return texts
-
-
-def _inputs(processor, blip, images, prefix):
-    """BLIP's inputs: the pixels and, if there is one, the beginning of each caption."""
-    inputs = {"pixel_values": processor(images=images, return_tensors="pt")["pixel_values"].to(blip.dtype)}
-    if prefix:
-        words = processor.tokenizer([prefix] * len(images), return_tensors="pt")
-        inputs |= {"input_ids": words["input_ids"], "attention_mask": words["attention_mask"]}
-    return {name: tensor.to(blip.device) for name, tensor in inputs.items()}
 
 
 def tidy(text):
@@ -72,9 +63,9 @@ def write_captions(folder, table):
     draft = table.get("draft", machine_caption)
     table = table.assign(machine_caption=machine_caption, draft=draft, edited=table["caption"] != draft)
     path = Path(folder) / "captions.csv"
-    with atomic_write(path) as partial, partial.open("w", encoding="utf-8-sig", newline="") as file:
-        writer = csv.writer(file, quoting=csv.QUOTE_ALL)  # or a lone carriage return would end a row
-        writer.writerows([COLUMNS, *table[COLUMNS].itertuples(index=False)])
+    how = {"quoting": csv.QUOTE_ALL, "lineterminator": "\r\n"}  # or a lone carriage return would end a row
+    with atomic_write(path) as partial:
+        table.to_csv(partial, columns=COLUMNS, index=False, encoding="utf-8-sig", **how)
 
 
 def read_captions(folder):
@@ -120,9 +111,8 @@ def keep_edits(table, folder):
     path = Path(folder) / "captions.csv"
     if not path.exists():
         return table
-    edited = _rows(path).query("edited")
-    earlier = dict(zip(edited["file"], edited["caption"]))
-    return table.assign(caption=[earlier.get(*row) for row in zip(table["file"], table["caption"])])
+    edited = dict(_rows(path).query("edited")[["file", "caption"]].to_numpy())
+    return table.assign(caption=table["file"].map(edited).fillna(table["caption"]))
 
 
 def check_captions(table, class_word, tokenizer, fixed=()):

@@ -80,28 +80,23 @@ def _scaled(box, scale, size):
 
 
 def _write(image, full, boxes, folder, key, settings):
-    """Write the squares and, if asked, their mirror images; returns the names of the files."""
-    scale, size, suffix = image.width / full[0], settings["size"], SUFFIXES[settings["format"]]
+    """Write the squares and, if asked, their mirror images, nothing but the pixels; returns the names of the files."""
+    scale, size, kind, quality = image.width / full[0], *(settings[name] for name in ("size", "format", "quality"))
+    options = {"PNG": {"compress_level": 3}, "WEBP": {"quality": quality, "method": 4}}
+    options["JPEG"] = {"quality": quality, "subsampling": 0 if quality > 90 else -1}
     if settings["fit"] == "pad":
         cut = [crop.pad(image, size, settings["background"])]
     else:
         cut = [crop.cut(image, _scaled(box, scale, image.size), size) for box in boxes]
     squares = {}
     for number, square in enumerate(cut):
-        squares[f"{key}-{number}{suffix}"] = square
+        squares[f"{key}-{number}{SUFFIXES[kind]}"] = square
         if settings["flip"]:
-            squares[f"{key}-{number}_flipped{suffix}"] = ImageOps.mirror(square)
+            squares[f"{key}-{number}_flipped{SUFFIXES[kind]}"] = ImageOps.mirror(square)
     for name, square in squares.items():
         with atomic_write(folder / name) as partial:
-            _save(square, partial, settings["format"], settings["quality"])
+            Image.fromarray(np.asarray(square)).save(partial, kind, **options[kind])
     return list(squares)
-
-
-def _save(image, path, kind, quality):
-    """Save nothing but the pixels. quality: 1 to 100."""
-    options = {"PNG": {"compress_level": 3}, "WEBP": {"quality": quality, "method": 4}}
-    options["JPEG"] = {"quality": quality, "subsampling": 0 if quality > 90 else -1}
-    Image.fromarray(np.asarray(image)).save(path, kind, **options[kind])
 
 
 def sharpness(image):

@@ -93,10 +93,8 @@ def find_focus(image, faces=None):
 
 
 def detector():
-    """The name of the detector in use: "YuNet", "LBP cascade" or "none"."""
-    if _yunet() is not None:
-        return "YuNet"
-    return "LBP cascade" if _cascade() is not None else "none"
+    """The name of the detector in use: "YuNet" or "LBP cascade"."""
+    return "LBP cascade" if _yunet() is None else "YuNet"
 
 
 def find_faces(image):
@@ -107,7 +105,7 @@ def find_faces(image):
     """
     scale = max(image.size) / 400  # faces of an eighth of the picture and more
     small = image.resize([max(1, round(side / scale)) for side in image.size], reducing_gap=2)
-    detect = {"YuNet": _by_yunet, "LBP cascade": _by_cascade, "none": lambda pixels: []}[detector()]
+    detect = {"YuNet": _by_yunet, "LBP cascade": _by_cascade}[detector()]
     faces = []
     for box in sorted(detect(np.asarray(small)) if min(small.size) >= 48 else [], key=lambda box: box[0] - box[2]):
         if not any(_overlap(box, larger) > 0.3 for larger in faces):
@@ -135,14 +133,11 @@ def _by_yunet(pixels):
 
 @functools.cache
 def _cascade():
-    """scikit-image's face detector (local binary patterns), or None where it or its file is not installed."""
-    try:
-        from skimage.data import lbp_frontal_face_cascade_filename
-        from skimage.feature import Cascade
+    """scikit-image's face detector (local binary patterns)."""
+    from skimage.data import lbp_frontal_face_cascade_filename  # a second to import
+    from skimage.feature import Cascade
 
-        return Cascade(lbp_frontal_face_cascade_filename())
-    except (ImportError, OSError, RuntimeError, ValueError):
-        return None
+    return Cascade(lbp_frontal_face_cascade_filename())
 
 
 @functools.cache

@@ -11,14 +11,13 @@ from PIL import Image, ImageDraw, ImageFont
 from helpers import show
 from helpers.machine import read_json, write_json
 from helpers.photos.captions import read_captions, write_captions
-from helpers.photos.crop import clamp, read_crops, write_crop
+from helpers.photos.crop import clamp, pad, read_crops, write_crop
 from helpers.photos.folders import originals
 from helpers.photos.open import decode, open_photo
-from helpers.show import data_url, enable_widgets
 
 HERE = Path(__file__).parent
 SHOWN = 720  # pixels of the longer side of a photo in the crop editor
-KEPT, LEFT_OUT = "#1a7a3c", "#b2182b"  # colours of frames and numbers on the contact sheet
+KEPT, LEFT_OUT, GROUND = "#1a7a3c", "#b2182b", "#f1f1f4"  # colours of the contact sheet
 
 
 def _obey(widget, actions, message):
@@ -43,7 +42,7 @@ class CropEditor(anywidget.AnyWidget):
     view = traitlets.Dict().tag(sync=True)
 
     def __init__(self, report, source, folder, target=0):
-        enable_widgets()
+        show.enable_widgets()
         super().__init__()
         self.automatic = {file: tuple(box) for file, box in zip(report["file"], report["crop"]) if box}
         with originals(source) as paths:
@@ -63,7 +62,7 @@ class CropEditor(anywidget.AnyWidget):
         by_hand = read_crops(self.folder).get(file)
         view = {"file": file, "index": index, "count": len(self.files), "size": list(size), "target": self.target}
         view |= {"box": list(clamp(by_hand or self.automatic[file], size)), "by_hand": by_hand is not None}
-        self.view = view | {"image": data_url(image), "status": status}
+        self.view = view | {"image": show.data_url(image), "status": status}
 
     def keep(self, file, box):
         """Keep a box for a photo, or None for the automatic one, and show it. Raises ValueError for no such photo."""
@@ -86,7 +85,7 @@ class CaptionEditor(anywidget.AnyWidget):
     view = traitlets.Dict().tag(sync=True)
 
     def __init__(self, folder, check=None):
-        enable_widgets()
+        show.enable_widgets()
         super().__init__()
         self.folder, self.check = Path(folder), check or (lambda text: [])
         self.table, self.turn = read_captions(folder), 0
@@ -105,7 +104,7 @@ class CaptionEditor(anywidget.AnyWidget):
         write_json(self.bookmark, {"file": row["file"]})
         view = {"file": row["file"], "index": index, "count": len(self.files), "machine": row["machine_caption"]}
         view |= {"caption": row["caption"], "warnings": self.check(row["caption"]), "words": self.words()}
-        image = data_url(open_photo(self.folder / row["file"]), 512)
+        image = show.data_url(open_photo(self.folder / row["file"]), 512)
         self.view = view | {"image": image, "status": status, "turn": self.turn}
 
     def write(self, file, text):
@@ -125,9 +124,8 @@ class CaptionEditor(anywidget.AnyWidget):
         if not find.strip():
             raise ValueError("Write the words to look for.")
         pattern = re.compile(rf"(?<!\w){re.escape(find.strip())}(?!\w)", re.IGNORECASE)
-        old = list(self.table["caption"])
+        old = self.before = list(self.table["caption"])
         new = [" ".join(pattern.sub(lambda _: by, text).split()) if pattern.search(text) else text for text in old]
-        self.before = old
         self._save(new)
         count = sum(one != other for one, other in zip(old, new))
         self.show(self.view["index"], "1 caption changed." if count == 1 else f"{count} captions changed.")
@@ -161,26 +159,20 @@ def contact_sheet(report, source, columns=6, cell=150):
 
 
 def _thumbnail(path, number, row, cell):
-    sheet, color = Image.new("RGB", (cell, cell), "#f1f1f4"), KEPT if row["kept"] else LEFT_OUT
+    sheet, color = Image.new("RGB", (cell, cell), GROUND), KEPT if row["kept"] else LEFT_OUT
     draw = ImageDraw.Draw(sheet)
     if path is None or row["crop"] is None:
         draw.line((0, 0, cell, cell), LEFT_OUT, 3)
         draw.line((0, cell, cell, 0), LEFT_OUT, 3)
     else:
         image, full = decode(path, at_least=cell)
-        scale = cell / max(full)
-        small = image.resize([max(1, round(side * scale)) for side in full], reducing_gap=2)
-        left, top = (cell - small.width) // 2, (cell - small.height) // 2
-        sheet.paste(small, (left, top))
+        sheet.paste(pad(image, cell, GROUND))
+        left, top = ((cell - round(side * cell / max(full))) // 2 for side in full)
         for crop in [row["crop"], *row["further_crops"]]:
-            box = [round(edge * scale) + offset for edge, offset in zip(crop, (left, top, left - 1, top - 1))]
-            _frame(draw, box, row["kept"])
+            ends = zip(crop, (left, top, left - 1, top - 1))
+            box = [round(edge * cell / max(full)) + offset for edge, offset in ends]
+            draw.rectangle(box, outline=color, width=3)
+            if not row["kept"]:  # eyes that do not tell red from green can read it, too
+                draw.line(box, color, 3)
     draw.text((4, 4), str(number), color, ImageFont.load_default(16), stroke_width=2, stroke_fill="white")
     return sheet
-
-
-def _frame(draw, box, kept):
-    """A frame that eyes which do not tell red from green can read, too: empty, or struck out."""
-    draw.rectangle(box, outline=KEPT if kept else LEFT_OUT, width=3)
-    if not kept:
-        draw.line(box, LEFT_OUT, 3)

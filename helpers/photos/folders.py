@@ -62,8 +62,8 @@ def unpack(archive, folder):
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with zipfile.ZipFile(archive) as opened:
-            named = [member for member in opened.infolist() if member.filename]  # is_dir fails without a name
-            members = [member for member in named if not member.is_dir() and not _hidden(member)]
+            members = [member for member in opened.infolist() if member.filename]  # is_dir fails without a name
+            members = [member for member in members if not member.is_dir() and not _hidden(member)]
             _check_size(members, Path(archive).name)
             for member in members:
                 written.append(_extract(opened, member, folder, [path.name for path in written]))
@@ -180,8 +180,12 @@ def split(files, held_out=4, seed=0):
 
 def _together(files):
     """{file: it and the squares of the same photo, by report.csv, or that look nearly the same, mirrored or not}."""
-    group = {file: [file] for file in files}
-    for pair in [*_of_one_photo(files), *_nearly_the_same([file for file in files if file.is_file()])]:
+    group, there = {file: [file] for file in files}, [file for file in files if file.is_file()]
+    prints = [check.fingerprint(open_photo(file, at_least=64)) for file in there]
+    pairs = [(there[i], there[j]) for i, j in check.near_duplicates(prints, [1] * len(there)).items()]
+    for names in reported(files[0].parent):
+        pairs += itertools.pairwise(file for file in files if file.name in names)
+    for pair in pairs:
         one, other = (group[file] for file in pair)
         if one is not other:
             one += other
@@ -190,17 +194,10 @@ def _together(files):
     return group
 
 
-def _of_one_photo(files):
-    """Pairs of files that one row of report.csv beside them names."""
-    report = files[0].parent / "report.csv"
-    if not report.is_file():
+def reported(folder):
+    """The names of the squares of each photo in folder/report.csv, lists of strings; [] if there is none."""
+    path = Path(folder) / "report.csv"
+    if not path.is_file():
         return []
-    table = pd.read_csv(report, keep_default_na=False)
-    photos = [[row["output"], *json.loads(row.get("copies") or "[]")] for _, row in table.iterrows()]
-    groups = [[file for file in files if file.name in names] for names in photos]
-    return [pair for group in groups for pair in itertools.pairwise(group)]
-
-
-def _nearly_the_same(files):
-    prints = [check.fingerprint(open_photo(file, at_least=64)) for file in files]
-    return [(files[i], files[j]) for i, j in check.near_duplicates(prints, [1] * len(files)).items()]
+    table = pd.read_csv(path, keep_default_na=False)
+    return [[row["output"], *json.loads(row.get("copies") or "[]")] for row in table.to_dict("records")]

@@ -6,15 +6,10 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image, ImageCms, ImageColor, ImageOps
+import pillow_heif
+from PIL import ExifTags, Image, ImageCms, ImageColor, ImageOps, JpegImagePlugin
 
-try:
-    import pillow_heif
-
-    pillow_heif.register_heif_opener()
-except ImportError:  # then only HEIC cannot be read, and open_photo says so
-    pillow_heif = None
-
+pillow_heif.register_heif_opener()
 PIXELS = 120_000_000  # a picture of more is not opened: as RGB it would take 360 MB
 SRGB = ImageCms.createProfile("sRGB")
 ORIENTATION = ExifTags.Base.Orientation
@@ -34,7 +29,10 @@ def open_photo(path, background="white", at_least=None):
 def decode(path, background="white", at_least=None):
     """open_photo's picture and the upright (width, height) that the file really has."""
     path, background = Path(path), ImageColor.getrgb(background)[:3]
-    _check_file(path)
+    if not path.is_file():
+        raise ValueError(f"{path.name} is not a file: leave only photos in the folder.")
+    if path.stat().st_size == 0:
+        raise ValueError(f"{path.name} is empty: copy it from the phone again.")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # large pictures are measured below, odd tags do no harm
@@ -48,16 +46,6 @@ def decode(path, background="white", at_least=None):
     except Exception as error:  # broken files make decoders raise nearly anything
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(f"{path.name} is damaged ({reason}): copy it from the phone again.") from error
-
-
-def _check_file(path):
-    """Raise ValueError for what need not be opened to be refused."""
-    if not path.is_file():
-        raise ValueError(f"{path.name} is not a file: leave only photos in the folder.")
-    if path.stat().st_size == 0:
-        raise ValueError(f"{path.name} is empty: copy it from the phone again.")
-    if path.suffix.lower() in (".heic", ".heif") and pillow_heif is None:
-        raise ValueError(f"{path.name} is HEIC: run `pip install pillow-heif`, or save it as JPEG.")
 
 
 def _upright(file, background, at_least):
@@ -120,27 +108,15 @@ def _check_whole(path):
             with Image.open(path) as image:
                 image.verify()  # the check sums, which loading skips for the pixels
         elif content[:2] == b"\xff\xd8":
-            if not _has_end(content):
-                raise OSError("its end is missing")
+            with JpegImagePlugin.JpegImageFile(path) as image:  # stops at the pixels, past the thumbnail
+                if content.find(b"\xff\xd9", image.fp.tell()) < 0:  # cannot occur among pixels (ITU-T T.81, B.1)
+                    raise OSError("its end is missing")  # more may follow it: phones append films
         elif not content[-max(32, len(content) // 50) :].strip(b"\0"):  # space kept for what never came
             raise OSError("its end is empty, as if a copy broke off")
         elif (stated := _stated_length(content)) is not None:
             spare = len(content) - stated
             if spare and not (content[:2] == b"BM" and 0 < spare < 4):  # some programs pad their BMP files
                 raise OSError(f"it should be {stated} bytes long")
-
-
-def _has_end(jpeg):
-    """Whether an end-of-image mark follows the start of the pixels. More may follow: phones append films.
-
-    The mark cannot occur among the pixels themselves, and the thumbnail's lies before them (ITU-T T.81, B.1).
-    """
-    at = 2
-    while at + 4 <= len(jpeg) and jpeg[at] == 0xFF:
-        if jpeg[at + 1] == 0xDA:  # start of scan
-            return jpeg.find(b"\xff\xd9", at) >= 0
-        at += 1 if jpeg[at + 1] == 0xFF else 2 + int.from_bytes(jpeg[at + 2 : at + 4], "big")
-    return True  # unusual segments: let the decoder judge
 
 
 def _stated_length(content):

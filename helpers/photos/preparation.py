@@ -21,6 +21,7 @@ from helpers.photos import check, crop, folders
 
 COLUMNS = ["file", "kept", "why", "width", "height", "faces", "focus", "blur", "darkest", "brightness"]
 COLUMNS += ["near_duplicate_of", "crop", "further_crops", "output", "copies"]
+DEFAULTS = {"fit": "crop", "background": "white", "flip": False, "pieces": False, "format": "PNG", "quality": 95}
 WORK = ".squares"  # within the folder of squares: what is done already, photo by photo
 VERSION = 2  # of what examine does with the same settings; a new number does all photos anew
 ALONE = 32  # photos that are done before two processes have started
@@ -46,31 +47,19 @@ def prepare(source, folder_out, size, *, processes=None, progress=None, rename="
                 raise ValueError(f"{folder_out} lies within the originals: give another folder for the squares.")
         settings = settings_of(files, size, crop.read_crops(folder_out), **options)
         check_pattern(rename)
-        tasks = list(zip(files.values(), settings))
         (folder_out / WORK).mkdir(parents=True, exist_ok=True)
-        records = _examine_all(tasks, folder_out / WORK, processes, progress)
+        records = _examine_all(list(zip(files.values(), settings)), folder_out / WORK, processes, progress)
     rows = [dict.fromkeys(COLUMNS) | {"file": name} | record["row"] for name, record in zip(files, records)]
     leave_out_duplicates(rows, records, options.get("keep", ()))
     publish(rows, records, folder_out, rename)
-    _forget_records(folder_out / WORK, {record["key"] for record in records})
+    keys = {record["key"] for record in records}
+    for path in (folder_out / WORK).iterdir():  # of photos or settings that are no longer asked for
+        if path.name.split(".")[0].split("-")[0] not in keys:
+            path.unlink()
     return report_of(rows, folder_out)
 
 
-def settings_of(
-    files,
-    size,
-    crops=None,
-    *,
-    focus=None,
-    keep=(),
-    leave_out=(),
-    fit="crop",
-    background="white",
-    flip=False,
-    pieces=False,
-    format="PNG",
-    quality=95,
-):
+def settings_of(files, size, crops=None, *, focus=None, keep=(), leave_out=(), **options):
     """The settings of each photo, a list of dicts, for `check.examine`.
 
     crops: {file: (left, top, right, bottom)}, what the crop editor saved; focus: {file: (x, y)}, the middle of a crop,
@@ -78,22 +67,21 @@ def settings_of(
     fit: "crop", or "pad" to show all of the photo on `background` (also behind transparent parts). flip: a mirrored
     copy of each. pieces: several squares of a photo at least twice as long as wide.
     format: "PNG", "JPEG" or "WEBP", the latter two with a quality of 1 to 100.
-    Raises ValueError for a value that is not possible or a file that is not there.
+    Raises ValueError for a value that is not possible or a file that is not there, TypeError for another option.
     """
-    focus, crops = focus or {}, crops or {}
+    focus, crops, same = focus or {}, crops or {}, {"size": size} | DEFAULTS | options
+    for name in options.keys() - DEFAULTS.keys():
+        raise TypeError(f"There is no option {name!r}: choose from {', '.join(DEFAULTS)}.")
     for name in {*focus, *keep, *leave_out} - set(files):
         raise ValueError(f"There is no photo {name!r}: write the name of its file with its ending.")
-    format = {"JPG": "JPEG"}.get(format.upper(), format.upper())
-    if format not in check.SUFFIXES or fit not in ("crop", "pad") or not 1 <= quality <= 100 or size < 8:
+    same["format"] = {"JPG": "JPEG"}.get(same["format"].upper(), same["format"].upper())
+    possible = same["format"] in check.SUFFIXES and same["fit"] in ("crop", "pad") and 1 <= same["quality"] <= 100
+    if not possible or size < 8:
         raise ValueError("Choose PNG, JPEG or WEBP, fit='crop' or 'pad', a quality of 1 to 100, 8 pixels or more.")
-    ImageColor.getrgb(background)
-    same = {"size": size, "fit": fit, "background": background, "flip": flip, "pieces": pieces}
-    same |= {"format": format, "quality": quality}
-    boxes = {name: box for name, box in crops.items() if name not in focus}
-    return [
-        same | {"box": boxes.get(name), "focus": focus.get(name), "keep": name in keep, "leave_out": name in leave_out}
-        for name in files
-    ]
+    ImageColor.getrgb(same["background"])
+    crops = {name: box for name, box in crops.items() if name not in focus}
+    by_hand = lambda name: {"keep": name in keep, "leave_out": name in leave_out}
+    return [same | {"box": crops.get(name), "focus": focus.get(name)} | by_hand(name) for name in files]
 
 
 def _key(path, settings):
@@ -112,8 +100,7 @@ def _examine_all(tasks, folder, processes=None, progress=None):
     keys = [_key(*task) for task in tasks]
     records = {key: _record(folder, key) for key in keys}
     missing = {key: task for key, task in zip(keys, tasks) if records[key] is None}
-    if processes is None:
-        processes = (os.cpu_count() or 1) if len(missing) > ALONE else 1
+    processes = processes or (os.cpu_count() or 1 if len(missing) > ALONE else 1)
     if processes == 1 or len(missing) < 2:
         examined = ((key, check.examine(path, folder, key, settings)) for key, (path, settings) in missing.items())
     else:
@@ -134,9 +121,11 @@ def _record(folder, key):
 
 
 def _in_parallel(missing, folder, processes):
-    """(key, record) as they are finished. Each process is a fresh Python, without a copy of a notebook's memory."""
-    left = dict(missing)
-    pool = ProcessPoolExecutor(processes, SPAWN)
+    """(key, record) as they are finished. Each process is a fresh Python, without a copy of a notebook's memory.
+
+    Where one is killed, by a decoder's crash or for want of memory, the rest goes one by one, and its photo is named.
+    """
+    left, pool = dict(missing), ProcessPoolExecutor(processes, SPAWN)
     try:
         futures = {pool.submit(check.examine, path, folder, key, how): key for key, (path, how) in missing.items()}
         for future in as_completed(futures):
@@ -144,28 +133,15 @@ def _in_parallel(missing, folder, processes):
             del left[key]
             yield key, record
     except BrokenProcessPool:
-        yield from _one_by_one(left, folder)
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _one_by_one(left, folder):
-    """Find out which photo killed its process, by a decoder's crash or for want of memory."""
-    for key, (path, settings) in left.items():
-        with ProcessPoolExecutor(1, SPAWN) as pool:
-            try:
-                yield key, pool.submit(check.examine, path, folder, key, settings).result()
-            except BrokenProcessPool:
+        for key, (path, how) in left.items():
+            if len(missing) > 1:
+                yield from _in_parallel({key: (path, how)}, folder, 1)
+            else:
                 record = check.empty_record(f"{path.name} crashes what opens it: save it anew, or leave it out.")
                 write_json(folder / f"{key}.json", record)
                 yield key, record
-
-
-def _forget_records(folder, keys):
-    """Remove the records and squares of photos or settings that are no longer asked for."""
-    for path in folder.iterdir():
-        if path.name.split(".")[0].split("-")[0] not in keys:
-            path.unlink()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def check_pattern(rename):
@@ -185,11 +161,8 @@ def leave_out_duplicates(rows, records, keep=()):
     instead = check.near_duplicates([records[i]["print"] for i in good], [rows[i]["blur"] for i in good], stay)
     for loser, winner in instead.items():
         row, better = rows[good[loser]], rows[good[winner]]
-        sharper = better["blur"] > 1.1 * row["blur"]
-        why = (
-            f"nearly the same as {better['file']}{', which is sharper.' if sharper else ': one of the two is enough.'}"
-        )
-        row |= {"kept": False, "near_duplicate_of": better["file"], "why": why}
+        why = ", which is sharper." if better["blur"] > 1.1 * row["blur"] else ": one of the two is enough."
+        row |= {"kept": False, "near_duplicate_of": better["file"], "why": f"nearly the same as {better['file']}{why}"}
 
 
 def publish(rows, records, folder_out, rename):
@@ -203,25 +176,13 @@ def publish(rows, records, folder_out, rename):
             stem += "_flipped" if "_flipped" in square else ""
             names.append(folders.free_name(stem, Path(square).suffix, taken))
             taken.add(names[-1])
-            _copy(folder_out / WORK / square, folder_out / names[-1])
+            made, path = folder_out / WORK / square, folder_out / names[-1]
+            if not path.exists() or not filecmp.cmp(made, path, shallow=False):
+                with atomic_write(path) as partial:  # a link would let edits of it reach what is remembered
+                    shutil.copyfile(made, partial)
         row["output"], row["copies"] = (names[0], names[1:]) if names else ("", [])
-    _forget_squares(folder_out, taken)
-
-
-def _copy(square, path):
-    """Copy a square to its name, unless it is there already; a link would let edits of it reach what is remembered."""
-    if not path.exists() or not filecmp.cmp(square, path, shallow=False):
-        with atomic_write(path) as partial:
-            shutil.copyfile(square, partial)
-
-
-def _forget_squares(folder_out, outputs):
-    """Remove squares that an earlier run made, as its report says, and this one did not."""
-    if (folder_out / "report.csv").exists():
-        earlier = pd.read_csv(folder_out / "report.csv", keep_default_na=False)
-        more = [name for text in earlier.get("copies", []) for name in json.loads(text or "[]")]
-        for name in {*earlier["output"], *more} - outputs - {""}:
-            (folder_out / Path(name).name).unlink(missing_ok=True)
+    for name in set().union(*folders.reported(folder_out)) - taken - {""}:
+        (folder_out / Path(name).name).unlink(missing_ok=True)
 
 
 def report_of(rows, folder_out):

@@ -1,5 +1,3 @@
-import sys
-
 """From a folder of photos to squares and a report."""
 
 import hashlib
@@ -12,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from pictures import bad_files, blobs, corners, deadly, encoded
-from PIL import ExifTags, Image, ImageFilter, ImageOps, IptcImagePlugin
+from PIL import ExifTags, Image, ImageDraw, ImageFilter, ImageOps, IptcImagePlugin
 
 from helpers import machine, photos
 from helpers.photos import check, contact_sheet, crop, preparation
@@ -183,9 +181,7 @@ def test_padding_and_pieces(raw, out, prepare, monkeypatch):
     assert report.crop.iloc[0] == (0, 0, 300, 100)
     report, drawn = prepare(pieces=True, keep=["long.png"]).reset_index(), []
     assert len([report.output[0], *report.copies[0]]) == len(photos.load_prepared(out)) == 4
-    monkeypatch.setattr(
-        sys.modules["helpers.photos.editors"], "_frame", lambda draw, box, kept: drawn.append(tuple(box))
-    )
+    monkeypatch.setattr(ImageDraw.ImageDraw, "rectangle", lambda draw, box, **_: drawn.append(tuple(box)))
     contact_sheet(report, raw, cell=300)
     assert drawn == [(left, 100, right - 1, 199) for left, _, right, _ in [report.crop[0], *report.further_crops[0]]]
 
