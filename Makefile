@@ -37,7 +37,7 @@ test-fast: $(READY)
 	$(PYTEST) -m "not slow"
 
 colab-like: $(READY)
-	$(PYTHON) tests/colab_like.py
+	$(PYTHON) -m tools.colab_like
 
 lab: $(READY)
 	$(PYTHON) -m jupyter lab --FileContentsManager.preferred_dir=notebooks

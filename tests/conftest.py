@@ -25,16 +25,6 @@ from transformers import (
 
 from helpers import diffusion
 
-SD1_TEXT = {
-    "vocab_size": 49408,
-    "hidden_size": 768,
-    "intermediate_size": 3072,
-    "num_hidden_layers": 12,
-    "num_attention_heads": 12,
-    "max_position_embeddings": 77,
-    "projection_dim": 768,
-}
-
 
 def pytest_collection_modifyitems(items):
     """Marks tests that need a browser; the notebooks, which take longest, come first."""
@@ -108,27 +98,21 @@ def tiny(monkeypatch):
 
 def sd1_unet():
     """SD 1.5's own U-Net: widths 320 to 1280, text of 768; only the pictures are smaller, 64 pixels."""
-    return UNet2DConditionModel(
-        sample_size=8,
-        block_out_channels=(320, 640, 1280, 1280),
-        cross_attention_dim=768,
-        attention_head_dim=8,
-    )
+    from helpers.methods import memory  # seconds, which other tests need not wait
+
+    return UNet2DConditionModel(**memory.SD1_UNET | {"sample_size": 8})
 
 
 def sd1_vae():
-    return AutoencoderKL(
-        down_block_types=("DownEncoderBlock2D",) * 4,
-        up_block_types=("UpDecoderBlock2D",) * 4,
-        block_out_channels=(128, 256, 512, 512),
-        layers_per_block=2,
-        latent_channels=4,
-        sample_size=512,
-    )
+    from helpers.methods import memory  # seconds, which other tests need not wait
+
+    return AutoencoderKL(**memory.SD1_VAE, sample_size=512)
 
 
 def sd1_text_encoder():
-    return CLIPTextModel(CLIPTextConfig(**SD1_TEXT))
+    from helpers.methods import memory  # seconds, which other tests need not wait
+
+    return CLIPTextModel(CLIPTextConfig(**memory.SD1_TEXT, projection_dim=768))
 
 
 @pytest.fixture(scope="session")

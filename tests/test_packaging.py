@@ -15,7 +15,6 @@ from tools import notebooks
 
 REPO = machine.REPO
 OPTIONAL = {"cv2"}  # used where they are found, done without elsewhere
-DEVELOPERS = ("gallery", "notebooks")  # helpers that only `make run` and the tests need begin so
 
 
 def requirements(name):
@@ -41,8 +40,7 @@ def imported(source):
 
 
 def test_what_helpers_and_notebooks_import_is_required():
-    paths = [path for path in (REPO / "helpers").rglob("*.py") if not path.name.startswith(DEVELOPERS)]
-    code = [path.read_text(encoding="utf-8") for path in paths]
+    code = [path.read_text(encoding="utf-8") for path in (REPO / "helpers").rglob("*.py")]
     for path in notebooks.paths():
         code += [cell.source for cell in notebooks.read(path).cells if cell.cell_type == "code"]
     come_along = {"ipython", "traitlets"}  # with ipykernel and ipywidgets

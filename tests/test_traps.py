@@ -8,6 +8,7 @@ import re
 import nbformat
 import pytest
 import torch
+from conftest import tiny_pipeline
 
 from helpers import diffusion, machine
 from helpers.diffusion import models
@@ -48,12 +49,13 @@ def test_nobody_steps_into(trap):
     assert not [name for name, source in SOURCES.items() if re.search(trap, source, re.MULTILINE)], TRAPS[trap]
 
 
-def test_a_pipeline_in_the_wrong_precision_is_noticed(monkeypatch):
+def test_a_pipeline_in_the_wrong_precision_is_noticed(tmp_path, monkeypatch):
     """diffusers 0.39 ignores dtype= and loads float32: twice the memory, with one line in a log."""
     keyword = models._dtype_keyword(models.diffusers, "0.42")
-    pipe = models.StableDiffusionPipeline.from_pretrained(diffusion.POCKET, **{keyword: torch.float16})
+    tiny_pipeline().save_pretrained(tmp_path)
+    pipe = models.StableDiffusionPipeline.from_pretrained(tmp_path, **{keyword: torch.float16})
     assert {part.dtype for part in (pipe.unet, pipe.vae, pipe.text_encoder)} == {torch.float16}
     monkeypatch.setattr(models, "find_device", lambda: torch.device("meta"))  # no CPU: 16 bits are wanted
     monkeypatch.setattr(models, "_dtype_keyword", lambda library, renamed_in: "unheard_of")
     with pytest.raises(AssertionError, match="float32"):
-        diffusion.load_pipeline("pocket")
+        diffusion.load_pipeline(str(tmp_path))

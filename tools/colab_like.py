@@ -1,7 +1,7 @@
 """The notebooks and the tests as Colab would run them: its versions, an empty folder, google.colab, the set-up cell.
 
-python tests/colab_like.py            all notebooks in order, QUICK, then the tests
-python tests/colab_like.py 03 05      these two notebooks alone
+python -m tools.colab_like            all notebooks in order, QUICK, then the tests
+python -m tools.colab_like 03 05      these two notebooks alone
 
 The environment is made once in build/colab-like (1 GB, some minutes) from tests/colab_versions.txt. What Colab lacks
 the set-up cell installs, as it does there: so those packages are removed again before each run.
