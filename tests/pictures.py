@@ -5,6 +5,7 @@ import os
 import time
 
 import numpy as np
+import pillow_heif
 from PIL import Image, ImageDraw
 
 # How a camera stores an upright picture under each EXIF orientation (CIPA DC-008, table 4.6.4-A).
@@ -40,7 +41,10 @@ def blobs(seed, width=320, height=240):
 
 def encoded(image, kind, **options):
     file = io.BytesIO()
-    image.save(file, kind, **options)
+    if kind == "HEIF" and "exif" in options:  # Pillow's own way to it loses the orientation
+        pillow_heif.from_pillow(image).save(file, exif=options["exif"].tobytes())
+    else:
+        image.save(file, kind, **options)
     return file.getvalue()
 
 

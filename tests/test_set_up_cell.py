@@ -83,10 +83,8 @@ def test_a_learner_may_keep_runs_on_drive(run, tmp_path):
     where = "from helpers import machine\nprint(machine.RUNS)"
     told = run(f"exec({cell!r})\n{where}")
     assert told.splitlines()[-1] == str(drive / "MyDrive" / "personalize" / "runs")
-    later = (
-        f"exec({CELL!r})\nimport helpers.exercises\n{where}\nexec({cell!r})\nprint(machine.RUNS)"  # thought of later
-    )
-    told = run(later)
+    # thought of later
+    told = run(f"exec({CELL!r})\nimport helpers.exercises\n{where}\nexec({cell!r})\nprint(machine.RUNS)")
     before, *_, advice, after = told.splitlines()
     assert before == after == str(tmp_path / "personalize" / "runs") and "Restart session" in advice
     told = run(f"exec({cell!r})\nprint('the notebook goes on')", COLAB_DRIVE="policy")

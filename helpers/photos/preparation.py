@@ -67,11 +67,11 @@ def settings_of(files, size, crops=None, *, focus=None, keep=(), leave_out=(), *
     fit: "crop", or "pad" to show all of the photo on `background` (also behind transparent parts). flip: a mirrored
     copy of each. pieces: several squares of a photo at least twice as long as wide.
     format: "PNG", "JPEG" or "WEBP", the latter two with a quality of 1 to 100.
-    Raises ValueError for a value that is not possible or a file that is not there, TypeError for another option.
+    Raises ValueError for an option or a value that is not possible or a file that is not there.
     """
     focus, crops, same = focus or {}, crops or {}, {"size": size} | DEFAULTS | options
     for name in options.keys() - DEFAULTS.keys():
-        raise TypeError(f"There is no option {name!r}: choose from {', '.join(DEFAULTS)}.")
+        raise ValueError(f"There is no option {name!r}: choose from {', '.join(DEFAULTS)}.")
     for name in {*focus, *keep, *leave_out} - set(files):
         raise ValueError(f"There is no photo {name!r}: write the name of its file with its ending.")
     same["format"] = {"JPG": "JPEG"}.get(same["format"].upper(), same["format"].upper())

@@ -19,7 +19,7 @@ from helpers.diffusion import models
 from helpers.photos import captions, check_captions, without
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
-quick = settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+quick = settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture(scope="module")
@@ -140,23 +140,18 @@ def test_the_limit_is_what_clip_reads(tokenizer):
 
 
 def test_repetition():
-    assert photos.captions.repetition("a man, ultra realistic, at sea, ultra realistic") == "ultra realistic"
-    assert photos.captions.repetition("a man man") == "man"
-    assert photos.captions.repetition("a man with a cat and a man with a dog") == photos.captions.repetition("") == ""
+    assert captions.repetition("a man, ultra realistic, at sea, ultra realistic") == "ultra realistic"
+    assert captions.repetition("a man man") == "man"
+    assert captions.repetition("a man with a cat and a man with a dog") == captions.repetition("") == ""
 
 
-@pytest.mark.parametrize(
-    ("text", "fixed", "rest"),
-    [
-        ("a man with a beard and round glasses at the beach", ["beard", "round glasses"], "a man at the beach"),
-        ("a man with a beard and glasses wearing a green suit", ["beard", "glasses"], "a man wearing a green suit"),
-        ("a man wearing glasses, with a dog", ["glasses"], "a man, with a dog"),
-        ("a man with a beard and a dog", ["beard"], "a man with a dog"),
-        ("bearded man", ["beard"], "bearded man"),
-    ],
-)
-def test_without_reads_on(text, fixed, rest):
-    assert without(text, fixed) == rest
+def test_without_reads_on():
+    man = "a man with a beard and"
+    assert without(f"{man} round glasses at the beach", ["beard", "round glasses"]) == "a man at the beach"
+    assert without(f"{man} glasses wearing a green suit", ["beard", "glasses"]) == "a man wearing a green suit"
+    assert without("a man wearing glasses, with a dog", ["glasses"]) == "a man, with a dog"
+    assert without(f"{man} a dog", ["beard"]) == "a man with a dog"
+    assert without("bearded man", ["beard"]) == "bearded man"
 
 
 some = st.lists(st.sampled_from(["a", "man", "with", "and", "beard", "glasses", "round", "cat,"]), max_size=9)
@@ -165,63 +160,57 @@ some = st.lists(st.sampled_from(["a", "man", "with", "and", "beard", "glasses", 
 @given(some, st.lists(st.sampled_from(["beard", "glasses", "round glasses"]), unique=True))
 def test_without_leaves_none_of_the_words_and_adds_none(text, fixed):
     rest = without(" ".join(text), fixed)
-    assert not any(photos.captions.says(rest, word) for word in fixed)
+    assert not any(captions.says(rest, word) for word in fixed)
     assert set(rest.replace(",", "").split()) <= {word.strip(",") for word in text}
 
 
 @quick
 @given(st.lists(texts.map(lambda text: " ".join(text.replace("\0", "").split())), min_size=1, max_size=4))
-@pytest.mark.parametrize(
-    ("out", "back"),
-    [
-        (photos.captions.export_txt, photos.captions.import_txt),
-        (photos.captions.export_jsonl, photos.captions.import_jsonl),
-    ],
-)
-def test_what_goes_out_to_other_programs_comes_back(tmp_path_factory, out, back, written):
+@pytest.mark.parametrize("kind", ["txt", "jsonl"])
+def test_what_goes_out_to_other_programs_comes_back(tmp_path_factory, kind, written):
     folder = tmp_path_factory.mktemp("captions")
     table = table_of(folder, ["by the machine"] * len(written), written)
     photos.write_captions(folder, table.assign(draft="a draft"))
     before = photos.read_captions(folder)
-    out(folder)
+    getattr(captions, f"export_{kind}")(folder)
     photos.write_captions(folder, before.assign(caption="lost"))
-    pd.testing.assert_frame_equal(back(folder), before)
+    pd.testing.assert_frame_equal(getattr(captions, f"import_{kind}")(folder), before)
 
 
 def test_the_files_are_as_other_programs_want_them(tmp_path):
     photos.write_captions(tmp_path, table_of(tmp_path, ["", ""], ["رجل\nwith a cat", 'a "man"']))
-    assert [path.name for path in photos.captions.export_txt(tmp_path)] == ["0.txt", "1.txt"]
+    assert [path.name for path in captions.export_txt(tmp_path)] == ["0.txt", "1.txt"]
     assert (tmp_path / "0.txt").read_bytes() == "رجل with a cat\n".encode()
-    lines = [json.loads(line) for line in photos.captions.export_jsonl(tmp_path).read_bytes().decode().splitlines()]
+    lines = [json.loads(line) for line in captions.export_jsonl(tmp_path).read_bytes().decode().splitlines()]
     assert lines[0] == {"file_name": "0.png", "text": "رجل\nwith a cat"} and len(lines) == 2
-    assert [path.suffix for path in photos.captions.export_txt(tmp_path, ".caption")] == [".caption"] * 2
+    assert [path.suffix for path in captions.export_txt(tmp_path, ".caption")] == [".caption"] * 2
 
 
 def test_captions_from_elsewhere_are_taken_in(tmp_path):
     for name in ("a.png", "b.jpg"):
         (tmp_path / name).touch()
     (tmp_path / "a.txt").write_text("\ufeffa man, kohya\r\n", encoding="utf-8")
-    table = photos.captions.import_txt(tmp_path)
+    table = captions.import_txt(tmp_path)
     assert list(table.file) == ["a.png"] and list(table.caption) == ["a man, kohya"] and not table.edited.any()
     (tmp_path / "metadata.jsonl").write_text('{"file_name": "b.jpg", "prompt": "a man at sea"}\n\n')
-    table = photos.captions.import_jsonl(tmp_path)
+    table = captions.import_jsonl(tmp_path)
     assert dict(zip(table.file, table.caption)) == {"a.png": "a man, kohya", "b.jpg": "a man at sea"}
     (tmp_path / "b.png").touch()
     photos.write_captions(tmp_path, pd.DataFrame({"file": ["b.jpg", "b.png"], "caption": ["x", "y"]}))
     with pytest.raises(ValueError, match=r"b\.txt.*two photos"):
-        photos.captions.export_txt(tmp_path)
+        captions.export_txt(tmp_path)
 
 
 @pytest.mark.parametrize(
     ("back", "name", "content", "words"),
     [
-        (photos.captions.import_jsonl, "metadata.jsonl", "{", "line 2"),
-        (photos.captions.import_jsonl, "metadata.jsonl", '["a.png", "a man"]', "line 2"),
-        (photos.captions.import_jsonl, "metadata.jsonl", '{"file_name": "a.png"}', "line 2"),
-        (photos.captions.import_jsonl, "metadata.jsonl", '{"file_name": 3, "text": "x"}', "line 2"),
-        (photos.captions.import_jsonl, "metadata.jsonl", '{"file_name": "../a.png", "text": "x"}', "not beside it"),
-        (photos.captions.import_jsonl, "metadata.jsonl", "caf\xe9", "is not UTF-8"),
-        (photos.captions.import_txt, "0.txt", "caf\xe9", "is not UTF-8"),
+        (captions.import_jsonl, "metadata.jsonl", "{", "line 2"),
+        (captions.import_jsonl, "metadata.jsonl", '["a.png", "a man"]', "line 2"),
+        (captions.import_jsonl, "metadata.jsonl", '{"file_name": "a.png"}', "line 2"),
+        (captions.import_jsonl, "metadata.jsonl", '{"file_name": 3, "text": "x"}', "line 2"),
+        (captions.import_jsonl, "metadata.jsonl", '{"file_name": "../a.png", "text": "x"}', "not beside it"),
+        (captions.import_jsonl, "metadata.jsonl", "caf\xe9", "is not UTF-8"),
+        (captions.import_txt, "0.txt", "caf\xe9", "is not UTF-8"),
     ],
 )
 def test_a_bad_file_is_named_and_nothing_is_changed(tmp_path, back, name, content, words):

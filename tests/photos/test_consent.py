@@ -5,8 +5,9 @@ import datetime
 import pandas as pd
 import pytest
 
-from helpers.machine import REPO, read_json, write_json
+from helpers.machine import write_json
 from helpers.photos import consent
+from tools import notebooks
 
 GIVEN = {"who": "a friend", "what_for": "this course", "until": "2099-01-01"}
 WRONG = [
@@ -50,11 +51,6 @@ def test_the_form_saves_nothing_without_the_tick(tmp_path):
     assert "Saved" in status.value and consent.check_consent(tmp_path)["until"] == "2099-01-01"
 
 
-def code_of(notebook, identity):
-    cells = read_json(REPO / "notebooks" / f"{notebook}.ipynb")["cells"]
-    return next("".join(cell["source"]) for cell in cells if cell["id"] == identity)
-
-
 def test_notebooks_01_and_02_go_on_with_whoever_agreed(tmp_path, monkeypatch):
     """01 shows the others the form."""
     monkeypatch.chdir(tmp_path)
@@ -62,8 +58,9 @@ def test_notebooks_01_and_02_go_on_with_whoever_agreed(tmp_path, monkeypatch):
     consent.write_consent(raw["amir"].parent, **GIVEN)
     shown = []
     place = {"RAW": raw, "NAMES": [*raw], "consent": consent, "display": shown.append, "pd": pd}
-    exec(code_of("01_prepare_photos", "01-06"), place)  # noqa: S102  (as the notebook does)
+    code = {cell.id: cell.source for path in notebooks.paths()[1:3] for cell in notebooks.read(path).cells}
+    exec(code["01-06"], place)  # noqa: S102  (as the notebook does)
     assert place["NAMES"] == ["amir"] and "stranger" in shown[0].children[-1].value
-    code, place = code_of("02_caption_with_blip", "02-04"), {"consent": consent}
-    exec(code[code.index("CLASS = ") :], place)  # noqa: S102
+    place = {"consent": consent}
+    exec(code["02-04"][code["02-04"].index("CLASS = ") :], place)  # noqa: S102
     assert place["NAMES"] == ["amir"]

@@ -33,7 +33,7 @@ def send(widget, **message):
     widget._handle_custom_msg(message, [])
 
 
-def test_the_editor_shows_what_can_be_cropped_and_keeps_boxes_within_the_photo(prepared):
+def test_the_crop_editor_keeps_boxes_within_the_photo_and_answers_its_page(prepared):
     report, raw, out = prepared
     widget = CropEditor(report, raw, out, 64)
     widget.show(3)
@@ -46,6 +46,14 @@ def test_the_editor_shows_what_can_be_cropped_and_keeps_boxes_within_the_photo(p
     assert photos.prepare(raw, out, 64).crop[0] == (250, 0, 400, 150)
     widget.keep("0.png", None)
     assert widget.view["box"] == list(report.crop[0]) and crop.read_crops(out) == {}
+    assert widget.view["image"].startswith("data:image/jpeg;base64,")
+    send(widget, kind="show", index=-1)
+    assert widget.view["file"] == "2.png"
+    send(widget, kind="keep", file="2.png", box=[10, 20, 110, 120])
+    send(widget, kind="keep", file="2.png", box=["left", 0, 1, 2])
+    assert "is not a crop" in widget.view["status"] and crop.read_crops(out) == {"2.png": (10, 20, 110, 120)}
+    send(widget, kind="keep", file="2.png", box=None)
+    assert crop.read_crops(out) == {} and json.dumps(widget.view)
     with pytest.raises(ValueError, match="'x'"):
         widget.keep("x", None)
     with pytest.raises(ValueError, match="cannot be found"):
@@ -57,19 +65,6 @@ def test_a_spoilt_list_of_crops_is_named(tmp_path, text):
     (tmp_path / "crops.json").write_text(text)
     with pytest.raises(ValueError, match=r"crops\.json"):
         crop.read_crops(tmp_path)
-
-
-def test_the_crop_widget_answers_its_page(prepared):
-    report, raw, out = prepared
-    widget = CropEditor(report, raw, out, 64)
-    assert widget.view["image"].startswith("data:image/jpeg;base64,")
-    send(widget, kind="show", index=-1)
-    assert widget.view["file"] == "2.png"
-    send(widget, kind="keep", file="2.png", box=[10, 20, 110, 120])
-    send(widget, kind="keep", file="2.png", box=["left", 0, 1, 2])
-    assert "is not a crop" in widget.view["status"] and crop.read_crops(out) == {"2.png": (10, 20, 110, 120)}
-    send(widget, kind="keep", file="2.png", box=None)
-    assert crop.read_crops(out) == {} and json.dumps(widget.view)
 
 
 def test_the_caption_widget_answers_its_page(prepared):
@@ -96,7 +91,7 @@ def test_the_caption_widget_answers_its_page(prepared):
 words = st.text(st.sampled_from("ab cé.رجل-'"), max_size=12)
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(words.map(lambda text: " ".join(text.split())), min_size=1, max_size=4), words.filter(str.strip), words)
 def test_replacing_takes_whole_words_and_can_be_taken_back(tmp_path, texts, find, by):
     files = [f"{i}.png" for i in range(len(texts))]

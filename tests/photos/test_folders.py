@@ -34,7 +34,7 @@ names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=1
 evil = st.sampled_from(["../a", "/etc/a", "..\\..\\a", "C:\\a", "a/../../a", "..", "x/..", "con:x"])
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @example(["\0", "a.png"])
 @given(st.lists(st.one_of(names, evil, st.tuples(names, names).map("/".join)), min_size=1, max_size=6, unique=True))
 def test_no_member_leaves_the_folder(tmp_path_factory, members):

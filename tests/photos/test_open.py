@@ -1,7 +1,6 @@
 """Opening picture files of every kind, whole or damaged."""
 
 import numpy as np
-import pillow_heif
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -21,7 +20,7 @@ def turned(orientation):
 
 
 @quick
-@given(st.sampled_from(sorted(STORED)), st.integers(16, 90), st.integers(16, 90), st.sampled_from(KINDS))
+@given(st.sampled_from(sorted(STORED)), st.integers(16, 90), st.integers(16, 90), st.sampled_from([*KINDS, "HEIF"]))
 def test_every_orientation_comes_out_upright(tmp_path, orientation, width, height, kind):
     upright = corners(width, height)
     stored = upright if orientation == 1 else upright.transpose(STORED[orientation])
@@ -61,15 +60,6 @@ def test_the_first_frame_of_a_transparent_animation_is_shown_on_white(tmp_path):
         frame.putpalette([0, 0, 0, 200, 0, 0])
     frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:], transparency=0)
     assert open_photo(tmp_path / "a.gif").getpixel((4, 4)) == (255, 255, 255)
-
-
-def test_heic_opens_upright(tmp_path):
-    upright = corners(120, 80)
-    stored = pillow_heif.from_pillow(upright.transpose(STORED[6]))
-    stored.save(tmp_path / "a.HEIC", quality=90, exif=turned(6).tobytes())
-    opened = open_photo(tmp_path / "a.HEIC")
-    assert opened.size == (120, 80)
-    assert abs(np.asarray(opened, float) - np.asarray(upright)).mean() < 12
 
 
 @pytest.mark.parametrize("name", bad_files())
@@ -123,10 +113,8 @@ def test_a_large_jpeg_is_decoded_small_and_looks_the_same(tmp_path, orientation)
     image, full = open.decode(tmp_path / "a.jpg", at_least=256)
     assert full == ((1600, 1200) if orientation == 1 else (1200, 1600))
     assert 256 <= min(image.size) < 600
-    small, whole = (
-        each.resize((128, 128), Image.Resampling.LANCZOS) for each in (image, open_photo(tmp_path / "a.jpg"))
-    )
-    error = np.asarray(small, float) - np.asarray(whole, float)
+    both = (each.resize((128, 128), Image.Resampling.LANCZOS) for each in (image, open_photo(tmp_path / "a.jpg")))
+    error = np.subtract(*(np.asarray(each, float) for each in both))
     assert 10 * np.log10(255**2 / (error**2).mean()) > 38, "no eye tells them apart"
 
 
