@@ -2,6 +2,7 @@
 
 import io
 import itertools
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pictures import blobs, encoded
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageOps
+from skimage import data
 
 from helpers.photos import check, crop
 
@@ -75,7 +77,6 @@ def test_a_complaint_names_the_trouble():
 
 def test_every_real_face_is_found_once_and_an_even_picture_is_cropped_in_the_middle():
     assert crop.find_focus(Image.new("RGB", (300, 200), "teal")) == ((150, 100), "centre")
-    data = pytest.importorskip("skimage.data")
     one, two = Image.fromarray(data.astronaut()).crop((100, 0, 356, 256)), Image.new("RGB", (512, 256))
     for x in (0, 256):
         two.paste(one, (x, 0))
@@ -86,20 +87,15 @@ def test_every_real_face_is_found_once_and_an_even_picture_is_cropped_in_the_mid
 
 
 def test_yunet_does_the_work_where_it_is(monkeypatch):
-    asked = []
-
-    class Detector:  # as OpenCV's
-        def setInputSize(self, size):
-            asked.append(size)
-
-        def detect(self, pixels):
-            assert pixels.shape == (200, 400, 3) and tuple(pixels[0, 0]) == (3, 2, 1), "blue comes first"
-            return 1, np.array([[10, 20, 50, 60] + 10 * [0] + [0.9], [200, 0, 100, 120] + 10 * [0] + [0.8]], "float32")
-
-    monkeypatch.setattr(crop, "_yunet", Detector)
+    yunet = Mock()  # as OpenCV's
+    faces = [[10, 20, 50, 60] + 10 * [0] + [0.9], [200, 0, 100, 120] + 10 * [0] + [0.8]]
+    yunet.detect.return_value = 1, np.array(faces, "float32")
+    monkeypatch.setattr(crop, "_yunet", lambda: yunet)
     assert crop.detector() == "YuNet"
     assert crop.find_faces(Image.new("RGB", (800, 400), (1, 2, 3))) == [(400, 0, 600, 240), (20, 40, 120, 160)]
-    assert asked == [(400, 200)]
+    yunet.setInputSize.assert_called_once_with((400, 200))
+    (pixels,) = yunet.detect.call_args.args
+    assert pixels.shape == (200, 400, 3) and tuple(pixels[0, 0]) == (3, 2, 1), "blue comes first"
 
 
 @quick
