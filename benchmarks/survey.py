@@ -17,6 +17,7 @@ import pandas as pd
 from helpers import machine, show, survey
 from helpers.show import figures
 from helpers.survey import design, report, simulation
+from tools import survey_data
 
 RATERS, LIMIT = 10_000, 30  # seconds, of the issue
 SHARES, SIZES, SPREADS = (0.50, 0.71, 0.80, 0.87, 0.95), ((10, 6), (20, 6), (20, 8), (20, 12), (40, 6)), (0.5, 1.0, 1.5)
@@ -40,7 +41,7 @@ def speed():
     plan = design.make_plan(key, RATERS, seed=1)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "answers.csv"
-        survey.answers.write_table(path, simulation.simulate(key, plan))
+        survey.answers.write_table(path, survey_data.simulate(key, plan))
         print(f"{RATERS} raters, {path.stat().st_size / 1e6:.0f} MB of answers")
         began = now()
         answers = survey.answers.read_answers([path], key)

@@ -96,9 +96,7 @@ def corrected(share, right):
     Raises ValueError for a reader that only guesses.
     """
     if not 0.5 < right <= 1:
-        raise ValueError(
-            f"A reader that is right {right:.0%} of the time tells nothing: take one above 50 %, to 100 %."
-        )
+        raise ValueError(f"A reader right {right:.0%} of the time tells nothing: take one above 50 %, up to 100 %.")
     return float(np.clip((share - (1 - right)) / (2 * right - 1), 0, 1))
 
 
@@ -120,9 +118,7 @@ def shift(before, after):
     Raises ValueError if the two do not have the same seeds.
     """
     if before.shape != after.shape:
-        raise ValueError(
-            f"There are {len(before)} pictures before but {len(after)} after: give the same seeds to both."
-        )
+        raise ValueError(f"There are {len(before)} pictures before, {len(after)} after: give both the same seeds.")
     return (1 - (before * after).sum(axis=1)) / spread(before)
 
 

@@ -1,8 +1,7 @@
-"""The pictures of an audit, the prompts that ask for them, the world they are held against, and the words for people."""
+"""The pictures of an audit, the prompts that ask for them, and the words for people."""
 
 import hashlib
 import json
-import random
 import re
 
 import pandas as pd
@@ -83,18 +82,6 @@ def paired(before, after, prompt, other=None):
     one, two = before[before["prompt"] == prompt], after[after["prompt"] == (other or prompt)]
     both = one.merge(two, on="seed", suffixes=("", " after")).sort_values("seed", kind="stable")
     return list(both["image"]), list(both["image after"])
-
-
-def people(count=20_000, seed=0):
-    """Draw people as the pocket model's training pictures were drawn: DataFrame kind, skin, hair, clothes, ...
-
-    The world is a rule (pocket/world.py), so its shares can be counted as exactly as one likes: 20,000 people give
-    a share to within one per cent.
-    """
-    from pocket.world import sample_person  # words and chances only; drawing needs more
-
-    rng = random.Random(seed)
-    return pd.DataFrame([vars(sample_person(rng)) for _ in range(count)])
 
 
 def mentioned(caption):

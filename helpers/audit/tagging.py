@@ -72,9 +72,7 @@ def read_tags(paths):
             raise ValueError(f"The file {path} has an empty cell: delete that row.")
         for name in table["tagger"].unique():
             if owners.setdefault(name, path) != path:
-                raise ValueError(
-                    f"The files {owners[name]} and {path} are both of tagger {name}: give one another number."
-                )
+                raise ValueError(f"Files {owners[name]} and {path} are both of tagger {name}: give one another number.")
         tables.append(table[COLUMNS])
     tags = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=COLUMNS)
     return tags.drop_duplicates(["tagger", "item", "question"], keep="last", ignore_index=True)

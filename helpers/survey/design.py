@@ -1,12 +1,9 @@
 """The plan of a blind study, fixed by a seed before any answer: which rater sees which picture when.
 
 The pictures come from notebook 05's run, else from the small finished set in data/survey.
-
-python -m helpers.survey.design      makes data/survey/pictures and data/survey/key.csv again from runs/compare
 """
 
 import itertools
-import sys
 
 import numpy as np
 import pandas as pd
@@ -45,10 +42,8 @@ def questions(kind, photos):
 
 def choices(question, words):
     """{value: words} of a closed question, such as {"4": "4  A lot"}; words: a language of questionnaire.interface."""
-    worded = lambda value: (
-        f"{value}  {words.get(f'{question}_{value}', '')}".strip() if value.isdigit() else words[value]
-    )
-    return {value: worded(value) for value in CLOSED[question]}
+    scale = lambda value: f"{value}  {words.get(f'{question}_{value}', '')}".strip()
+    return {value: scale(value) if value.isdigit() else words[value] for value in CLOSED[question]}
 
 
 def pictures(index, prompts, methods, seed=1):
@@ -123,7 +118,7 @@ def finished_key():
     key["file"] = [FINISHED / "pictures" / f"{item}.jpg" for item in key["item"]]
     missing = key.loc[~key["file"].map(lambda path: path.exists()), "file"]
     if len(missing):
-        remedy = "run notebook 05, then `python -m helpers.survey.design`"
+        remedy = "run notebook 05, then `python -m tools.survey_data`"
         raise FileNotFoundError(f"The picture {missing.iloc[0]} is missing: {remedy}.")
     return key
 
@@ -248,12 +243,3 @@ def read_rules(folder):
             f"The file {path} must have the rules {', '.join(RULES)} under 'exclude': take it from a copy."
         )
     return rules
-
-
-if __name__ == "__main__":
-    if not INDEX.exists():
-        sys.exit(f"The file {INDEX} is missing: run notebooks/05_compare.ipynb first.")
-    key = blind(study_key(SEED)[0], FINISHED / "pictures")
-    with machine.atomic_write(FINISHED / "key.csv") as partial:
-        key.drop(columns="file").to_csv(partial, index=False)
-    print(f"{len(key)} pictures and key.csv in {FINISHED.relative_to(machine.REPO)}")

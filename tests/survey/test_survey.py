@@ -21,6 +21,8 @@ from helpers.survey import questionnaire, simulation, statistics
 
 KEY = survey.design.paper_key()
 PLAN = survey.design.make_plan(KEY, 20, seed=20)
+ANSWERS = survey.answers.read_answers([simulation.FILE], KEY)
+TABLE = ANSWERS.table
 
 
 @pytest.mark.parametrize("count", [2, 3, 4, 5])
@@ -134,13 +136,12 @@ FIRST = "first half of the screens"
 
 
 def test_an_unknown_order_of_screens_is_told_and_not_guessed():
-    table = simulation.simulate(KEY, PLAN)
-    assert survey.rules.order_in_words(table) == []
-    some = table.assign(position=table["position"].mask(table["respondent"] == table["respondent"].unique()[3]))
-    known, half = (survey.rules.variants(rows, survey.design.RULES)[FIRST] for rows in (table, some))
+    assert survey.rules.order_in_words(TABLE) == []
+    some = TABLE.assign(position=TABLE["position"].mask(TABLE["respondent"] == TABLE["respondent"].unique()[3]))
+    known, half = (survey.rules.variants(rows, survey.design.RULES)[FIRST] for rows in (TABLE, some))
     assert half["respondent"].nunique() == known["respondent"].nunique() - 1
     assert "not known for 1 of 20 raters" in survey.rules.order_in_words(some)[0]
-    none = table.assign(position=float("nan"))
+    none = TABLE.assign(position=float("nan"))
     assert FIRST not in survey.rules.variants(none, survey.design.RULES)
     assert len(statistics.screens(none)) == 20 * 23  # two of 25 pictures come twice, which nothing tells apart now
 
@@ -264,22 +265,11 @@ def test_bradley_terry_with_ties_is_the_log_linear_model(seed):
     assert ours.to_numpy() == pytest.approx(theirs - theirs.mean(), abs=0.005)
 
 
-def test_the_simulator_has_the_papers_rates_and_says_that_it_is_one():
-    plan = survey.design.make_plan(KEY, 1000, seed=1)
-    table = simulation.simulate(KEY, plan, prompt_sd=0)  # ten prompts are too few to average out
-    assert set(table["source"]) == {"simulated"}
-    excluded = survey.rules.exclusions(table, survey.design.RULES)
-    assert excluded.loc[excluded["reason"] == "too fast", "respondent"].nunique() == 50  # the careless, all caught
-    shares = statistics.satisfaction(survey.rules.without(table, excluded))
-    assert shares["share"].to_dict() == pytest.approx(simulation.PAPER, abs=0.02)
-
-
-def test_the_simulated_file_is_made_again_and_read_without_a_complaint(tmp_path):
-    survey.answers.write_table(tmp_path / "again.csv", simulation.simulate(KEY, PLAN))
-    assert (tmp_path / "again.csv").read_bytes() == simulation.FILE.read_bytes()
-    answers = survey.answers.read_answers([simulation.FILE], KEY)
-    assert answers.odd.empty and len(answers.people) == 20
-    assert len(answers.table[answers.table["question"] != "comment"]) == 3 * 400 + 80 + 20
+def test_studies_of_all_methods_have_the_papers_shares_and_people_alike_in_each():
+    table = simulation.draw_methods(2000, 6, np.random.default_rng(1))
+    assert statistics.satisfaction(table)["share"].to_dict() == pytest.approx(simulation.PAPER, abs=0.02)
+    own = table.assign(yes=table["value"] == "yes").pivot_table(index="respondent", columns="method", values="yes")
+    assert (own.corr() > 0.2).all(axis=None)
 
 
 def test_each_rule_leaves_out_whom_it_names_and_can_be_switched_off():
@@ -297,9 +287,8 @@ def test_each_rule_leaves_out_whom_it_names_and_can_be_switched_off():
 
 
 def test_sensitivity_holds_every_fork_and_the_planned_way_is_the_result():
-    table = simulation.simulate(KEY, PLAN)
-    forks = survey.rules.sensitivity(table, survey.design.RULES)
-    planned = survey.rules.without(table, survey.rules.exclusions(table, survey.design.RULES))
+    forks = survey.rules.sensitivity(TABLE, survey.design.RULES)
+    planned = survey.rules.without(TABLE, survey.rules.exclusions(TABLE, survey.design.RULES))
     shares = statistics.satisfaction(planned)
     first = forks[forks["variant"] == "as planned"].set_index("method")
     assert first["share"].to_dict() == pytest.approx(shares["share"].to_dict())

@@ -100,12 +100,12 @@ def test_a_coder_codes_goes_back_and_finds_all_again(tmp_path):
 
 
 CELLS = """
-from helpers import machine
+from helpers import machine, survey
 from helpers.survey import design, simulation, widgets
 key = design.finished_key()
 plan = design.make_plan(key, 2, prompts=2, pairs=1, duplicates=1, seed=3)
 rater = widgets.Rater(key, plan, 1, machine.RUNS / "lab" / "rater.csv", design.references(["amir"], 1))
-sheet = widgets.sheet(simulation.simulate(key, plan))
+sheet = widgets.sheet(survey.answers.read_answers([simulation.FILE], key).table)
 coder = widgets.coder(sheet, machine.RUNS / "lab" / "codes.csv")
 rater
 """
