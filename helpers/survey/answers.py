@@ -1,14 +1,8 @@
-"""Answers from every platform into one long table, without names, and a list of all that was odd.
-
-A column of a platform names its question by a tag such as k7f2/satisfied, or k7f2_satisfied where a slash is not
-allowed; a pair is left+right/pair or left_right_pair. Each platform's function returns rows with the columns ROW, all
-text but line, and adds (line, problem) to `odd` for what it cannot read.
-"""
+"""Answers from every platform into one long table, without names, and a list of all that was odd."""
 
 import csv
 import functools
 import io
-import itertools
 import re
 import secrets
 from pathlib import Path
@@ -18,16 +12,11 @@ import pandas as pd
 
 from helpers import machine
 from helpers.survey import design, questionnaire
+from helpers.survey.platforms import COLUMNS, FORMULA, READERS, tag
 
 LONG = ["respondent", "item", "prompt_id", "method", "question", "value", "position", "duration_s", "source"]
-ROW = ["person", "item", "question", "value", "position", "duration_s", "line"]
-CODE = r"[b-z][2-9][b-z][2-9]"
-ITEM = rf"(?<![a-z0-9])(attention|{CODE}(?:[+_]{CODE})?)"
-TAG = re.compile(rf"{ITEM}[/_](satisfied|likeness|match|pair|comment|attention)(?![a-z])")
 RANDOM_ID = re.compile(r"r[0-9a-f]{10}")  # the random id that the questionnaire gives
-FORMULA = re.compile(r"'*[=+\-@\t\r]")
 DEMOGRAPHICS = ["Age", "Sex", "Country of residence", "Nationality", "Language", "Student status", "Employment status"]
-TURK_ZONES = {"PST": "-0800", "PDT": "-0700", "UTC": "+0000", "GMT": "+0000"}  # Mechanical Turk writes the first two
 
 
 class Answers(NamedTuple):
@@ -63,18 +52,13 @@ def read_answers(paths, key, *, study=None, demographics=None):
 def _rows(path, odd):
     """The rows of a file with their source. Raises ValueError that lists the columns of a file of no known kind."""
     header, rows = cells(path, odd)
-    for source, (read, columns, _) in PLATFORMS.items():
-        if set(columns.split(",")) <= set(header) or (not columns and any(map(tag, header))):
+    for source, read in READERS.items():
+        own = COLUMNS[source]["recognised"]  # of Google's files, in any language, the tags alone
+        if set(own) <= set(header) and (own or any(map(tag, header))):
             table = read(header, rows, odd)
             return table.assign(source=table.get("source", source))
     names = ", ".join(header)[:200] or "none"
     raise ValueError(f"The file {path.name} is of no known kind; its columns are: {names}. Export it again, as CSV.")
-
-
-def tag(text):
-    """(item, question) named in a column, or None."""
-    match = TAG.search(text)
-    return match and (match[1].replace("_", "+"), match[2])
 
 
 def cells(path, odd):
@@ -131,148 +115,6 @@ def _check_last(header, line, row, odd):
     else:
         odd.append((line, f"{note} is left out; is the file cut?"))
         row[-1] = ""
-
-
-def _note_unread(header, source, odd):
-    """Notes the columns that name no picture; among them may be one whose title was changed."""
-    usual = ",".join(PLATFORMS[source][1:]).split(",")
-    unread = [name or "(no title)" for name in header if name not in usual and not tag(name)]
-    if unread:
-        odd.append((1, f"not read, for no picture's code is in the title: {', '.join(unread)[:200]}"))
-
-
-def _questionnaire(header, rows, odd):
-    """Our questionnaire's file, or a long table that write_table wrote."""
-    frame = pd.DataFrame([row for _, row in rows], columns=header, dtype=str)
-    _note_unread(header, "questionnaire", odd)
-    comments = frame["question"] == "comment"
-    plain = frame["value"].str.replace(rf"^'({FORMULA.pattern})", r"\1", regex=True)
-    frame["value"] = frame["value"].mask(comments, plain)
-    frame = frame.rename(columns={"respondent": "person"}).assign(line=[line for line, _ in rows])
-    return frame[[*ROW, *(name for name in ("study", "source") if name in frame)]]
-
-
-def _google_forms(header, rows, odd):
-    """Google Forms, or the Sheet linked to it: one row a person; only tagged columns are read, no name or e-mail.
-
-    A person is known by the time (first column, in any language) and all answers: the same row in two downloads is one
-    person. If somebody deleted the time, every row of a file is another person.
-    """
-    timed = not tag(header[0])
-    if not timed:
-        odd.append((1, "there is no column with the time: equal rows count as different people"))
-    elif header[0] != "Timestamp":
-        odd.append((1, f"the first column, {header[0]!r}, was taken for the time of the answers"))
-    _note_unread(header[int(timed) :], "Google Forms", odd)
-    columns = [column for column, name in enumerate(header) if tag(name) or (timed and column == 0)]
-    people = pd.Series([repr([row[column] for column in columns]) for _, row in rows], dtype=str)
-    return _wide(header, rows, people if timed else people + people.groupby(people).cumcount().astype(str))
-
-
-def _qualtrics(header, rows, odd):
-    """Qualtrics: three header rows, of which the first or second has the tags; unfinished rows are read too."""
-    if len(rows) < 2 or not any("ImportId" in cell for cell in rows[1][1]):
-        odd.append((3, "the third row is not Qualtrics' ImportId row: export again with all three header rows"))
-        return pd.DataFrame(columns=ROW)
-    named = [name if tag(name) else text for name, text in zip(header, rows[0][1])]
-    _note_unread([name for name, text in zip(header, named) if not tag(text)], "Qualtrics", odd)
-    person = header.index("PROLIFIC_PID" if "PROLIFIC_PID" in header else "ResponseId")
-    return _wide(named, rows[2:], [row[person] for _, row in rows[2:]])
-
-
-def _wide(header, rows, people):
-    """Rows with one column a question; the questions on one picture are one screen. people: who each row is from."""
-    tags = [(column, *tag(name)) for column, name in enumerate(header) if tag(name)]
-    items = [None, *(item for _, item, _ in tags)]
-    screens = itertools.accumulate(int(before != item) for before, item in itertools.pairwise(items))
-    tags = [(*place, str(screen)) for place, screen in zip(tags, screens)]
-    answers = [
-        (person, item, question, row[column].strip(), screen, "", line)
-        for person, (line, row) in zip(people, rows)
-        for column, item, question, screen in tags
-        if row[column].strip()
-    ]
-    return pd.DataFrame(answers, columns=ROW)
-
-
-def _mechanical_turk(header, rows, odd):
-    """A Mechanical Turk batch result: Answer.x = value, Answer.x.label = text, or Answer.x.option = true.
-
-    x is a tag, or a question alone where Input.item has the code. Rejected assignments and answers that name no picture
-    or question are left out and noted. The position follows AcceptTime.
-    """
-    _note_unread([name for name in header if not name.startswith(("Input.", "Answer."))], "Mechanical Turk", odd)
-    table, handed_in = [], set()
-    for line, row in rows:
-        record = dict(zip(header, row))
-        answers, problems = _turk_answers(record)
-        if record.get("AssignmentStatus") == "Rejected":
-            answers, problems = {}, ["the assignment was rejected: its answers are left out"]
-        elif record["AssignmentId"] in handed_in:
-            answers, problems = {}, ["handed in before: the same assignment again is left out"]
-        elif not answers and not problems:
-            problems = ["no answers in columns named Answer.<question>: left out"]
-        else:
-            handed_in.add(record["AssignmentId"])
-        odd += [(line, problem) for problem in problems]
-        time, seconds = record.get("AcceptTime", ""), record.get("WorkTimeInSeconds", "")
-        table += [(record["WorkerId"], *place, value, time, seconds, line) for place, value in answers.items()]
-    return _in_order(pd.DataFrame(table, columns=ROW))
-
-
-def _turk_answers(record):
-    """({(item, question): value}, problems), whichever of three shapes the answers have."""
-    chosen, problems = {}, []
-    for name, value in record.items():
-        value = value.strip()
-        if not name.startswith("Answer.") or not value:
-            continue
-        question, _, option = name.removeprefix("Answer.").partition(".")
-        place = tag(question) or tag(f"{record.get('Input.item', '')}/{question}")
-        whole = option in ("", "label")
-        if not place or not (whole or value.lower() in ("true", "false")):
-            problems.append(f"{name} = {value[:60]!r} names no picture and question: left out")
-        elif whole or value.lower() == "true":
-            chosen.setdefault(place, []).append(value if whole else option)
-    many = {place: values for place, values in chosen.items() if len(values) > 1}
-    problems += [f"{'/'.join(place)} has {len(values)} answers: {', '.join(values)}" for place, values in many.items()]
-    return {place: values[0] for place, values in chosen.items() if place not in many}, problems
-
-
-def _in_order(rows):
-    """The rows, one line a task, with its place in time instead of the time: a person's first task gets "1".
-
-    The place is "" for a person with a time that is missing or there twice, for the file need not be in the order of the
-    answers. A time is "Mon Nov 23 10:11:12 PST 2026" or an ISO date.
-    """
-    text = rows["position"].astype(str).replace(TURK_ZONES, regex=True)
-    forms = "%a %b %d %H:%M:%S %z %Y", "ISO8601"
-    times = [pd.to_datetime(text, format=form, errors="coerce", utc=True) for form in forms]
-    tasks = rows.assign(time=times[0].fillna(times[1])).drop_duplicates("line")
-    unknown = tasks["time"].isna() | tasks.duplicated(["person", "time"], keep=False)
-    tasks = tasks[~tasks["person"].isin(tasks.loc[unknown, "person"])].sort_values("time")
-    place = dict(zip(tasks["line"], (tasks.groupby("person").cumcount() + 1).astype(str)))
-    return rows.assign(position=[place.get(line, "") for line in rows["line"]])
-
-
-OURS = "respondent,item,question,value,position,duration_s"
-QUALTRICS = (
-    "EndDate,Status,IPAddress,Progress,Duration (in seconds),Finished,RecordedDate,RecipientLastName,UserLanguage,"
-    "RecipientFirstName,RecipientEmail,ExternalReference,LocationLatitude,LocationLongitude,DistributionChannel,"
-    "PROLIFIC_PID"
-)
-TURK = (
-    "HITId,HITTypeId,Title,Description,Keywords,Reward,CreationTime,MaxAssignments,RequesterAnnotation,AcceptTime,"
-    "AssignmentDurationInSeconds,AutoApprovalDelayInSeconds,Expiration,NumberOfSimilarHITs,LifetimeInSeconds,"
-    "AssignmentStatus,SubmitTime,AutoApprovalTime,ApprovalTime,RejectionTime,RequesterFeedback,WorkTimeInSeconds,"
-    "LifetimeApprovalRate,Last30DaysApprovalRate,Last7DaysApprovalRate,Approve,Reject"
-)
-PLATFORMS = {  # the function for its files, the columns by which they are recognised, and the others that it adds
-    "questionnaire": (_questionnaire, OURS, "study,source,prompt_id,method"),
-    "Qualtrics": (_qualtrics, "ResponseId,StartDate", QUALTRICS),
-    "Mechanical Turk": (_mechanical_turk, "AssignmentId,WorkerId", TURK),
-    "Google Forms": (_google_forms, "", "Timestamp,Username,Email Address"),  # recognised by the tags
-}
 
 
 def _usable(rows, key, study, notes):

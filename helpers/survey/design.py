@@ -239,7 +239,5 @@ def read_rules(folder):
         raise FileNotFoundError(f"The file {path} is missing: make the plan first, in notebook 06.")
     rules = machine.read_json(path).get("exclude")
     if not isinstance(rules, dict) or set(rules) != set(RULES):
-        raise ValueError(
-            f"The file {path} must have the rules {', '.join(RULES)} under 'exclude': take it from a copy."
-        )
+        raise ValueError(f"The file {path} must have the rules {', '.join(RULES)} in 'exclude': use a copy.")
     return rules

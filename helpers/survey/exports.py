@@ -84,8 +84,7 @@ def write_mturk(folder, key, plan, references, address, *, language="en"):
     for kind in ("rate", "pair"):
         items = plan.loc[plan["kind"] == kind, "item"].drop_duplicates()
         table = pd.DataFrame([_task(item, rows, people, count, address.rstrip("/")) for item in items])
-        with machine.atomic_write(folder / f"{kind}.csv") as partial:
-            table.to_csv(partial, index=False)
+        machine.write_csv(folder / f"{kind}.csv", table)
         _write_layout(folder, kind, language, count, table.iloc[0])
     return folder
 
@@ -116,9 +115,6 @@ def _write_layout(folder, kind, language, people, task):
     parts = {name.upper(): words[name] for name in ("direction", "welcome", "consent_online", "prompt", "next")}
     parts |= {"PEOPLE": "\n".join([f"<p>{words['reference']}</p>", *photos]) if photos else "", "LANGUAGE": language}
     parts |= {"PICTURES": "\n".join(pictures), "QUESTIONS": "\n".join(fields)}
-    preview = questionnaire.fill(LAYOUT, folder / f"{kind}.html", parts).read_text(encoding="utf-8")
-    for name, value in task.items():
-        local = f"pictures/{value.rpartition('/')[2]}" if value.startswith("https://") else value
-        preview = preview.replace("${" + name + "}", local)
-    with machine.atomic_write(folder / f"{kind}_preview.html") as partial:
-        partial.write_text(preview, encoding="utf-8")
+    layout = questionnaire.fill(LAYOUT, folder / f"{kind}.html", parts)
+    local = lambda value: f"pictures/{value.rpartition('/')[2]}" if value.startswith("https://") else value
+    questionnaire.fill(layout, folder / f"{kind}_preview.html", task.map(local), mark="${{{}}}")

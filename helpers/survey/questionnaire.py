@@ -82,11 +82,11 @@ def write(path, key, plan, references):
     return fill(TEMPLATE, path, {"STUDY": safe})
 
 
-def fill(template, path, parts):
+def fill(template, path, parts, mark="__{}__"):
     """Write a text file with parts {NAME: text} in place of each __NAME__ of a template; returns the path."""
     text = template.read_text(encoding="utf-8")
     for name, part in parts.items():
-        text = text.replace(f"__{name}__", part)
+        text = text.replace(mark.format(name), part)
     with machine.atomic_write(path) as partial:
         partial.write_text(text, encoding="utf-8")
     return path

@@ -5,7 +5,6 @@ import pandas as pd
 from helpers import stats
 from helpers.survey import design, statistics
 
-OFF = {"attention": False, "median_seconds": 0, "answered_share": 0}  # the value of each rule that leaves nobody out
 REASONS = {"attention": "attention", "median_seconds": "too fast", "answered_share": "undecided"}
 IN_WORDS = {
     "attention": "the attention screen was answered wrongly",
@@ -15,8 +14,8 @@ IN_WORDS = {
 
 
 def rules_in_words(rules):
-    """One sentence part for each rule that is in force."""
-    return [IN_WORDS[name].format(rules[name]).replace("%", " %") for name in IN_WORDS if rules[name] != OFF[name]]
+    """One sentence part for each rule that is in force; 0 or False switches a rule off."""
+    return [IN_WORDS[name].format(rules[name]).replace("%", " %") for name in IN_WORDS if rules[name]]
 
 
 def consistency(table):

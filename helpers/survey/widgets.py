@@ -68,14 +68,16 @@ class Rater(widgets.VBox):
             return
         kind, item = self.screens[self.at]
         photos = self.references.get(self.pictures.get(item.split("+")[0], {}).get("subject"), [])
-        self.questions = {name: self._question(name) for name in design.questions(kind, photos)}
+        self.questions = {}
         self.comment = widgets.Textarea(placeholder=self.words["comment"], layout={"width": "28em"})
         self.comment.continuous_update = False  # sent when the field is left, so before the button's press
         self.next = widgets.Button(description=self.words["next"], button_style="primary")
         self.next.on_click(lambda _: self.keep())
         self.alert, parts = widgets.HTML(), [widgets.HTML(self._context(kind, item, photos))]
-        for name, box in self.questions.items():
-            parts += [widgets.HTML(_html("b", self.words[name])), box]
+        for name in design.questions(kind, photos):
+            options = [(words, value) for value, words in design.choices(name, self.words).items()]
+            self.questions[name] = widgets.RadioButtons(options=options, value=None, layout={"width": "auto"})
+            parts += [widgets.HTML(_html("b", self.words[name])), self.questions[name]]
         self.children = [*parts, *([self.comment] if kind == "rate" else []), self.alert, self.next]
         self.began = time.monotonic()
 
@@ -95,11 +97,6 @@ class Rater(widgets.VBox):
         alts = questionnaire.picture_alts(words, len(pictures))
         shown = [_picture(picture["file"], alt, self.side) for picture, alt in zip(pictures, alts)]
         return "\n".join([*parts, '<div dir="ltr" style="margin:8px 0">', *shown, "</div>"])
-
-    def _question(self, name):
-        """The choices of a question, none chosen."""
-        options = [(words, value) for value, words in design.choices(name, self.words).items()]
-        return widgets.RadioButtons(options=options, value=None, layout={"width": "auto"})
 
     def keep(self):
         """Keep this screen's answers on disk and go on; says so if one is missing."""
@@ -223,7 +220,7 @@ def by_method(comments, codes, key):
 def study_size(studies=200):
     """Three sliders and what a study of that size can tell apart: redrawn whenever one is let go."""
 
-    def show(raters, pictures, share):
+    def show(raters=20, pictures=6, share=0.8):
         half = simulation.precision(share, raters, pictures, studies=studies)["half_width"]
         step = simulation.smallest_difference(share, raters, pictures)
         power = f"In 4 of 5 such studies {share:.0%} is told apart from {share + (step or 0):.0%} or more."
@@ -233,10 +230,7 @@ def study_size(studies=200):
         display(chart)  # widgets.interactive shows what is displayed, not what is returned
         return chart
 
-    slider = {"continuous_update": False, "style": {"description_width": "6em"}}
-    return widgets.interactive(
-        show,
-        raters=widgets.IntSlider(20, 5, 60, description="raters", **slider),
-        pictures=widgets.IntSlider(6, 1, 20, description="pictures", **slider),
-        share=widgets.FloatSlider(0.8, min=0.5, max=0.95, step=0.05, description="true share", **slider),
-    )
+    sliders = widgets.interactive(show, raters=(5, 60), pictures=(1, 20), share=(0.5, 0.95, 0.05))
+    for slider in sliders.children[:-1]:
+        slider.continuous_update = False
+    return sliders
