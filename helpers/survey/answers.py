@@ -143,8 +143,8 @@ def _usable(rows, key, study, notes):
     formulas = rows[~bad & (rows["question"] == "comment")]
     formulas = formulas.loc[formulas["value"].astype(str).str.match(FORMULA), "line"]
     notes += [(line, "the comment begins like a formula: kept as plain text") for line in formulas]
-    rows = rows.assign(prompt_id=rows["item"].map(prompts), method=rows["item"].map(methods))
-    rows = rows.assign(position=position, duration_s=duration)[~bad]
+    known = {"prompt_id": rows["item"].map(prompts), "method": rows["item"].map(methods)}
+    rows = rows.assign(position=position, duration_s=duration, **known)[~bad]
     return rows.astype({"position": float if unordered.any() else int})
 
 

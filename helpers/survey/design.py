@@ -116,10 +116,9 @@ def finished_key():
     """The key of the finished set, with files. Raises FileNotFoundError naming the first picture that is missing."""
     key = pd.read_csv(FINISHED / "key.csv")
     key["file"] = [FINISHED / "pictures" / f"{item}.jpg" for item in key["item"]]
-    missing = key.loc[~key["file"].map(lambda path: path.exists()), "file"]
-    if len(missing):
-        remedy = "run notebook 05, then `python -m tools.survey_data`"
-        raise FileNotFoundError(f"The picture {missing.iloc[0]} is missing: {remedy}.")
+    missing = [path for path in key["file"] if not path.exists()]
+    if missing:
+        raise FileNotFoundError(f"The picture {missing[0]} is missing: make it with `python -m tools.survey_data`.")
     return key
 
 

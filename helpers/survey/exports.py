@@ -107,9 +107,8 @@ def _write_layout(folder, kind, language, people, task):
     pictures = [IMAGE.format(f"picture{i}", html.escape(alt), "48%") for i, alt in enumerate(alts, 1)]
     fields = []
     for name in design.questions(kind, people):
-        choices = design.choices(name, words).items()
-        fields += [f"<fieldset><legend>{words[name]}</legend>", *(CHOICE.format(name, *pair) for pair in choices)]
-        fields.append("</fieldset>")
+        choices = [CHOICE.format(name, *choice) for choice in design.choices(name, words).items()]
+        fields += [f"<fieldset><legend>{words[name]}</legend>", *choices, "</fieldset>"]
     if kind == "rate":
         fields.append(COMMENT.format_map(words))
     parts = {name.upper(): words[name] for name in ("direction", "welcome", "consent_online", "prompt", "next")}

@@ -1,7 +1,5 @@
 """Figures of the survey. Each returns its figure; answers that nobody gave are stamped as simulated."""
 
-import numpy as np
-
 from helpers import show
 from helpers.show import figures
 from helpers.survey import design, statistics
@@ -33,14 +31,12 @@ def intervals(table, xlabel, *, limits=None, marks=None, answers=None):
     marks: {row name: x} drawn as open diamonds, such as the paper's shares; answers: the long table, for the stamp.
     """
     chart, axes = figures.figure(6, 0.9 + 0.33 * len(table))
-    middle = table[next(name for name in table if name not in ("low", "high"))].to_numpy(float)
-    for y, (value, row) in enumerate(zip(middle, table.itertuples())):
-        axes.plot([row.low, row.high], [y, y], color=show.COLORS[2], linewidth=3, solid_capstyle="round")
-        axes.plot(value, y, "o", color=show.COLORS[2], markersize=7)
-        if marks and row.Index in marks:
-            axes.plot(marks[row.Index], y, "D", color=show.INK, markersize=7, fillstyle="none")
-    axes.set(yticks=range(len(table)), yticklabels=[str(name) for name in table.index], xlabel=xlabel, xlim=limits)
-    axes.set_ylim(len(table) - 0.4, -0.6)
+    places, middle = range(len(table)), next(name for name in table if name not in ("low", "high"))
+    axes.hlines(places, table["low"], table["high"], color=show.COLORS[2], linewidth=3, capstyle="round")
+    axes.plot(table[middle], places, "o", color=show.COLORS[2], markersize=7)
+    if marks:
+        axes.plot(table.index.map(marks), places, "D", color=show.INK, markersize=7, fillstyle="none")
+    axes.set(yticks=places, yticklabels=table.index.map(str), xlabel=xlabel, xlim=limits, ylim=(len(table) - 0.4, -0.6))
     return stamp(chart, answers)
 
 
@@ -54,16 +50,12 @@ def scales(table, question):
     """How often each point of a scale was chosen, by method: stacked bars with the counts written in."""
     counts = statistics.scale_counts(table, question)
     chart, axes = figures.figure(6, 1.1 + 0.42 * len(counts))
-    left = np.zeros(len(counts))
-    for value, color in zip(design.SCALE, SCALE_COLORS):
-        width = (counts[value] / counts.sum(axis=1)).to_numpy()
-        axes.barh(range(len(counts)), width, 0.7, left, color=color, edgecolor=show.INK, linewidth=0.4, label=value)
-        for y, (count, share, start) in enumerate(zip(counts[value], width, left)):
-            if share > 0.04:
-                ink = "white" if value in "15" else show.INK
-                axes.text(start + share / 2, y, count, ha="center", va="center", fontsize=8, color=ink)
-        left += width
-    axes.set(yticks=range(len(counts)), yticklabels=counts.index, xlabel=f"{question}: share of answers", xlim=(0, 1))
+    parts = counts.div(counts.sum(axis=1), axis=0)
+    parts.plot.barh(ax=axes, stacked=True, width=0.7, color=SCALE_COLORS, edgecolor=show.INK, linewidth=0.4)
+    for value, bars in zip(design.SCALE, axes.containers):
+        numbers = counts[value].astype(str).where(parts[value] > 0.04, "")
+        axes.bar_label(bars, numbers, label_type="center", fontsize=8, color="white" if value in "15" else show.INK)
+    axes.set(xlabel=f"{question}: share of answers", ylabel="", xlim=(0, 1))
     axes.invert_yaxis()
     axes.legend(frameon=False, ncols=6, loc="lower center", bbox_to_anchor=(0.5, 1), fontsize=8)
     return stamp(chart, table)
@@ -90,10 +82,9 @@ def many_intervals(table, truth, kind=""):
 def study_sizes(table):
     """How wide the interval is: table with columns raters, items, half_width and pooled_half_width, in 0 to 1."""
     chart, axes = figures.figure(6, 3)
-    for i, (items, rows) in enumerate(table.groupby("items")):
-        color = show.COLORS[i % len(show.COLORS)]
-        axes.plot(rows["raters"], rows["half_width"], "o-", color=color, label=f"{items} pictures each")
-        axes.plot(rows["raters"], rows["pooled_half_width"], ":", color=color)
+    wide = table.pivot(index="raters", columns="items")
+    for name, style in (("half_width", "o-"), ("pooled_half_width", ":")):
+        wide[name].add_suffix(" pictures each").plot(ax=axes, style=style, color=show.COLORS)
     axes.set(xlabel="raters", ylabel="half of the interval", ylim=(0, None))
-    axes.legend(frameon=False, title="dotted: if answers were people")
+    axes.legend(handles=axes.lines[: table["items"].nunique()], frameon=False, title="dotted: if answers were people")
     return chart

@@ -72,7 +72,6 @@ def write(path, answers, fixed_rules, *, coders=None):
     shares = statistics.satisfaction(table)
     simulated = (answers.table["source"] == "simulated").any()
     parts = {
-        "TITLE": "What raters said about the pictures",
         "SIMULATED": '<p class="simulated">Simulated answers. Nobody was asked.</p>' if simulated else "",
         "PLAN": _list(_plan(answers.table, fixed_rules)),
         "SAMPLE": _list(_sample(answers, excluded) + demographics(answers.people)),

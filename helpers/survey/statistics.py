@@ -89,8 +89,7 @@ def mcnemar_pairs(wide, draws=2000, seed=0):
     rows = []
     for first, second in itertools.combinations(wide.columns, 2):
         one, two = wide[first], wide[second]
-        crossed = [[0, ((one == 1) & (two == 0)).sum()], [((one == 0) & (two == 1)).sum(), 0]]
-        exact = contingency_tables.mcnemar(crossed, exact=True).pvalue
+        exact = contingency_tables.mcnemar([[0, (one > two).sum()], [(two > one).sum(), 0]], exact=True).pvalue
         by_rater = (two - one).groupby(level="respondent").sum().to_numpy()
         rows.append((first, second, (two - one).mean(), exact, _sign_flip(by_rater, draws, seed)))
     pairs = pd.DataFrame(rows, columns=["first", "second", "difference", "p_exact", "p_raters"])

@@ -62,13 +62,12 @@ class Rater(widgets.VBox):
 
     def show(self):
         """Put the next screen up, or the thanks after the last."""
+        self.questions = {}
         if self.at >= len(self.screens):
-            self.questions = {}
             self.children = [widgets.HTML(_html("h3", f"{self.words['thanks']} {self.path.name}"))]
             return
         kind, item = self.screens[self.at]
         photos = self.references.get(self.pictures.get(item.split("+")[0], {}).get("subject"), [])
-        self.questions = {}
         self.comment = widgets.Textarea(placeholder=self.words["comment"], layout={"width": "28em"})
         self.comment.continuous_update = False  # sent when the field is left, so before the button's press
         self.next = widgets.Button(description=self.words["next"], button_style="primary")
@@ -205,9 +204,9 @@ def agreement(one, two):
 
 def crossed(one, two):
     """How often which code met which: DataFrame, first coder in rows, second in columns; the diagonal is agreement."""
-    both = sorted(set(one) & set(two))
-    first, second = (pd.Categorical([coder[comment] for comment in both], list(CODES)) for coder in (one, two))
-    return pd.crosstab(pd.Series(first, name="first coder"), pd.Series(second, name="second coder"), dropna=False)
+    both = pd.DataFrame({"first coder": one, "second coder": two}).dropna()
+    found = pd.crosstab(both["first coder"], both["second coder"])
+    return found.reindex(index=list(CODES), columns=list(CODES), fill_value=0)
 
 
 def by_method(comments, codes, key):
@@ -226,9 +225,7 @@ def study_size(studies=200):
         power = f"In 4 of 5 such studies {share:.0%} is told apart from {share + (step or 0):.0%} or more."
         words = power if step else "No better method could be told apart in 4 of 5 such studies."
         print(f"{raters} raters x {pictures} pictures of a method: {share:.0%} give or take {half:.0%}. {words}")
-        chart = figures.many_intervals(simulation.intervals(share, raters, pictures, studies=60), share)
-        display(chart)  # widgets.interactive shows what is displayed, not what is returned
-        return chart
+        display(figures.many_intervals(simulation.intervals(share, raters, pictures, studies=60), share))
 
     sliders = widgets.interactive(show, raters=(5, 60), pictures=(1, 20), share=(0.5, 0.95, 0.05))
     for slider in sliders.children[:-1]:
