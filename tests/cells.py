@@ -3,7 +3,16 @@
 import ast
 import asyncio
 import inspect
+import json
 from concurrent.futures import ThreadPoolExecutor
+
+from helpers import machine
+
+
+def sources(name):
+    """{id: source} of a notebook's cells, in order."""
+    text = (machine.REPO / "notebooks" / f"{name}.ipynb").read_text(encoding="utf-8")
+    return {cell["id"]: "".join(cell["source"]) for cell in json.loads(text)["cells"]}
 
 
 def execute(source, names):

@@ -1,10 +1,11 @@
+import krippendorff
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from helpers.stats import interval, paired_difference
+from helpers.stats import alpha, alpha_interval, interval, paired_difference, share_interval, wilson
 
 NORMAL = np.random.default_rng(0).normal(3, 2, 400)
 
@@ -117,3 +118,45 @@ def test_paired_difference_of_another_statistic():
     assert found["difference"] == 2 and found["low"] == pytest.approx(2)
     swapped = paired_difference(b, b + 2, statistic=np.median, draws=300)
     assert swapped["difference"] == -2 and swapped["higher"] == 0
+
+
+@pytest.mark.parametrize(("k", "n"), [(0, 20), (14, 20), (16, 20), (20, 20), (57, 83)])
+def test_wilson_is_scipys(k, n):
+    theirs = stats.binomtest(k, n).proportion_ci(method="wilson")
+    assert wilson(k / n, n) == pytest.approx(tuple(theirs), abs=1e-12)
+
+
+def test_one_answer_a_rater_has_no_design_effect_and_equal_answers_count_once():
+    values = np.array([1] * 14 + [0] * 6)
+    single = share_interval(range(20), values)
+    assert single["effect"] == pytest.approx(20 / 19)
+    repeated = share_interval(np.repeat(range(20), 8), np.repeat(values, 8))
+    assert repeated["effect"] == pytest.approx(8 * 20 / 19)
+    assert (repeated["low"], repeated["high"]) == pytest.approx((single["low"], single["high"]))
+    with pytest.raises(ValueError, match="two raters"):
+        share_interval([1, 1], [0, 1])
+
+
+def judged(rng):
+    """Six people's 1 to 5 of fifteen pictures, alike but not the same, and here and there none."""
+    matrix = np.clip(rng.integers(1, 6, 15) + rng.integers(-1, 2, (6, 15)), 1, 5).astype(float)
+    return np.where(rng.random(matrix.shape) < 0.3, np.nan, matrix)
+
+
+@pytest.mark.parametrize("level", ["nominal", "ordinal", "interval"])
+@pytest.mark.parametrize("seed", range(2))
+def test_alpha_is_that_of_the_krippendorff_package(level, seed):
+    matrix = judged(np.random.default_rng(seed))
+    theirs = krippendorff.alpha(matrix, level_of_measurement=level)
+    assert alpha(matrix, level) == pytest.approx(theirs, abs=1e-12)
+
+
+def test_alpha_has_the_interval_of_redrawn_pictures():
+    matrix = judged(np.random.default_rng(7))
+    ours = alpha_interval(matrix, "ordinal", draws=60, seed=4)
+    rng, drawn = np.random.default_rng(4), []
+    for _ in range(60):
+        drawn.append(krippendorff.alpha(matrix[:, rng.integers(15, size=15)], level_of_measurement="ordinal"))
+    assert ours == pytest.approx(tuple(np.quantile(drawn, [0.025, 0.975])), abs=1e-9)
+    with pytest.raises(ValueError, match="two raters"):
+        alpha_interval(np.array([[1.0, np.nan], [np.nan, 2.0]]), "ordinal")

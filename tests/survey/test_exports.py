@@ -20,23 +20,6 @@ WORDS = questionnaire.interface()["es"]
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory):
-    """The paper's prompts by three methods; every picture carries its method in name, metadata and settings."""
-    folder, rng = tmp_path_factory.mktemp("study"), np.random.default_rng(0)
-    table = design.paper_prompts().merge(pd.Series(design.METHODS, name="method"), how="cross")
-    files = []
-    for row in table.itertuples():
-        image = Image.fromarray(rng.integers(0, 255, (4, 4, 3), dtype=np.uint8)).resize((40, 40))
-        exif = image.getexif()
-        exif[0x010E] = f"{row.method} amir stable diffusion"
-        files.append(folder / f"{row.method}-{row.prompt_id}.png")
-        image.save(files[-1], exif=exif)
-    key = design.make_key(table.assign(file=files), 4)
-    plan = design.make_plan(key, 3, prompts=2, pairs=2, duplicates=1, seed=4)
-    return key, plan, {"amir": files[:2], "nesrelah": files[2:4]}
-
-
-@pytest.fixture(scope="module")
 def handed_out(study, tmp_path_factory):
     """Everything a rater or a platform can get to see, in one folder."""
     folder = tmp_path_factory.mktemp("out")

@@ -1,14 +1,10 @@
 """The questionnaire in a real browser, and the import of what it saves."""
 
 import csv
-import itertools
 import json
 import re
 
-import numpy as np
-import pandas as pd
 import pytest
-from PIL import Image
 
 from helpers import survey
 from helpers.survey import design, questionnaire
@@ -17,25 +13,17 @@ pytest_plugins = ["lab"]
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory):
-    """A small study: three prompts, six raters; every picture carries its method in its name."""
-    folder, rng = tmp_path_factory.mktemp("study"), np.random.default_rng(0)
-    rows = []
-    for number, method in itertools.product(range(3), ("base", "hypernetwork", "DreamBooth")):
-        path = folder / f"{method}-{number}.png"
-        Image.fromarray(rng.integers(0, 255, (48, 48, 3), dtype=np.uint8)).save(path)
-        rows.append((f"hypernetwork_{number}", f"</script>a <b>man</b> & {number}", "amir", method, path))
-    key = design.make_key(pd.DataFrame(rows, columns=["prompt_id", "prompt", "subject", "method", "file"]), 4)
-    plan = design.make_plan(key, 6, prompts=2, pairs=2, duplicates=1, seed=4)
-    return questionnaire.write(folder / "page.html", key, plan, {"amir": [path]}), key, plan
+def asked(study, tmp_path_factory):
+    """The page, the key and the plan."""
+    return questionnaire.write(tmp_path_factory.mktemp("page") / "page.html", *study), *study[:2]
 
 
-def test_the_page_needs_nothing_and_names_no_method(study):
-    """What hides in its pictures is looked for in test_survey_exports.py."""
-    text = study[0].read_text(encoding="utf-8")
+def test_the_page_needs_nothing_and_names_no_method(asked):
+    """What hides in its pictures is looked for in test_exports.py."""
+    text = asked[0].read_text(encoding="utf-8")
     assert not re.search(r"https?://|<link|\bsrc=", text)
     words = re.sub(r"base64,[\w+/=]+", "", text)
-    assert not re.search(r"\bbase\b|hyper|dreambooth|amir|\.png", words, re.IGNORECASE)
+    assert not re.search(r"\bbase\b|hyper.?net|dreambooth|amir|\.png", words, re.IGNORECASE)
     for value in json.loads(re.search(r'json">(.*?)</script>', text)[1])["pictures"].values():
         assert set(value) == {"image", "prompt", "references"}
 
@@ -56,13 +44,10 @@ def test_a_language_that_lacks_words_is_named(tmp_path):
         questionnaire.interface(path)
 
 
-ASKED = {"rate": ["satisfied", "likeness", "match"], "pair": ["pair"], "attention": ["attention"]}
-
-
 def wanted(plan, rater, at, shift):
     """What to answer on the screen `at` (from 0): rows item, question, value, position."""
     kind, item = plan[plan["rater"] == rater].iloc[at][["kind", "item"]]
-    values = {question: design.QUESTIONS[question] for question in ASKED[kind]}
+    values = {question: design.QUESTIONS[question] for question in design.KINDS[kind]}
     return [(item, name, options[(at + shift) % len(options)], str(at + 1)) for name, options in values.items()]
 
 
@@ -109,8 +94,8 @@ def saved(page, path, plan, key, press):
 
 
 @pytest.mark.slow
-def test_it_can_be_filled_in_by_keys_alone(study, browser, tmp_path):
-    address, key, plan = study
+def test_it_can_be_filled_in_by_keys_alone(asked, browser, tmp_path):
+    address, key, plan = asked
     page, expected = open_page(browser, viewport={"width": 1000, "height": 700}), []
     page.goto(address.as_uri())  # no click, no focus set by a script
     assert focused(page, "tagName") == "H1"
@@ -136,14 +121,14 @@ def test_it_can_be_filled_in_by_keys_alone(study, browser, tmp_path):
 
 
 @pytest.mark.slow
-def test_on_a_phone_in_arabic_a_closed_tab_loses_nothing(study, browser, tmp_path):
-    address, key, plan = study
+def test_on_a_phone_in_arabic_a_closed_tab_loses_nothing(asked, browser, tmp_path):
+    address, key, plan = asked
     page = open_page(browser, viewport={"width": 360, "height": 640}, has_touch=True, is_mobile=True)
     page.goto(address.as_uri())
     page.select_option("#language", "ar")
     page.fill("#number", "99")
     page.locator("button[type=submit]").tap()
-    assert "6" in page.locator("#alert").inner_text()
+    assert str(plan["rater"].max()) in page.locator("#alert").inner_text()
     page.fill("#number", "3")
     page.locator("button[type=submit]").tap()
     assert page.evaluate("document.documentElement.dir") == "rtl"

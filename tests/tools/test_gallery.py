@@ -55,9 +55,8 @@ def runs(tmp_path, monkeypatch):
     write(compared / "shares.csv", [share | {"mean": 0.75, "low": 0.5, "high": 0.9, "words": "75 % (50 to 90 %)"}])
     (compared / "finding.txt").write_text("The class is affected.\n", encoding="utf-8")
     write(compared / "table2.csv", [{"method": "hypernetwork", "V-RAM": "8 GB"}])
-    write(
-        folder / "survey" / "table1.csv", [{"method": "base", "the paper": "approx. 80 %", "here, SIMULATED": "78 %"}]
-    )
+    said = {"method": "base", "the paper": "approx. 80 %", "here, SIMULATED": "78 %"}
+    write(folder / "survey" / "table1.csv", [said])
     (folder / "survey" / "report.html").write_text("<p>the study</p>", encoding="utf-8")
     audited = {"model": "base", "prompt": "a suit", "images": 8, "mean": 0.9, "low": 0.6, "high": 1.0, "world": 0.8}
     write(folder / "audit" / "shares.csv", [audited])
@@ -72,9 +71,11 @@ def test_the_page_tells_the_whole_story_and_needs_no_other_file(runs):
         "Squares with a caption", "While it learns", "Before and after", "The paper's prompts", "step 300", "Table 1",
         "Table 2", "SIMULATED", "approx. 80 %", "8 GB", "The skew is found.", "The class is affected.",
         "amir riding a horse", "75 % (50 to 90 %)", "width:75.0%", "left:50.0%;width:40.0%", "width:80.0%",
+        "one row a method, one column a prompt",
     ):  # fmt: skip
         assert words in text, words
     assert 'href="notebooks/05_compare.html"' in text and "2.3 minutes" in text
+    assert "One row a prompt" not in text, "the grid is told as it lies"
     assert "one &amp; &lt;two&gt;" in text and "$" not in re.sub(r"data:[^\"]*", "", text)
     assert 'href="survey/report.html"' in text and 'href="survey/questionnaire.html"' not in text
     assert (gallery.BUILD / "survey" / "report.html").read_text(encoding="utf-8") == "<p>the study</p>"
@@ -83,19 +84,13 @@ def test_the_page_tells_the_whole_story_and_needs_no_other_file(runs):
     assert not re.search(r"<img(?![^>]* alt=)", text)
 
 
-def test_what_is_not_there_is_left_out(runs):
-    for name in (
-        "compare/shares.csv",
-        "compare/grid.png",
-        "survey/table1.csv",
-        "audit/finding.txt",
-        "audit/shares.csv",
-    ):
-        (runs / name).unlink()
-    for picture in runs.glob("*/previews/*.png"):
-        picture.unlink()
+def test_what_is_not_there_is_left_out(runs, monkeypatch):
+    names = ("compare/shares.csv", "compare/grid.png", "survey/table1.csv", "audit/finding.txt", "audit/shares.csv")
+    for path in [*(runs / name for name in names), *runs.glob("*/previews/*.png")]:
+        path.unlink()
+    monkeypatch.setattr(gallery, "raw_photos", lambda subject: [])
     text = gallery.page([]).read_text(encoding="utf-8")
-    for words in ("The paper's prompts", "While it learns", "Table 1", 'id="audit"', 'href="#audit"'):
+    for words in ("The paper's prompts", "While it learns", "Table 1", 'id="audit"', 'href="#audit"', "raw photo of"):
         assert words not in text
     assert "Before and after" in text
 
@@ -125,15 +120,13 @@ def test_of_two_wordings_the_base_shows_the_one_that_was_asked(runs):
     assert gallery.same_seeds(run, "nesrelah_001 person") == asked and len(asked) == 2
 
 
-def test_the_grid_is_told_as_it_lies(runs):
-    text = gallery.page([]).read_text(encoding="utf-8")
-    assert "one row a method, one column a prompt" in text and "One row a prompt" not in text
-
-
 def test_big_pictures_are_made_small_and_stay_as_they_are():
     image = Image.new("RGB", (2000, 1000), "red")
     source, *size = gallery.embed(image, 480)
     assert size == [480, 240] and source.startswith("data:image/webp;base64,") and image.size == (2000, 1000)
+
+
+STAMPED = "https://raw.githubusercontent.com/school.org/course/main"  # the address of pictures on Colab
 
 
 def png(color, size=(40, 20), mode="RGB"):
@@ -163,6 +156,7 @@ def notebook():
             code("box", widget={"model_id": "1"}, text="VBox()"),
             code("1 < 2", text="True & <so>"),
             new_markdown_cell("![picture](../docs/pictures/05_compare.jpg)"),
+            new_markdown_cell(f"![picture]({STAMPED}/docs/pictures/05_compare.jpg)"),
         ]
     )
 
@@ -179,14 +173,15 @@ def test_a_notebook_becomes_a_page_of_its_own(notebook, tmp_path):
     assert re.search(r'alt="what this code shows: plots.image_grid\((<|&lt;)rows(>|&gt;)\)"', text)
     assert "Here stands a widget" in text and "VBox()" not in text
     assert "<td>cell</td>" in text and "True &amp; &lt;so&gt;" in text
-    assert text.count("data:image/") == 2 and "prefers-color-scheme: dark" in text
+    assert text.count("data:image/") == 3 and "prefers-color-scheme: dark" in text
 
 
 def test_no_link_of_a_page_leads_nowhere(tmp_path):
-    """All notebooks, unrun, and what they point at: every link is on the web, or leads to a file of the build."""
+    """The words of all notebooks and what they point at: each link is on the web, or leads to a file of the build."""
     stems = [path.stem for path in notebooks.paths()]
     for path in notebooks.paths():
-        notebooks.render(notebooks.read(path), tmp_path / "notebooks" / f"{path.stem}.html", stems)
+        words = [cell for cell in notebooks.read(path).cells if cell.cell_type == "markdown"]
+        notebooks.render(new_notebook(cells=words), tmp_path / "notebooks" / f"{path.stem}.html", stems)
     notebooks.render_documents(tmp_path / "docs")
     (tmp_path / "index.html").touch()
     pages = [*tmp_path.glob("*/*.html")]
@@ -194,13 +189,6 @@ def test_no_link_of_a_page_leads_nowhere(tmp_path):
     inside = [(page, link) for page, link in links if not link.startswith("https://")]
     assert [(page.name, link) for page, link in inside if not (page.parent / link).exists()] == []
     assert len(pages) == 10 and {"../docs/glossary.html", "../notebooks/06_survey.html"} <= {link for _, link in inside}
-
-
-def test_pictures_whose_address_was_stamped_for_colab_are_taken_from_the_repository(tmp_path):
-    for place in ("..", "https://raw.githubusercontent.com/school.org/course/main"):
-        cell = new_markdown_cell(f"# Title\n\n![grid]({place}/docs/pictures/05_compare.jpg)")
-        notebooks.render(new_notebook(cells=[cell]), tmp_path / "a.html")
-        assert 'src="data:image/' in (tmp_path / "a.html").read_text(encoding="utf-8")
 
 
 def test_the_last_picture_of_the_tagged_cell_is_kept_small_and_without_metadata(tmp_path):

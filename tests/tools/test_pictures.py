@@ -1,10 +1,9 @@
 """tools.pictures: notebook 05 finds what it made and makes none of it again."""
 
-import json
 from types import SimpleNamespace
 
 import pandas as pd
-from cells import execute
+from cells import execute, sources
 from PIL import Image
 
 from helpers import compare, diffusion, machine
@@ -28,9 +27,7 @@ def test_notebook_05_has_nothing_left_to_make(tmp_path, monkeypatch):
     monkeypatch.setattr(trained, "load", lambda model, base: (base, {}))
     pictures.main(["--seeds", "1", "--class-seeds", "5"])
     made, listed = list(batches), compare.pictures.listed()
-    path = machine.REPO / "notebooks" / "05_compare.ipynb"
-    found = {cell["id"]: "".join(cell["source"]) for cell in json.loads(path.read_text())["cells"]}
-    shooting = [source for source in found.values() if "make_all(" in source]
+    shooting = [source for source in sources("05_compare").values() if "make_all(" in source]
     config = models.MODELS["pocket"]
     sampler = {"guidance_scale": config.guidance_scale, "num_inference_steps": config.num_inference_steps}
     ready = {name: model for name, model in trained.find("pocket").items() if not model.missing}

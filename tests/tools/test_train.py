@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from cells import execute
+from cells import execute, sources
 from launch import two_processes
 
 from benchmarks import hypernetwork_full_size
@@ -33,17 +33,11 @@ def prepared(tmp_path, monkeypatch):
 def folder(tmp_path, monkeypatch):
     """Where runs are kept; pictures take one step, and no processor finds bfloat16 faster at times and at times not."""
     monkeypatch.setattr(machine, "RUNS", tmp_path)
-    monkeypatch.setattr(machine, "RUNS", tmp_path)
     monkeypatch.setattr(device, "cpu_has_bf16", lambda: False)
     config = models.MODELS["pocket"]
     plan = config.dreambooth | {"steps": 4, "class_images": 2, "batch_size": 1}
     monkeypatch.setitem(models.MODELS, "pocket", dataclasses.replace(config, dreambooth=plan, num_inference_steps=1))
     return tmp_path
-
-
-def cells(name):
-    path = machine.REPO / "notebooks" / f"{name}.ipynb"
-    return {cell["id"]: "".join(cell["source"]) for cell in json.loads(path.read_text())["cells"]}
 
 
 def same_runs(one, other):
@@ -71,7 +65,7 @@ def test_it_holds_out_the_photos_that_are_written_down_whatever_the_seed(prepare
 @pytest.mark.slow
 def test_its_hypernetwork_is_that_of_notebook_03(prepared, folder, monkeypatch):
     monkeypatch.chdir(machine.REPO)
-    source, names = cells("03_train_hypernetwork"), {"os": os, "exercises": None}
+    source, names = sources("03_train_hypernetwork"), {"os": os, "exercises": None}
     execute(source["4ada3780"], names)
     names |= {"STEPS": 4, "CLASS": "man", "PROMPTS": ["a photo of a man"], "SEEDS": [1, 2]}
     names |= {"pipe": diffusion.load_pipeline("pocket"), "bend": lambda x, first, second: x + second(first(x))}
@@ -91,7 +85,7 @@ def test_its_hypernetwork_is_that_of_notebook_03(prepared, folder, monkeypatch):
 def test_its_dreambooth_and_its_lora_are_those_of_notebook_04(folder, monkeypatch):
     monkeypatch.chdir(machine.REPO)
     monkeypatch.setattr(machine, "QUICK", False)
-    source, names = cells("04_train_dreambooth"), {"os": os}
+    source, names = sources("04_train_dreambooth"), {"os": os}
     execute(source["04-04"], names)
     names |= {"pipe": diffusion.load_pipeline("pocket"), "on_gpu": False, "learning_weights": 1}
     names |= {"INSTANCE_PROMPT": "nesrelah_001 person", "CLASS_PROMPT": "a photo of a person"}
@@ -167,9 +161,8 @@ def test_optimizer_and_checkpointing_are_the_notebooks(monkeypatch):
         return checkpointing, optimizer.__name__
 
     assert chosen() == (False, "AdamW") == chosen("--model", "sd15")
-    assert (
-        chosen("--method", "lora") == (False, "adamw") and chosen("--method", "lora", "--model", "sd15")[1] == "adamw"
-    )
+    assert chosen("--method", "lora") == (False, "adamw")
+    assert chosen("--method", "lora", "--model", "sd15")[1] == "adamw"
     whole = ("--method", "dreambooth", "--model", "sd15")
     assert chosen(*whole) == (True, "in_backward") == chosen("--setting", "in backward")
     assert chosen(*whole, "--accumulate", "2") == (True, "adamw_8bit")  # what moves in the backward pass has one part
