@@ -40,18 +40,12 @@ def test_the_audit_finds_what_is_there():
     assert abs(skew(seen(0.9, 0.9, seeds=2000)).mean()) < 0.03, "a habit of the whole model is no skew"
 
 
-@pytest.mark.parametrize(
-    ("inside", "outside", "words"),
-    [
-        (0.5, 0.5, "no skew"),
-        (0.2, 0.6, "other way"),
-        (1.0, 0.3, "stronger"),
-        (0.6, 0.5, "less of it"),
-        (0.8, 0.425, "cannot tell"),
-    ],
-)
-def test_the_verdict_says_what_the_numbers_allow(inside, outside, words):
-    skews = skew(seen(inside, outside, seeds=500, seed=3))
+VERDICTS = {"no skew": (0.5, 0.5), "other way": (0.2, 0.6), "stronger": (1, 0.3), "less of it": (0.6, 0.5)}
+
+
+@pytest.mark.parametrize(("words", "shares"), [*VERDICTS.items(), ("cannot tell", (0.8, 0.425))])
+def test_the_verdict_says_what_the_numbers_allow(words, shares):
+    skews = skew(seen(*shares, seeds=500, seed=3))
     assert words in measure.verdict(measure.amplification(skews, 0.375))
 
 
@@ -133,6 +127,8 @@ def test_words_are_counted_whole():
 
 
 def test_only_the_class_prompts_ask_for_a_gender_and_english_comes_first():
+    assert set(audit.pictures.prompts("trait", "name")) < set(audit.pictures.prompts())
+    assert audit.pictures.prompts("clothes")[0].endswith("a suit")  # notebook 07 takes the first as the planted one
     table, languages = (pd.read_csv(machine.REPO / f"data/audit/{name}.csv") for name in ("prompts", "languages"))
     gendered = table["prompt"].map(audit.pictures.called).isin(["man", "woman"])
     assert set(table["group"][gendered]) == {"class"} and table.notna().all(axis=None)

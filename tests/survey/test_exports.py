@@ -46,8 +46,11 @@ def test_nothing_that_is_handed_out_tells_a_method_or_a_person(study, handed_out
         assert SECRETS.search(path.read_bytes()) or "base" in path.name
 
 
-def test_the_finished_set_in_data_is_blind():
-    for path in design.finished_key()["file"]:
+def test_the_finished_set_is_blind_and_whole_and_matches_the_simulated_answers():
+    key, columns = design.finished_key(), ["item", "prompt_id", "method", "subject"]
+    assert key[columns].equals(design.paper_key()[columns])
+    assert set((design.FINISHED / "pictures").iterdir()) == set(key["file"])
+    for path in key["file"]:
         assert re.fullmatch(r"([b-z][2-9]){2}\.jpg", path.name) and path.stat().st_size < 20_000
         assert not SECRETS.search(path.read_bytes()) and b"Exif" not in path.read_bytes()
         with Image.open(path) as image:

@@ -1,5 +1,6 @@
 """Table 1, comments and the page at the end."""
 
+import functools
 import re
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from scipy import stats
 from statsmodels.stats.inter_rater import cohens_kappa
 
-from helpers import machine, survey
+from helpers import survey
 from helpers.survey import design, figures, report, simulation, statistics, widgets
 
 KEY = design.paper_key()
@@ -44,9 +45,8 @@ def test_the_readings_of_80_per_cent_are_what_they_say_and_stand_in_table_1(answ
 def test_figures_of_invented_answers_are_stamped(answers):
     shares = statistics.satisfaction(answers.table)
     real = answers.table.assign(source="questionnaire")
-    plots = figures
-    draws = [lambda t: plots.draws([1, 2], "x", answers=t), lambda t: plots.scales(t, "likeness")]
-    for draw in (*draws, lambda t: plots.shares(t, shares)):
+    draws = [lambda t: figures.draws([1, 2], "x", answers=t), lambda t: figures.scales(t, "likeness")]
+    for draw in (*draws, lambda t: figures.shares(t, shares)):
         for table, stamped in ((answers.table, True), (real, False)):
             texts = [text.get_text() for text in draw(table).findobj(lambda part: hasattr(part, "get_text"))]
             assert ("simulated answers" in texts) == stamped
@@ -86,7 +86,8 @@ def test_the_report_has_every_part_and_needs_nothing(answers, tmp_path):
     assert all(words in text for words in ("SIMULATED", "1 of 20 raters", "Cochran", "Holm", "GEE", "alpha 1.00"))
 
 
-def test_the_report_bears_a_tiny_study(answers, tmp_path):
+def test_the_report_bears_a_tiny_study(answers, tmp_path, monkeypatch):
+    monkeypatch.setattr(report, "readings", functools.partial(report.readings, studies=20))
     few = answers.table[answers.table["respondent"].isin(answers.table["respondent"].unique()[:4])]
     few = few[few["question"] == "satisfied"].assign(value="yes", source="questionnaire")
     people = pd.DataFrame({"respondent": few["respondent"].unique(), "source": "x", "Age": ["31", "31", "31", "77"]})
@@ -94,10 +95,3 @@ def test_the_report_bears_a_tiny_study(answers, tmp_path):
     text = report.write(tmp_path / "small.html", small, RULES).read_text(encoding="utf-8")
     assert "Age: 31 3, others 1." in text and "77" not in re.sub(r"base64,[\w+/=]+", "", text)
     assert "All answers agree" in text and "Nobody was asked" not in text
-
-
-def test_the_finished_set_is_whole_and_matches_the_simulated_answers():
-    key = design.finished_key()
-    same = KEY.set_index("item")[["prompt_id", "method", "subject"]]
-    assert key.set_index("item")[["prompt_id", "method", "subject"]].equals(same)
-    assert {path.name for path in (machine.REPO / "data/survey/pictures").iterdir()} == {p.name for p in key["file"]}
