@@ -32,26 +32,23 @@ def page(rendered):
     rendered: [(page of a notebook, minutes it ran)], the pages in build/notebooks.
     """
     compared, survey, audited = (machine.RUNS / name for name in ("compare", "survey", "audit"))
-    folder = jinja2.FileSystemLoader(Path(__file__).parent)
-    text = (
-        jinja2.Environment(loader=folder, autoescape=True, trim_blocks=True)
-        .get_template("gallery.html")
-        .render(
-            embed=embed,
-            portfolio=portfolio(compared),
-            stories=[story(*each) for each in STORIES],
-            grid=next(compared.glob("grid.png"), None),
-            found=lines(compared / "finding.txt"),
-            counts=counts(compared / "shares.csv"),
-            table2=table(compared / "table2.csv", dtype=str),
-            table1=table(survey / "table1.csv", dtype=str),
-            survey=bring_survey(survey),
-            audited=lines(audited / "finding.txt"),
-            shares=against_the_world(audited / "shares.csv"),
-            notebooks=rendered,
-            date=date.today().isoformat(),
-            model=os.environ.get("MODEL", "pocket"),
-        )
+    templates = jinja2.FileSystemLoader(Path(__file__).parent)
+    environment = jinja2.Environment(loader=templates, autoescape=True, trim_blocks=True)
+    text = environment.get_template("gallery.html").render(
+        embed=embed,
+        portfolio=portfolio(compared),
+        stories=[story(*each) for each in STORIES],
+        grid=next(compared.glob("grid.png"), None),
+        found=lines(compared / "finding.txt"),
+        counts=counts(compared / "shares.csv"),
+        table2=table(compared / "table2.csv", dtype=str),
+        table1=table(survey / "table1.csv", dtype=str),
+        survey=bring_survey(survey),
+        audited=lines(audited / "finding.txt"),
+        shares=against_the_world(audited / "shares.csv"),
+        notebooks=rendered,
+        date=date.today().isoformat(),
+        model=os.environ.get("MODEL", "pocket"),
     )
     with machine.atomic_write(BUILD / "index.html") as unfinished:
         unfinished.write_text(text, encoding="utf-8")

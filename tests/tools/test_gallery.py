@@ -95,12 +95,9 @@ def test_what_is_not_there_is_left_out(runs, monkeypatch):
     assert "Before and after" in text
 
 
-def test_previews_run_from_the_first_to_the_last(runs):
+def test_previews_run_from_the_first_to_the_last_and_before_and_after_are_the_same_seeds(runs):
     steps = [words for _, words in gallery.previews("hypernetwork_amir")]
     assert (steps[0], steps[-1], len(steps)) == ("step 0", "step 300", 6)
-
-
-def test_before_and_after_are_the_same_seeds(runs):
     pairs = gallery.same_seeds("hypernetwork_amir", "a photo of a man")
     assert len(pairs) == 2 and all(before.name == after.name for before, after in pairs)
     assert {before.parent.name for before, _ in pairs} == {"base"}
