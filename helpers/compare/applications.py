@@ -10,11 +10,10 @@ from PIL import Image, ImageDraw, ImageOps
 from tqdm.auto import tqdm
 
 from helpers import diffusion, machine, show
-from helpers.diffusion import sampling
 
 
 def progress_bar(words):
-    """A bar for the `progress` of sampling.generate, with a few words beside it."""
+    """A bar for the `progress` of diffusion.generate, with a few words beside it."""
     bar = tqdm(desc=words)
 
     def progress(done, total):
@@ -50,14 +49,14 @@ def slerp(start, end, share):
 def walk(pipe, prompt, seeds, frames, **sampler):
     """PIL images of a prompt on the way from the noise of each seed to the next, and back to the first.
 
-    frames: how many between two seeds; sampler: as for sampling.generate. Raises ValueError for fewer than two seeds.
+    frames: how many between two seeds; sampler: as for diffusion.generate. Raises ValueError for fewer than two seeds.
     """
     if len(seeds) < 2:
         raise ValueError("A walk leads from one seed to another: give at least two.")
     ends = [diffusion.initial_noise(pipe, seed) for seed in (*seeds, seeds[0])]
     noise = [slerp(a, b, step / frames) for a, b in itertools.pairwise(ends) for step in range(frames)]
     # one seed for all: a sampler that adds noise on the way adds the same to each frame
-    return sampling.generate(pipe, prompt, [seeds[0]] * len(noise), noise=torch.stack(noise), **sampler)
+    return diffusion.generate(pipe, prompt, [seeds[0]] * len(noise), noise=torch.stack(noise), **sampler)
 
 
 def show_gif(path, words):

@@ -12,7 +12,7 @@ import ipywidgets as widgets
 
 from helpers import diffusion, machine, show
 from helpers.compare import trained
-from helpers.diffusion import png_info, sampling
+from helpers.diffusion import png_info
 
 MOST = 16  # pictures at a time
 WIDE = {"width": "32em", "max_width": "98%"}
@@ -217,7 +217,7 @@ def prompt_box(model, base):
             loaded[model.name] = trained.load(model, base)
         pipe, networks = loaded[model.name]
         prompt = settings["prompt"] + (f" <hypernet:{model.name}:{settings['strength']}>" if networks else "")
-        return sampling.generate(
+        return diffusion.generate(
             pipe,
             prompt,
             [settings["seed"] + i for i in range(settings["count"])],

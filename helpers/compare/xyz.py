@@ -7,9 +7,9 @@ from pathlib import Path
 
 import diffusers
 
-from helpers import machine, show
+from helpers import diffusion, machine, show
 from helpers.compare import trained
-from helpers.diffusion import kept, png_info, sampling
+from helpers.diffusion import kept, png_info
 
 FINISHED = "finished"
 SETTINGS = {  # what a plot may vary, and what holds where it does not
@@ -133,7 +133,7 @@ def _make(cells, used, base):
         pipe, networks = trained.load(dataclasses.replace(model, weights=weights), base)
         tag = f" <hypernet:{model.name}:{{}}>" if networks else ""
         prompts = [cells[i]["prompt"] + tag.format(cells[i]["strength"]) for i in group]
-        images = sampling.generate(
+        images = diffusion.generate(
             pipe, prompts, [cells[i]["seed"] for i in group], hypernetworks=networks, scheduler=sampler(pipe, first["sampler"]),
             guidance_scale=first["guidance"], num_inference_steps=first["steps"], negative_prompt=first["negative_prompt"],
         )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Stable Diffusion, step by step: to latents and prompt embeddings, the training loss, and generating."""
+"""Stable Diffusion, step by step: to latents and prompt embeddings, and the training loss."""
 
 import numpy as np
 import torch
@@ -6,8 +6,6 @@ import torch.nn.functional as F
 from diffusers import DDPMScheduler
 from diffusers.training_utils import compute_snr
 from PIL import Image
-
-from helpers.diffusion import device
 
 
 @torch.no_grad()
@@ -126,31 +124,3 @@ def initial_noise(pipe, seed):
     """The noise (4, h, w) an image of this seed starts from: drawn on the CPU, so the same everywhere."""
     side = pipe.unet.config.sample_size
     return torch.randn(pipe.unet.config.in_channels, side, side, generator=torch.Generator().manual_seed(seed))
-
-
-def generate(pipe, prompts, seeds, *, guidance_scale, num_inference_steps, negative_prompt="", batch_size=8):
-    """One PIL image for each (prompt, seed) pair; a single prompt goes with every seed.
-
-    By diffusers' own call, in mixed precision, so that parts of different precision work together. The same seed
-    starts from the same noise whatever the prompt, device or batch. Raises ValueError for another number of prompts.
-    """
-    prompts = [prompts] * len(seeds) if isinstance(prompts, str) else list(prompts)
-    if len(prompts) != len(seeds):
-        raise ValueError(f"There are {len(prompts)} prompts but {len(seeds)} seeds: give one seed for each prompt.")
-    images = []
-    for start in range(0, len(seeds), batch_size):
-        chosen = seeds[start : start + batch_size]
-        latents = torch.stack([initial_noise(pipe, seed) for seed in chosen])
-        embeds = encode_prompts(pipe, prompts[start : start + batch_size])
-        negative = encode_prompts(pipe, [negative_prompt]).expand_as(embeds)
-        with torch.no_grad(), device.autocast(pipe.device, copies=False):
-            images += pipe(
-                prompt_embeds=embeds,
-                negative_prompt_embeds=negative,
-                latents=latents.to(pipe.device, pipe.unet.dtype),
-                # for samplers that add noise on the way
-                generator=[torch.Generator().manual_seed(seed + 2**32) for seed in chosen],
-                guidance_scale=guidance_scale,
-                num_inference_steps=num_inference_steps,
-            ).images
-    return images

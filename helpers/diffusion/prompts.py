@@ -209,18 +209,18 @@ def _framed(chunk, size, tokenizer):
 
 
 @torch.no_grad()
-def encode_weighted(pipe, text, restore_mean=True):
-    """prompt_embeds (1, 77 * chunks, width) of one prompt with the web UI's weights.
+def encode_weighted(pipe, texts, restore_mean=True):
+    """For each prompt its prompt_embeds (1, 77 * chunks, width) with the web UI's weights, all by one call.
 
     Each token's vector is multiplied by the token's weight; then each chunk is rescaled so that its mean is what it
     was (restore_mean), unless that is zero, by which the web UI would divide. Editing and AND must be resolved
     before. Source: the web UI's emphasis mode "Original"; without restore_mean "No norm".
     """
-    tokens, weights = tokenize(pipe.tokenizer, text)
-    embeds = pipe.text_encoder(tokens.to(pipe.text_encoder.device))[0]
-    weighted = embeds * weights.to(embeds).unsqueeze(-1)
+    tokens, weights = zip(*(tokenize(pipe.tokenizer, text) for text in texts))
+    embeds = pipe.text_encoder(torch.cat(tokens).to(pipe.text_encoder.device))[0]
+    weighted = embeds * torch.cat(weights).to(embeds).unsqueeze(-1)
     if restore_mean:
         mean = lambda values: values.float().mean(dim=(1, 2), keepdim=True)
         tells = mean(weighted).abs() > LEAST_MEAN * mean(embeds.abs())
         weighted = weighted * torch.where(tells, mean(embeds) / mean(weighted), 1.0).to(weighted)
-    return weighted.flatten(0, 1).unsqueeze(0)
+    return [chunks.flatten(0, 1).unsqueeze(0) for chunks in weighted.split([len(chunks) for chunks in tokens])]

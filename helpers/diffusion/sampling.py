@@ -34,7 +34,9 @@ def generate(
 ):
     """One PIL image for each (prompt, seed) pair; a single prompt goes with every seed.
 
-    Prompts may use the web UI's weights, editing, AND and BREAK; a plain one gives diffusion.generate's picture.
+    Prompts may use the web UI's weights, editing, AND and BREAK, at any length. A plain one gives the pixels of
+    diffusers' own call (which ignores a guidance_scale below 1): text in the text encoder's precision, all else in
+    autocast's. The same seed starts from the same noise whatever the prompt, device or batch.
     hypernetworks: {name: Hypernetwork} for <hypernet:name:0.8>; nothing stays on the U-Net afterwards.
     scheduler: another sampler than the pipeline's. noise: (n, 4, h, w) to begin with, instead of the seeds' own.
     progress: called with (steps done, steps in all). What the safety checker withholds is a card with "withheld" in
@@ -46,18 +48,16 @@ def generate(
     parsed = [_take_networks(prompt, hypernetworks or {}) for prompt in prompts]
     batches = _batches([networks for _, networks in parsed], batch_size)
     tick = _ticker(progress, num_inference_steps * len(batches))
-    images = [None] * len(prompts)
+    noise = [initial_noise(pipe, seed) for seed in seeds] if noise is None else noise
+    images = {}
     for numbers in batches:
         texts, networks = [parsed[i][0] for i in numbers], parsed[numbers[0]][1]
-        start = torch.stack([initial_noise(pipe, seeds[i]) for i in numbers]) if noise is None else noise[list(numbers)]
-        generators = [torch.Generator().manual_seed(seeds[i] + 2**32) for i in numbers]
-        sampler = copy.deepcopy(scheduler or pipe.scheduler)
+        start, chosen = torch.stack([noise[i] for i in numbers]), [seeds[i] for i in numbers]
+        conditions = _conditions(pipe, texts, negative_prompt, num_inference_steps)  # before autocast begins
         with device.autocast(pipe.device, copies=False), _with_networks(pipe.unet, networks, hypernetworks):
-            settings = (guidance_scale, num_inference_steps, generators, tick)
-            latents = _sample(pipe, sampler, start, texts, negative_prompt, *settings)
-            for i, image in zip(numbers, _decode(pipe, latents)):
-                images[i] = image
-    return images
+            latents = _sample(pipe, scheduler or pipe.scheduler, start, conditions, guidance_scale, chosen, tick)
+            images |= zip(numbers, _decode(pipe, latents))
+    return [images[i] for i in range(len(prompts))]
 
 
 def _take_networks(prompt, hypernetworks):
@@ -90,21 +90,31 @@ def _with_networks(unet, networks, hypernetworks):
         yield
 
 
-def _sample(pipe, scheduler, noise, prompts, negative_prompt, guidance_scale, steps, generators, tick):
-    """Latents (n, 4, h, w) after all steps."""
+def _conditions(pipe, prompts, negative_prompt, steps):
+    """For each step (parts, negative) as for `guided`; what holds over several steps is encoded once."""
+    encode = functools.cache(lambda *texts: encode_weighted(pipe, texts))
+    conditions = []
+    for step in range(1, steps + 1):
+        parts = [split_and(prompt_at(prompt, step, steps)) for prompt in prompts]
+        embeds = iter(encode(*(text for several in parts for text, _ in several)))
+        parts = [[(next(embeds), weight) for _, weight in several] for several in parts]
+        conditions.append((parts, *encode(prompt_at(negative_prompt, step, steps))))
+    return conditions
+
+
+def _sample(pipe, scheduler, noise, conditions, guidance_scale, seeds, tick):
+    """Latents (n, 4, h, w) after as many steps as there are `_conditions`; seeds: of noise added on the way."""
+    steps, scheduler = len(conditions), copy.deepcopy(scheduler)
     scheduler.set_timesteps(steps, device=pipe.device)
     latents = noise.to(pipe.device, pipe.unet.dtype) * scheduler.init_noise_sigma
     takes = inspect.signature(scheduler.step).parameters
+    generators = [torch.Generator().manual_seed(seed + 2**32) for seed in seeds]
     extra = {"generator": generators} if "generator" in takes else {}
-    encode = functools.cache(lambda text: encode_weighted(pipe, text).to(pipe.unet.dtype))
-    encode_text = lambda text, step: encode(prompt_at(text, step, steps))
-
     done = 0
     for number, timestep in enumerate(scheduler.timesteps, start=1):
         step = math.ceil(number * steps / len(scheduler.timesteps))  # some samplers ask the U-Net twice a step
-        parts = [[(encode_text(text, step), weight) for text, weight in split_and(p)] for p in prompts]
         model_input = scheduler.scale_model_input(latents, timestep)
-        prediction = guided(pipe.unet, model_input, timestep, parts, encode_text(negative_prompt, step), guidance_scale)
+        prediction = guided(pipe.unet, model_input, timestep, *conditions[step - 1], guidance_scale)
         latents = scheduler.step(prediction, timestep, latents, **extra).prev_sample
         while done < step:
             done += 1
@@ -134,9 +144,8 @@ def guided(unet, latents, timestep, parts, negative, guidance_scale):
 
 def _decode(pipe, latents):
     """PIL images, past the safety checker where the pipeline has one."""
-    latents = latents.to(pipe.vae.dtype) / pipe.vae.config.scaling_factor
-    images = pipe.vae.decode(latents).sample
-    images, withheld = pipe.run_safety_checker(images, pipe.device, pipe.unet.dtype)
+    images = pipe.vae.decode(latents / pipe.vae.config.scaling_factor).sample
+    images, withheld = pipe.run_safety_checker(images, pipe.device, pipe.text_encoder.dtype)
     images = pipe.image_processor.postprocess(images, output_type="pil", do_denormalize=[True] * len(images))
     flags = withheld or [False] * len(images)
     for i, image in enumerate(images):

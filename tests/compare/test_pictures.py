@@ -239,7 +239,7 @@ def test_two_processes_make_the_very_pictures_that_one_makes(runs, monkeypatch):
     assert len(listed) == 12
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    alone = sampling.generate(diffusion.load_pipeline("pocket"), "a man", list(range(12)), batch_size=8, **sampler)
+    alone = diffusion.generate(diffusion.load_pipeline("pocket"), "a man", list(range(12)), batch_size=8, **sampler)
     torch.set_num_threads(threads)
     for image, file in zip(alone, listed.sort_values("seed")["file"], strict=True):
         assert image.tobytes() == kept.read(place / file).tobytes()

@@ -5,8 +5,9 @@ import re
 import pytest
 from PIL import Image
 
+from helpers import diffusion
 from helpers.compare import trained, widgets
-from helpers.diffusion import png_info, sampling
+from helpers.diffusion import png_info
 
 pytest_plugins = ["lab"]
 METHODS = {"base": "", "hypernetwork_amir": "", "dreambooth_amir": "No finished run dreambooth_amir: run notebook 04."}
@@ -75,7 +76,7 @@ def test_the_ready_box_asks_the_right_pipeline(monkeypatch):
     found = {"base": model("base", "base"), "hypernetwork_amir": model("hypernetwork_amir", "hypernetwork")}
     monkeypatch.setattr(trained, "find", lambda model: found)
     monkeypatch.setattr(trained, "load", lambda model, base: (base, {model.name: 1} if model.name != "base" else {}))
-    monkeypatch.setattr(sampling, "generate", lambda *given, **settings: asked.append((*given, settings)) or [])
+    monkeypatch.setattr(diffusion, "generate", lambda *given, **settings: asked.append((*given, settings)) or [])
     box = widgets.prompt_box("pocket", "the base")
     for method in ("hypernetwork_amir", "base"):
         box.method.value, box.strength.value, box.count.value = method, 0.5, 3

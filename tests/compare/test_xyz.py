@@ -9,7 +9,6 @@ from PIL import Image
 
 from helpers import diffusion, machine
 from helpers.compare import applications, trained, xyz
-from helpers.diffusion import sampling
 
 # as much of a pipeline as samplers and noise ask for
 PIPE = SimpleNamespace(
@@ -20,7 +19,7 @@ PIPE = SimpleNamespace(
 
 @pytest.fixture
 def drawn(tmp_path, monkeypatch):
-    """Runs in a temporary place, and pictures that are a colour each; returns the calls of sampling.generate."""
+    """Runs in a temporary place, and pictures that are a colour each; returns the calls of diffusion.generate."""
     monkeypatch.setattr(machine, "RUNS", tmp_path)
     calls = []
 
@@ -29,7 +28,7 @@ def drawn(tmp_path, monkeypatch):
         shade = lambda seed: (seed, settings["num_inference_steps"], int(10 * settings["guidance_scale"]))
         return [Image.new("RGB", (128, 128), shade(seed)) for seed in seeds]
 
-    monkeypatch.setattr(sampling, "generate", generate)
+    monkeypatch.setattr(diffusion, "generate", generate)
     monkeypatch.setattr(xyz, "sampler", lambda pipe, name: name)
     monkeypatch.setattr(trained, "load", lambda model, base: (base, {model.name: 1} if "hyper" in model.name else {}))
     return calls
@@ -148,7 +147,7 @@ def test_samplers_by_the_web_uis_names():
 
 def test_a_walk_returns_to_its_beginning_and_the_way_between_two_noises_keeps_its_loudness(monkeypatch):
     given = {}
-    monkeypatch.setattr(sampling, "generate", lambda pipe, prompt, seeds, noise, **s: given.update(noise=noise) or [])
+    monkeypatch.setattr(diffusion, "generate", lambda pipe, prompt, seeds, noise, **s: given.update(noise=noise) or [])
     applications.walk(PIPE, "a man", [3, 4], 5, guidance_scale=1, num_inference_steps=1)
     a, b = (diffusion.initial_noise(PIPE, seed) for seed in (3, 4))
     assert len(given["noise"]) == 10 and given["noise"][0].equal(a)

@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from helpers import diffusion, machine, training
-from helpers.diffusion import latents, sampling
+from helpers.diffusion import latents
 from helpers.methods import dreambooth
 from helpers.training import steps
 
@@ -169,4 +169,4 @@ def test_neither_training_nor_pictures_need_float64(pipe, tmp_path, monkeypatch)
         held_out = lambda: latents.held_out_loss(pipe.unet, scheduler, kept, weights="snr")
         batches, told = dreambooth.paired_batches(2, 2, 1, seed=1), {"steps": 1, "learning_rate": 1e-3}
         assert len(list(training.train(tmp_path, parameters, loss, batches, held_out_loss=held_out, **told))) == 2
-        sampling.generate(pipe, "a (man:1.1)", [1], guidance_scale=2.0, num_inference_steps=2)
+        diffusion.generate(pipe, "a (man:1.1)", [1], guidance_scale=2.0, num_inference_steps=2)

@@ -73,16 +73,21 @@ def test_weights_multiply_the_encoder_s_output_and_the_mean_is_restored(tokenize
     """Where the mean is about 0 there is nothing to restore."""
     pipe, text = small_pipe(tokenizer, mean=-0.2), "a photo of a man (on a horse:1.4)"
     plain = diffusion.encode_prompts(pipe, ["a photo of a man on a horse"])
-    assert torch.equal(prompts.encode_weighted(pipe, "a photo of a man on a horse"), plain)
+    assert torch.equal(*prompts.encode_weighted(pipe, ["a photo of a man on a horse"]), plain)
     _, weights = prompts.tokenize(tokenizer, text)
-    bare = prompts.encode_weighted(pipe, text, restore_mean=False)
+    (bare,) = prompts.encode_weighted(pipe, [text], restore_mean=False)
     torch.testing.assert_close(bare, plain * weights[..., None])
-    restored = prompts.encode_weighted(pipe, text)
+    (restored,) = prompts.encode_weighted(pipe, [text])
     torch.testing.assert_close(restored.mean(), torch.tensor(-0.2))
     torch.testing.assert_close(restored, bare * (plain.mean() / bare.mean()))
     pipe = small_pipe(tokenizer, mean=0.0)
-    bare = prompts.encode_weighted(pipe, text, restore_mean=False)
-    torch.testing.assert_close(prompts.encode_weighted(pipe, text), bare)
-    both = prompts.encode_weighted(pipe, "a man BREAK a horse")  # each alone, side by side
-    expected = diffusion.encode_prompts(pipe, ["a man", "a horse"]).flatten(0, 1).unsqueeze(0)
-    torch.testing.assert_close(both, expected, rtol=1e-4, atol=1e-5)
+    (bare,) = prompts.encode_weighted(pipe, [text], restore_mean=False)
+    torch.testing.assert_close(prompts.encode_weighted(pipe, [text, "a man BREAK a horse"])[0], bare)
+
+
+def test_prompts_of_any_length_are_encoded_together_each_chunk_alone(tokenizer):
+    pipe = small_pipe(tokenizer, mean=0.0)
+    embeds = prompts.encode_weighted(pipe, ["a man BREAK a horse", "a dog"])
+    expected = diffusion.encode_prompts(pipe, ["a man", "a horse", "a dog"])
+    torch.testing.assert_close(embeds[0], expected[:2].flatten(0, 1).unsqueeze(0), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(embeds[1], expected[2:], rtol=1e-4, atol=1e-5)

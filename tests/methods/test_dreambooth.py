@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from helpers import diffusion, machine, training
-from helpers.diffusion import kept, png_info, sampling
+from helpers.diffusion import kept, png_info
 from helpers.methods import dreambooth
 
 SETTINGS = {"guidance_scale": 2, "num_inference_steps": 2}
@@ -61,7 +61,7 @@ def test_what_is_withheld_is_no_class_image(made, tmp_path):
 
 def test_class_images_are_pictures_of_the_model_and_tell_how_they_were_made(tiny, tmp_path):
     (path,) = dreambooth.class_images(tiny, "a person", tmp_path, 1, 7, weights=diffusion.POCKET, **SETTINGS)
-    (expected,) = sampling.generate(tiny, ["a person"], [7], **SETTINGS)
+    (expected,) = diffusion.generate(tiny, ["a person"], [7], **SETTINGS)
     assert np.array_equal(np.asarray(Image.open(path)), np.asarray(expected))
     prompt, _, told = png_info.read(path)
     assert (prompt, told["Size"]) == ("a person", "16x16")
