@@ -6,6 +6,7 @@ known (pocket/README.md). On pictures that the world did not draw it still answe
 """
 
 import json
+import re
 from itertools import pairwise
 from pathlib import Path
 
@@ -15,7 +16,42 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from pocket.world import PLAIN
+
 SIZE = 128
+# What a prompt may say, and the attribute and word by which the reader would confirm it.
+PARTS = {
+    "style": {
+        r"pixel art": "pixel art",
+        r"(pencil )?sketch|pencil drawing": "pencil sketch",
+        r"jade": "jade sculpture",
+        r"fire|flames": "fire",
+        r"comic book": "comic book",
+        r"oil (painting|on canvas)": "oil painting",
+        r"watercolou?r": "watercolor",
+        r"photo|photograph": "photo",
+    },
+    "place": {
+        r"beach|sea": "beach",
+        r"forest|woods": "forest",
+        r"city|tall buildings": "city",
+        r"(outer )?space|stars": "space",
+        r"snow|snowy|winter": "snow",
+        r"castle": "castle",
+    }
+    | {f"{color} background": color for color in PLAIN},
+    "context": {
+        r"horse|horseback": "horse",
+        r"bicycle|bike": "bicycle",
+        r"dog": "dog",
+        r"cat": "cat",
+        r"robot": "robot",
+        r"chibi": "chibi",
+        r"portrait|close-?up": "portrait",
+    },
+    "kind": {r"man": "man", r"woman": "woman"},
+    "beard": {r"majestic beard": "majestic beard"},
+}
 
 
 def _block(inputs, outputs, stride):
@@ -83,3 +119,13 @@ def load_reader(folder):
     weights = load_file(folder / "model.safetensors")
     reader.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
     return reader.eval()
+
+
+def parts_of(prompt):
+    """What a prompt asks for: {attribute: word}. Of two words for one attribute the first in PARTS holds."""
+    named = {}
+    for attribute, words in PARTS.items():
+        matches = [word for pattern, word in words.items() if re.search(rf"\b({pattern})\b", prompt.lower())]
+        if matches:
+            named[attribute] = matches[0]
+    return named

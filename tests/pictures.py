@@ -39,6 +39,12 @@ def blobs(seed, width=320, height=240):
     return image
 
 
+def noise_images(count, seed=0, size=128):
+    """Squares in which every pixel has a colour of its own."""
+    rng = np.random.default_rng(seed)
+    return [Image.fromarray(rng.integers(0, 256, (size, size, 3), dtype=np.uint8)) for _ in range(count)]
+
+
 def encoded(image, kind, **options):
     file = io.BytesIO()
     if kind == "HEIF" and "exif" in options:  # Pillow's own way to it loses the orientation

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from helpers.stats import alpha, alpha_interval, interval, paired_difference, share_interval, wilson
+from helpers.stats import alpha, alpha_interval, interval, paired_difference, share_interval, summarise, wilson
 
 NORMAL = np.random.default_rng(0).normal(3, 2, 400)
 
@@ -160,3 +160,15 @@ def test_alpha_has_the_interval_of_redrawn_pictures():
     assert ours == pytest.approx(tuple(np.quantile(drawn, [0.025, 0.975])), abs=1e-9)
     with pytest.raises(ValueError, match="two raters"):
         alpha_interval(np.array([[1.0, np.nan], [np.nan, 2.0]]), "ordinal")
+
+
+def test_a_summary_has_wilsons_interval_for_answers_and_students_for_numbers():
+    expected = {"images": 20, "mean": 0.7, "low": 0.481, "high": 0.855}  # of 14 in 20, as in the books
+    assert summarise([True] * 14 + [False] * 6) == pytest.approx(expected, abs=5e-4)
+    assert wilson(1, 20) == pytest.approx((0.839, 1.0), abs=5e-4) and wilson(0, 16)[0] == 0
+    values = [0.61, 0.55, 0.70, 0.66, 0.58]
+    low, high = stats.ttest_1samp(values, 0).confidence_interval(0.95)
+    assert summarise(values) == pytest.approx({"images": 5, "mean": 0.62, "low": low, "high": high})
+    assert np.isnan(summarise([0.5])["low"])
+    with pytest.raises(ValueError, match="no images"):
+        summarise([])

@@ -24,7 +24,8 @@ class Encoders:
 
     def image_features(self, images):
         """CLIP's features of PIL images, of length 1: (images, width)."""
-        return self._each(images, self.processor, self._clip_features)
+        features = lambda pixels: _tensor(self.clip.get_image_features(pixel_values=pixels))
+        return self._each(images, self.processor, features)
 
     def text_features(self, prompts):
         """CLIP's features of prompts, of length 1: (prompts, width). Words past the context are cut off."""
@@ -46,9 +47,6 @@ class Encoders:
             pixels = processor(images=list(images), return_tensors="pt")["pixel_values"].to(self.clip.device)
             states = encoder(pixel_values=pixels, output_hidden_states=True).hidden_states
         return [state[:, 1:].float().cpu().numpy() for state in states[1:]]  # without the class token
-
-    def _clip_features(self, pixels):
-        return _tensor(self.clip.get_image_features(pixel_values=pixels))
 
     @torch.no_grad()
     def _each(self, images, processor, features):

@@ -1,49 +1,11 @@
 """What the reader, pocket's attribute classifier, says of pictures: do they show the prompt, how has a class moved?"""
 
-import re
-
 import numpy as np
 import pandas as pd
 
 from helpers import stats
 
 ATTRIBUTES = ("kind", "skin", "hair", "hair_color", "beard", "glasses")
-# what a prompt may say, and the attribute and word by which the reader would confirm it
-PARTS = {
-    "style": {
-        r"pixel art": "pixel art",
-        r"(pencil )?sketch|pencil drawing": "pencil sketch",
-        r"jade": "jade sculpture",
-        r"fire|flames": "fire",
-        r"comic book": "comic book",
-        r"oil (painting|on canvas)": "oil painting",
-        r"watercolou?r": "watercolor",
-        r"photo|photograph": "photo",
-    },
-    "place": {
-        r"beach|sea": "beach",
-        r"forest|woods": "forest",
-        r"city|tall buildings": "city",
-        r"(outer )?space|stars": "space",
-        r"snow|snowy|winter": "snow",
-        r"castle": "castle",
-    }
-    | {
-        f"{color} background": color
-        for color in ("white", "blue", "green", "pink", "yellow", "grey", "purple", "orange")
-    },
-    "context": {
-        r"horse|horseback": "horse",
-        r"bicycle|bike": "bicycle",
-        r"dog": "dog",
-        r"cat": "cat",
-        r"robot": "robot",
-        r"chibi": "chibi",
-        r"portrait|close-?up": "portrait",
-    },
-    "kind": {r"man": "man", r"woman": "woman"},
-    "beard": {r"majestic beard": "majestic beard"},
-}
 
 
 def shares(seen, attribute):
@@ -52,9 +14,13 @@ def shares(seen, attribute):
 
 
 def distance(before, after):
-    """The total variation distance of two lists of words, 0..1: half the sum of |differences| of the shares."""
+    """The total variation distance of two lists of words, 0..1: half the sum of |differences| of the shares.
+
+    Of arrays the last axis is the list, and there is a distance for each of the others.
+    """
     before, after = np.asarray(before, dtype=object), np.asarray(after, dtype=object)
-    return 0.5 * sum(abs(np.mean(before == word) - np.mean(after == word)) for word in {*before, *after})
+    words = sorted({*before.flat, *after.flat})
+    return 0.5 * sum(abs((before == word).mean(axis=-1) - (after == word).mean(axis=-1)) for word in words)
 
 
 def by_chance(before, after, draws=1000, seed=0, level=0.95):
@@ -64,7 +30,7 @@ def by_chance(before, after, draws=1000, seed=0, level=0.95):
     """
     (before, after), rng = np.asarray([before, after], dtype=object), np.random.default_rng(seed)
     swaps = rng.random((draws, len(before))) < 0.5
-    apart = [distance(np.where(swap, after, before), np.where(swap, before, after)) for swap in swaps]
+    apart = distance(np.where(swaps, after, before), np.where(swaps, before, after))
     return float(np.quantile(apart, level))
 
 
@@ -87,16 +53,6 @@ def table(before, after, attributes=ATTRIBUTES, draws=1000):
     return pd.DataFrame(rows, columns=columns)
 
 
-def parts_of(prompt):
-    """What a prompt asks for: {attribute: word}. Of two words for one attribute the first in PARTS holds."""
-    named = {}
-    for attribute, words in PARTS.items():
-        matches = [word for pattern, word in words.items() if re.search(rf"\b({pattern})\b", prompt.lower())]
-        if matches:
-            named[attribute] = matches[0]
-    return named
-
-
 def right(table, seen):
     """For each picture the share of its prompt's parts that the reader finds: Series; NaN where a prompt asks for none.
 
@@ -104,6 +60,8 @@ def right(table, seen):
     """
     if len(table) != len(seen):
         raise ValueError(f"There are {len(table)} pictures but {len(seen)} readings: read the same pictures.")
+    from pocket.reader import parts_of
+
     rows = zip(map(parts_of, table["prompt"]), seen.to_dict("records"))
     shares = [np.mean([row[name] == word for name, word in parts.items()] or np.nan) for parts, row in rows]
     return pd.Series(shares, index=table.index, dtype=float)

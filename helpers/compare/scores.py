@@ -94,9 +94,8 @@ def measure(table, encoders, photos, texts=None):
     if encoders.dino is not None:
         scored["DINO"] = fidelity(encoders.likeness_features(images), encoders.likeness_features(photos))
     scored["CLIP-I"] = fidelity(features, encoders.image_features(photos))
-    prompts = list(table["prompt"] if texts is None else texts)
-    unique = list(dict.fromkeys(prompts))
-    scored["CLIP-T"] = prompt_fidelity(features, encoders.text_features(unique)[[unique.index(p) for p in prompts]])
+    numbers, unique = pd.factorize(pd.Series(table["prompt"] if texts is None else texts))
+    scored["CLIP-T"] = prompt_fidelity(features, encoders.text_features(unique)[numbers])
     return scored
 
 
@@ -140,11 +139,9 @@ def differences(table, measures, to="base", by="model", draws=2000):
     if (twice := table.duplicated([by, *places])).any():
         model, prompt, seed = table.loc[twice, [by, *places]].iloc[0]
         raise ValueError(f"{model} has two pictures of {prompt}, seed {seed}: compare one wording at a time.")
-    reference = table[table[by] == to].set_index(places)
-    rows = []
+    reference, rows = table.loc[table[by] == to, [*places, *measures]], []
     for name, group in table[table[by] != to].groupby(by, sort=False):
-        there = reference[list(measures)].add_suffix(" there")
-        both = group.set_index(places).join(there, how="inner").reset_index()
+        both = group.merge(reference, on=places, suffixes=("", " there"))
         for score in measures:
             a, b = both[score].to_numpy(float), both[f"{score} there"].to_numpy(float)
             difference = stats.paired_difference(a, b, clusters(both), draws=draws)

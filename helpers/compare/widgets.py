@@ -15,9 +15,7 @@ from helpers.compare import trained
 from helpers.diffusion import png_info
 
 MOST = 16  # pictures at a time
-WIDE = {"width": "32em", "max_width": "98%"}
-LABEL = {"description_width": "8em"}
-NAMES = {  # the settings of a picture, in the order in which they are shown
+NAMES = {  # the settings of a picture, which are fields of the box, in the order in which they are shown
     "prompt": "Prompt",
     "negative_prompt": "Negative prompt",
     "method": "Method",
@@ -39,19 +37,18 @@ def img(image, words, side=None, click=False):
 
 def describe(settings):
     """A picture's text alternative: its prompt, model and seed."""
-    by = f", by {settings['method']}" if settings.get("method") else ""
-    seed = f", seed {settings['seed']}" if "seed" in settings else ""
-    return f"{settings.get('prompt') or 'a picture without a prompt'}{by}{seed}"
+    words = settings["prompt"] or "a picture without a prompt"
+    return f"{words}, by {settings['method']}, seed {settings['seed']}"
 
 
 class ImageGrid(widgets.VBox):
     """Pictures with a button each, and below them the one that was opened, large, with its settings.
 
     folder: where Save puts PNGs with the web UI's parameters text; on_reuse: called with the settings of a picture
-    that is sent back (without it there is no such button). show(images, settings) fills it.
+    that is sent back. show(images, settings) fills it.
     """
 
-    def __init__(self, images=(), settings=(), *, folder, on_reuse=None, side=160):
+    def __init__(self, *, folder, on_reuse, side=160):
         super().__init__()
         self.folder, self.side, self.opened = Path(folder), side, None
         self.grid = widgets.Box(layout=widgets.Layout(flex_flow="row wrap"))
@@ -62,23 +59,21 @@ class ImageGrid(widgets.VBox):
         self.save.on_click(lambda _: self.keep())
         self.reuse.on_click(lambda _: on_reuse(dict(self.settings[self.opened])))
         self.close_button.on_click(lambda _: self.enlarge(None))
-        buttons = [self.save, *([self.reuse] if on_reuse else []), self.close_button]
-        self.detail = widgets.VBox([self.large, widgets.HBox(buttons), self.status])
-        self.show(images, settings)
+        buttons = widgets.HBox([self.save, self.reuse, self.close_button])
+        self.detail = widgets.VBox([self.large, buttons, self.status])
+        self.show([], [])
 
     def show(self, images, settings):
-        """Puts other pictures up; settings: for each a dict with any of NAMES. Raises ValueError if they are not as many."""
+        """Puts other pictures up; settings: for each a dict of NAMES. Raises ValueError if they are not as many."""
         self.images, self.settings = list(images), [dict(each) for each in settings]
         if len(self.images) != len(self.settings):
-            raise ValueError(
-                f"There are {len(self.images)} pictures but settings of {len(self.settings)}: give one dict for each."
-            )
+            raise ValueError(f"There are {len(self.images)} pictures: give as many settings, not {len(self.settings)}.")
         self.buttons = [self._button(number) for number in range(len(self.images))]
         self.grid.children = [self._cell(number) for number in range(len(self.images))]
         self.enlarge(None)
 
     def _button(self, number):
-        words = f"{number + 1}: seed {self.settings[number].get('seed', '?')}"
+        words = f"{number + 1}: seed {self.settings[number]['seed']}"
         button = widgets.Button(description=words, tooltip="Show this picture large, with its settings")
         button.layout.width = f"{self.side}px"
         button.on_click(lambda _: self.enlarge(number))
@@ -102,7 +97,7 @@ class ImageGrid(widgets.VBox):
             f'<tr><th scope="row" style="text-align:start;vertical-align:top;padding-inline-end:1em">{words}</th>'
             f'<td dir="auto">{html.escape(str(settings[name]))}</td></tr>'
             for name, words in NAMES.items()
-            if settings.get(name) not in (None, "")
+            if settings[name] not in (None, "")
         )
         large = img(image, f"Enlarged: {describe(settings)}", max(384, image.width))
         self.large.value = f"{large}<table>{rows}</table>"
@@ -113,13 +108,12 @@ class ImageGrid(widgets.VBox):
     def keep(self):
         """Saves the opened picture as a PNG with its settings; says under which name and returns the path."""
         settings, number = self.settings[self.opened], 1
-        while (path := self.folder / f"picture-{number:03}-seed{settings.get('seed', 0)}.png").exists():
+        while (path := self.folder / f"picture-{number:03}-seed{settings['seed']}.png").exists():
             number += 1
-        line = {"Steps": "steps", "CFG scale": "guidance", "Seed": "seed"}
-        line = {name: settings.get(key, 0) for name, key in line.items()}
-        line |= {NAMES[name]: settings[name] for name in ("method", "strength") if settings.get(name) not in (None, "")}
-        prompts = (settings.get("prompt", ""), settings.get("negative_prompt", ""))
-        png_info.save(path, self.images[self.opened], png_info.write_text(*prompts, line))
+        line = {"Steps": settings["steps"], "CFG scale": settings["guidance"], "Seed": settings["seed"]}
+        line |= {NAMES[name]: settings[name] for name in ("method", "strength") if settings[name] is not None}
+        text = png_info.write_text(settings["prompt"], settings["negative_prompt"], line)
+        png_info.save(path, self.images[self.opened], text)
         words = html.escape(f"Saved as {path.name} in {path.parent.name}.")
         self.status.value = f'<p role="status">{words}</p>'
         return path
@@ -135,8 +129,8 @@ class PromptBox(widgets.VBox):
 
     def __init__(self, make, methods, *, folder, prompt="a photo of a man", steps=20, guidance=5.0, count=4):
         self.make, self.methods = make, methods
-        wide = widgets.Layout(**WIDE)
-        field = lambda kind, label, **given: kind(description=label, style=LABEL, layout=wide, **given)
+        look = {"layout": widgets.Layout(width="32em", max_width="98%"), "style": {"description_width": "8em"}}
+        field = lambda kind, label, **given: kind(description=label, **look, **given)
         # sent when the field is left: sent at every key, the last letters may come after the button's press
         words = lambda label, **given: field(widgets.Textarea, label, continuous_update=False, **given)
         self.prompt = words("Prompt", value=prompt, rows=2)
@@ -154,9 +148,8 @@ class PromptBox(widgets.VBox):
         self.progress = widgets.IntProgress(description="Progress", min=0, max=1, layout=hidden)
         self.status = widgets.HTML()
         self.pictures = ImageGrid(folder=Path(folder), on_reuse=self.use)
-        self.fields = ["prompt", "negative_prompt", "method", "strength", "seed", "steps", "guidance"]
         self.method.observe(lambda _: self._choose(), "value")
-        shown = [getattr(self, name) for name in (*self.fields[:5], "fresh", *self.fields[5:], "count")]
+        shown = [getattr(self, name) for name in (*list(NAMES)[:5], "fresh", *list(NAMES)[5:], "count")]
         super().__init__([*shown, widgets.HBox([self.button, self.progress]), self.status, self.pictures])
         self._choose()
 
@@ -175,7 +168,7 @@ class PromptBox(widgets.VBox):
 
     def settings(self):
         """The fields as they stand: a dict."""
-        settings = {name: getattr(self, name).value for name in self.fields}
+        settings = {name: getattr(self, name).value for name in NAMES}
         return settings | ({"strength": None} if self.strength.disabled else {})
 
     def run(self):
@@ -199,7 +192,7 @@ class PromptBox(widgets.VBox):
 
     def use(self, settings):
         """Put the settings of a picture back into the fields, with its own seed."""
-        for name in self.fields:
+        for name in NAMES:
             if settings.get(name) is not None:
                 getattr(self, name).value = settings[name]
         self.fresh.value, self.count.value = False, 1

@@ -33,19 +33,22 @@ def plot(model, base, path, /, x, y=None, z=None, **settings):
     prompts, or as in the web UI words: the first is searched in the prompt and replaced by each. model: a name of
     model_config; the setting `model`: one of trained.find. Strength is for hypernetworks; in a plot with one, the
     other models ignore it, and their labels say so. A plot on disk of the same weights, safety checker and settings
-    is read again. Raises ValueError for a setting that does not exist or cannot vary.
+    is read again. Raises ValueError for a setting or model that does not exist or cannot vary, FileNotFoundError for
+    a run that is missing.
     """
-    axes = [(name, list(values)) for name, values in (axis for axis in (x, y, z) if axis)]
+    axes = [[axis[0], list(axis[1])] for axis in (x, y, z) if axis]  # lists, as JSON gives them back
     settings = SETTINGS | settings
     _check(axes, settings)
     cells = [_cell(settings, axes, values) for values in itertools.product(*[values for _, values in axes])]
-    used = _used(model, cells)
+    models = trained.find(model)
+    used = {cell["model"]: trained.required(models, cell["model"]) for cell in cells}
     fixed = _without_strength(cells, used)
     recipe = {"model": model} | dict(zip("xyz", [*axes, None, None]))
-    recipe |= {"settings": settings, "safety_checker": kept.is_checked(base), "weights": _weights(model, cells, used)}
+    recipe |= {"settings": settings, "safety_checker": kept.is_checked(base)}
+    recipe |= {"weights": _weights(models["base"], cells, used)}
     path = Path(path)
     picture, written = path.with_suffix(".png"), path.with_suffix(".json")
-    if picture.exists() and written.exists() and machine.read_json(written) == _as_json(recipe):
+    if picture.exists() and written.exists() and machine.read_json(written) == recipe:
         return kept.read(picture)
     grid = _grid(axes, _make(cells, used, base), fixed)
     with machine.atomic_write(picture) as partial:
@@ -62,8 +65,7 @@ def remake(path, base):
     recipe, path = machine.read_json(path), Path(path)
     again = path.with_name(f"{path.stem}-again")
     again.with_suffix(".json").unlink(missing_ok=True)
-    axes = [recipe[axis] and tuple(recipe[axis]) for axis in "xyz"]
-    picture = plot(recipe["model"], base, again, *axes, **recipe["settings"])
+    picture = plot(recipe["model"], base, again, *(recipe[axis] for axis in "xyz"), **recipe["settings"])
     for name, weights in machine.read_json(again.with_suffix(".json"))["weights"].items():
         if recipe["weights"].get(name, weights) != weights:
             warnings.warn(f"{name} has been trained again since: its pictures differ.", stacklevel=2)
@@ -80,12 +82,6 @@ def _check(axes, settings):
         raise ValueError(f"The axis {empty[0]} has no values.")
 
 
-def _used(model, cells):
-    """{name: TrainedModel} of all cells. Raises ValueError for an unknown one, FileNotFoundError for a missing run."""
-    models = trained.find(model)
-    return {cell["model"]: trained.required(models, cell["model"]) for cell in cells}
-
-
 def _without_strength(cells, used):
     """The models that ignore the strength of these cells. Raises ValueError if all of them do."""
     if all(cell["strength"] == 1 for cell in cells):
@@ -96,9 +92,9 @@ def _without_strength(cells, used):
     return fixed
 
 
-def _weights(model, cells, used):
+def _weights(base, cells, used):
     """{name: fingerprint} of all that makes the pictures: the base model, finished trainings, copies of a step."""
-    weights = {"base": machine.weights_id(trained.find(model)["base"].weights)}
+    weights = {"base": machine.weights_id(base.weights)}
     for name, step in dict.fromkeys((cell["model"], cell["checkpoint"]) for cell in cells):
         label = name if step == FINISHED else f"{name}, step {step}"
         weights[label] = machine.weights_id(at_step(used[name], step))
@@ -113,11 +109,6 @@ def _cell(settings, axes, values):
         if name == "prompt" and (word := all_values[0]) != settings["prompt"] and word in settings["prompt"]:
             cell[name] = settings["prompt"].replace(word, value)
     return cell
-
-
-def _as_json(recipe):
-    """As it will be read again: tuples as lists."""
-    return {key: [value[0], list(value[1])] if key in "xyz" and value else value for key, value in recipe.items()}
 
 
 def _make(cells, used, base):
@@ -174,10 +165,9 @@ def _grid(axes, pictures, fixed):
     """x over the columns; y, then z over the rows. fixed: the models that ignore the strength."""
     labels = [[_label(name, value, fixed) for value in values] for name, values in axes]
     rows = ["\n".join(reversed(row)) for row in itertools.product(*labels[1:])] if len(axes) > 1 else None
-    # cells were made with x outermost: put its columns side by side
-    height = len(pictures) // len(labels[0])
-    columns = [pictures[start : start + height] for start in range(0, len(pictures), height)]
-    return show.image_grid([list(row) for row in zip(*columns)], rows, labels[0], cell=min(256, pictures[0].width))
+    height = len(pictures) // len(labels[0])  # cells were made with x outermost, column by column
+    images = [pictures[row::height] for row in range(height)]
+    return show.image_grid(images, rows, labels[0], cell=min(256, pictures[0].width))
 
 
 def _label(name, value, fixed=()):

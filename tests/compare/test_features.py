@@ -4,17 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from PIL import Image
+from pictures import noise_images
 
 from helpers import diffusion
 from helpers.compare import features, scores
 
 PROMPTS = ["a man", "a man", "a woman"]
-
-
-def noise_images(count, seed=0):
-    rng = np.random.default_rng(seed)
-    return [Image.fromarray(rng.integers(0, 256, (128, 128, 3), dtype=np.uint8)) for _ in range(count)]
 
 
 @pytest.fixture(scope="module")
@@ -69,5 +64,6 @@ def test_the_same_pictures_reach_the_ceiling_and_one_twice_has_no_variety(pocket
     photos = noise_images(3, seed=1)
     mean = scores.measure(table_of(photos), pocket, photos)["CLIP-I"].to_numpy()
     assert mean == pytest.approx((scores.ceiling(pocket.image_features(photos)) * 2 + 1) / 3, abs=1e-5)
-    assert scores.variety(table_of([photos[0]] * 3)[:2], pocket)["DIV"].tolist() == [0]
-    assert scores.variety(table_of(photos)[:2], pocket)["DIV"][0] > 0.01
+    same, others = (scores.variety(table_of(images), pocket) for images in ([photos[0]] * 3, photos))
+    assert same["DIV"].tolist() == [0] and others["DIV"][0] > 0.01
+    assert others["prompt_id"].tolist() == ["m"], "of the other prompt there is one picture only"

@@ -22,16 +22,14 @@ def runs(tmp_path, monkeypatch):
     """Finished runs: a hypernetwork of Amir and a DreamBooth of Nesrelah; the crossed ones are missing."""
     monkeypatch.setattr(machine, "RUNS", tmp_path)
     monkeypatch.setattr(trained, "FINISHED", tmp_path / "came")
-    prompts = {"prompts": ["nesrelah_001 person"]}
-    for name, weights, more in (
-        ("hypernetwork_amir", "hypernetwork.pt", {}),
-        ("dreambooth_nesrelah", "model/unet/u.safetensors", prompts),
-    ):
-        path = tmp_path / name / weights
+    weights = {"hypernetwork_amir": "hypernetwork.pt", "dreambooth_nesrelah": "model/unet/u.safetensors"}
+    for name, file in weights.items():
+        path = tmp_path / name / file
         path.parent.mkdir(parents=True)
         path.write_bytes(b"first training")
         (tmp_path / name / "card.md").write_text("done")
-        machine.write_json(tmp_path / name / "settings.json", {"model": "pocket"} | more)
+        settings = {"model": "pocket", "prompts": ["nesrelah_001 person"]}  # which mean nothing to a hypernetwork
+        machine.write_json(tmp_path / name / "settings.json", settings)
     return tmp_path
 
 

@@ -3,9 +3,8 @@ import hashlib
 
 from helpers import machine
 
-PAPER = (
-    "3adcd9bb93f4182b59d018964226b9c0cf9500bbed5f83e5f7b3d26de7079f64"  # SHA-256 of sections 4.1 and 4.2, a line each
-)
+# SHA-256 of sections 4.1 and 4.2, a line each
+PAPER = "3adcd9bb93f4182b59d018964226b9c0cf9500bbed5f83e5f7b3d26de7079f64"
 
 
 def test_the_ten_prompts_are_the_paper_s_letter_for_letter():

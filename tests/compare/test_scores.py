@@ -1,11 +1,9 @@
-from types import SimpleNamespace
-
 import numpy as np
 import pandas as pd
 import pytest
 from scipy.spatial.distance import cdist
 
-from helpers import machine, show
+from helpers import show
 from helpers.compare import reader, scores
 
 RNG = np.random.default_rng(0)
@@ -86,12 +84,6 @@ def test_photos_reach_their_own_ceiling_by_every_tower():
     assert (found["low"] < found["mean"]).all() and (found["mean"] < found["high"]).all()
 
 
-def test_variety_needs_two_pictures_of_a_prompt():
-    table = pd.DataFrame({"model": "base", "method": "base", "prompt_id": ["a", "a", "b"], "image": [0, 1, 2]})
-    encoders = SimpleNamespace(layers=lambda images: [np.arange(len(list(images)) * 8.0).reshape(-1, 4, 2)])
-    assert scores.variety(table, encoders)["prompt_id"].tolist() == ["a"], "the other of b was withheld"
-
-
 def test_drift_counts_what_moved_and_knows_chance():
     before = pd.DataFrame({"kind": ["man"] * 8 + ["woman"] * 8, "hair": ["long"] * 16})
     after = pd.DataFrame({"kind": ["man"] * 14 + ["woman"] * 2, "hair": ["long"] * 16})
@@ -114,16 +106,6 @@ def test_drift_by_chance_is_rarely_exceeded_by_chance():
         one, other = (rng.choice(["a", "b", "c"], 24) for _ in range(2))
         alarms += reader.distance(one, other) > reader.by_chance(one, other, draws=200, seed=i)
     assert alarms <= 9  # 3 expected at five in a hundred
-
-
-def test_prompt_parts_of_the_papers_prompts():
-    prompts = pd.read_csv(machine.REPO / "data" / "prompts.csv").set_index("prompt_id")["prompt"]
-    asked = {name: reader.parts_of(prompt) for name, prompt in prompts.items()}
-    assert asked["hypernetwork_1"] == {"context": "horse", "kind": "man"}
-    assert asked["hypernetwork_3"] == {"style": "fire", "kind": "man"}
-    assert asked["dreambooth_1"] == {"context": "horse"}
-    assert asked["dreambooth_4"] == {"style": "comic book", "context": "robot"}
-    assert reader.parts_of("snowman, blue shirt") == {}
 
 
 def test_parts_right_are_shares_of_what_was_asked():

@@ -67,7 +67,7 @@ def test_errors_and_missing_runs_are_sentences(box):
     box.method.value = "base"
     assert not box.button.disabled and box.strength.disabled
     with pytest.raises(ValueError, match="1 pictures"):
-        widgets.ImageGrid([Image.new("RGB", (4, 4))], [], folder=".")
+        box.pictures.show([Image.new("RGB", (4, 4))], [])
 
 
 def test_the_ready_box_asks_the_right_pipeline(monkeypatch):

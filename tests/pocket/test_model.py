@@ -6,16 +6,18 @@ import json
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
 from PIL import Image
 from safetensors import safe_open
 
+from helpers import machine
 from pocket import evaluate, fit, train_vae
 from pocket.assemble import POCKET, load_part
 from pocket.draw import draw
-from pocket.reader import load_reader
+from pocket.reader import load_reader, parts_of
 from pocket.scenes import scene
 from pocket.visible import LABELS
 
@@ -72,6 +74,16 @@ def test_the_reader_reads_unseen_pictures_whatever_stands_beside_them(scenes, dr
     assert together.loc[3, "kind"] == alone.loc[0, "kind"]
     assert together.loc[3, "kind_confidence"] == pytest.approx(alone.loc[0, "kind_confidence"], abs=1e-4)
     assert len(reader.read([Image.new("RGB", (300, 200), "white")])) == 1
+
+
+def test_prompt_parts_of_the_papers_prompts():
+    prompts = pd.read_csv(machine.REPO / "data" / "prompts.csv").set_index("prompt_id")["prompt"]
+    asked = {name: parts_of(prompt) for name, prompt in prompts.items()}
+    assert asked["hypernetwork_1"] == {"context": "horse", "kind": "man"}
+    assert asked["hypernetwork_3"] == {"style": "fire", "kind": "man"}
+    assert asked["dreambooth_1"] == {"context": "horse"}
+    assert asked["dreambooth_4"] == {"style": "comic book", "context": "robot"}
+    assert parts_of("snowman, blue shirt") == {}
 
 
 def test_training_the_vae_further_leaves_its_latents_alone_and_resumes(monkeypatch, tmp_path):
