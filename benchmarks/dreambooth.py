@@ -111,7 +111,7 @@ def prepared(pipe, instances, classes, config, batch_size, text_encoder=False):
         clean = torch.cat([latents[pair[0]], others[pair[1]]])
         noise, timesteps = torch.randn_like(clean), torch.randint(0, 1000, (len(clean),))
         prompt_embeds = encode_text([PROMPTS[0]] * len(pair[0]) + [PROMPTS[1]] * len(pair[1]))
-        noisy = diffusion.add_noise(scheduler, clean, noise, timesteps)
+        noisy = scheduler.add_noise(clean, noise, timesteps)
         return dreambooth.dreambooth_loss(pipe.unet(noisy, timesteps, prompt_embeds).sample, noise, 1.0)
 
     return loss, dreambooth.paired_batches(len(instances), len(classes), batch_size, 0)

@@ -64,7 +64,7 @@ def peer_loop(unet, train_set, scheduler, batch_size, block):
             yield None
         latents, prompt_embeds = train_set.draw(draw(step))
         noise, timesteps = torch.randn_like(latents), torch.randint(0, 1000, (len(latents),), device=latents.device)
-        prediction = unet(diffusion.add_noise(scheduler, latents, noise, timesteps), timesteps, prompt_embeds).sample
+        prediction = unet(scheduler.add_noise(latents, noise, timesteps), timesteps, prompt_embeds).sample
         loss = F.mse_loss(prediction, diffusion.target(scheduler, latents, noise, timesteps))
         loss.backward()
         optimizer.step()

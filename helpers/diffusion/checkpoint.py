@@ -125,9 +125,8 @@ def export(path, pipe, dtype=torch.float16):
 
 def state_dict(pipe):
     """{original name: tensor} of the three networks; the tensors are the pipeline's own, in their own precision."""
-    tensors = {name: _shaped(name, tensor) for name, tensor in _places(pipe).items()}
     length = pipe.text_encoder.config.max_position_embeddings
-    return tensors | {TEXT + POSITIONS: torch.arange(length).unsqueeze(0)}
+    return _places(pipe) | {TEXT + POSITIONS: torch.arange(length).unsqueeze(0)}
 
 
 def load_into(pipe, path):
@@ -166,16 +165,16 @@ def _read(path):
 
 
 def _places(pipe):
-    """{original name: the pipeline's tensor}."""
+    """{original name: the pipeline's tensor}, viewed in the original's shape."""
     if pipe.unet.config.use_linear_projection or hasattr(pipe, "text_encoder_2"):
-        raise ValueError(
-            "This is no Stable Diffusion 1.x: export SD 2 and XL, which have other names, by another tool."
-        )
+        raise ValueError("This is no Stable Diffusion 1.x: export SD 2 and XL, with other names, by another tool.")
     unet, vae, text = (part.state_dict() for part in (pipe.unet, pipe.vae, pipe.text_encoder))
     attends = {name.split(".attentions.")[0] for name in unet if ".attentions." in name}
     each, levels = pipe.unet.config.layers_per_block, len(pipe.vae.config.block_out_channels)
     places = {UNET + _unet_name(name, each, attends): tensor for name, tensor in unet.items()}
-    places |= {VAE + _vae_name(name, levels): tensor for name, tensor in vae.items()}
+    vae = {_vae_name(name, levels): tensor for name, tensor in vae.items()}
+    matrices = {name for name, tensor in vae.items() if ".attn_1." in name and tensor.ndim == 2}  # there convolutions
+    places |= {VAE + name: t[:, :, None, None] if name in matrices else t for name, t in vae.items()}
     # transformers 5.6 dropped text_model. from these names; without it the web UI silently loads nothing
     text = {name.removeprefix("text_model."): tensor for name, tensor in text.items()}
     return places | {TEXT + name: tensor for name, tensor in text.items() if name != POSITIONS}
@@ -208,9 +207,3 @@ def _vae_name(name, levels):
         name = re.sub(rf"\b{re.escape(ours)}\b", theirs, name)
     name = re.sub(r"down_blocks\.(\d+)", r"down.\1", name)  # the original counts the decoder's levels backwards
     return re.sub(r"up_blocks\.(\d+)", lambda found: f"up.{levels - 1 - int(found[1])}", name)
-
-
-def _shaped(name, tensor):
-    """The original VAE attends by 1 x 1 convolutions: its matrices have four dimensions."""
-    is_matrix = name.startswith(VAE) and ".attn_1." in name and tensor.ndim == 2
-    return tensor[:, :, None, None] if is_matrix else tensor

@@ -1,4 +1,4 @@
-"""Where and how the notebooks compute: devices, processes, precision, seeds, the QUICK dial, versions.
+"""Where and how the notebooks compute: devices, processes, precision.
 
 Processes and devices are accelerate's PartialState, which costs a notebook nothing. Its Accelerator would wrap the
 U-Net, whose layers we hook, and own the backward pass, in which an optimizer may move weights.
@@ -9,21 +9,16 @@ import functools
 import importlib
 import os
 import platform
-import random
 import statistics
 import subprocess
 import time
-from importlib import metadata
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list, parse_flag_from_env
 from torch.overrides import TorchFunctionMode
-
-LIBRARIES = ("torch", "diffusers", "transformers", "numpy", "pillow", "pandas", "matplotlib", "ipywidgets")
 
 
 @functools.cache
@@ -52,33 +47,6 @@ def find_device():
 def from_first(make):
     """What `make()` returns in the first process, in all of them; the others do not call it."""
     return broadcast_object_list([make() if state().is_main_process else None])[0]
-
-
-def seed_everything(seed):
-    """Seeds Python's, NumPy's and PyTorch's random numbers on every device; `seed` is any whole number."""
-    seed %= 2**32  # NumPy takes no more
-    random.seed(seed)
-    np.random.seed(seed)
-    torch.manual_seed(seed)
-
-
-def versions():
-    """One printable table of what this machine computes with."""
-    installed = {name: next(metadata.distributions(name=name), None) for name in LIBRARIES}
-    rows = [("python", platform.python_version())]
-    rows += [(name, found.version if found else "not installed") for name, found in installed.items()]
-    return "\n".join(f"{name:14}{value}" for name, value in [*rows, *_machine()])
-
-
-def _machine():
-    device, name = find_device(), find_device().type
-    if name in ("cuda", "xpu"):
-        properties = torch.get_device_module(device).get_device_properties(device)
-        name = f"{properties.name}, {properties.total_memory / 2**30:.1f} GiB"
-    rows = [("device", name), ("cores", os.cpu_count()), ("bf16 on CPU", "yes" if cpu_has_bf16() else "no")]
-    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
-        rows.append(("RAM", f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 2**30:.1f} GiB"))
-    return rows
 
 
 class AttentionInFloat32(TorchFunctionMode):

@@ -46,13 +46,11 @@ def encode_prompts(pipe, prompts):
 
 
 def training_scheduler(pipe):
-    """The noise schedule the pipeline was trained with, all 1,000 steps of it (Ho et al. 2020)."""
+    """The noise schedule the pipeline was trained with, all 1,000 steps of it (Ho et al. 2020).
+
+    Its add_noise is the forward process in one jump: sqrt(a) latents + sqrt(1 - a) noise, a = alphas_cumprod[t].
+    """
     return DDPMScheduler.from_config(pipe.scheduler.config)
-
-
-def add_noise(scheduler, latents, noise, timesteps):
-    """The forward process in one jump: sqrt(a) latents + sqrt(1 - a) noise, a = alphas_cumprod[timesteps]."""
-    return scheduler.add_noise(latents, noise, timesteps)
 
 
 def target(scheduler, latents, noise, timesteps):
@@ -67,7 +65,7 @@ def diffusion_loss(unet, scheduler, latents, noise, timesteps, prompt_embeds, we
 
     weights: of timesteps, as for `loss_scale`. error: of (prediction, target), both float32, instead of the mean.
     """
-    noisy = add_noise(scheduler, latents, noise, timesteps)
+    noisy = scheduler.add_noise(latents, noise, timesteps)
     prediction = unet(noisy.to(unet.dtype), timesteps, prompt_embeds.to(unet.dtype)).sample
     scale = loss_scale(scheduler, timesteps, weights)
     return error(prediction.float() * scale, target(scheduler, latents, noise, timesteps).float() * scale)

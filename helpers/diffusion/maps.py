@@ -13,7 +13,7 @@ TEXT = {"ha": "center", "va": "center", "fontsize": 8}
 
 
 def blocks(unet):
-    """One dict a block, in the order in which the latents pass: name, side, channels, attentions, parameters.
+    """One dict a block, in the order in which the latents pass: name, level, side, channels, attentions, contexts.
 
     side: the latents' height and width inside the block. attentions: layers that attend to the prompt.
     contexts: {width of context: attention layers of that width}.
@@ -31,7 +31,6 @@ def blocks(unet):
             "channels": widths[level],
             "attentions": sum(module.endswith("attn2") for module, _ in block.named_modules()),
             "contexts": Counter(module.to_k.in_features for module in block.modules() if hasattr(module, "to_k")),
-            "parameters": sum(weights.numel() for weights in block.parameters()),
         }
         for name, block, level in modules
     ]
@@ -46,7 +45,7 @@ def unet_map(unet):
     axes.axis("off")
     axes.add_patch(Rectangle((-0.35, -depth - 0.5), 6.7, depth + 1.1, fill=False, ec=DREAMBOOTH, lw=2.5, ls="--"))
     axes.text(3, 0.72, "04 DreamBooth changes every weight inside this frame", color=DREAMBOOTH, ha="center")
-    for part, (x, y) in _draw_u(axes, parts, 6, width, height):
+    for part, (x, y) in _draw_u(axes, parts, depth, 6, width, height):
         words = f"{part['attentions']} x attention" if part["attentions"] else "no attention"
         style = {"color": HYPERNETWORK, "weight": "bold"} if part["attentions"] else {"color": INK}
         axes.text(x + width / 2, y + 0.11, _size(part), color=INK, **TEXT)
@@ -73,7 +72,7 @@ def hypernetwork_map(unet):
     chart, axes = figures.figure(9, 1.6 + 0.95 * depth)
     axes.set(xlim=(-0.2, 9.2), ylim=(-depth - 1.9, 0.6))
     axes.axis("off")
-    for part, (x, y) in _draw_u(axes, parts, 9, width, height):
+    for part, (x, y) in _draw_u(axes, parts, depth, 9, width, height):
         axes.text(x + width / 2, y + 0.2, _size(part), color=INK, **TEXT)
         _marks(axes, part["contexts"], widths, x, y, width)
     for i, wide in enumerate(widths):
@@ -81,14 +80,13 @@ def hypernetwork_map(unet):
         axes.plot(x + 0.1, y, SHAPES[i % 6], color=LENSES[i % 6], markersize=9)
         kind = "the prompt" if i == 0 else "the picture"
         layers = sum(part["contexts"][wide] for part in parts)
-        label = f"{kind}, {wide} wide\n{layers} layers share one pair"
-        axes.text(x + 0.3, y, label, va="center", fontsize=8, color=INK)
+        style = {"va": "center", "fontsize": 8, "color": INK}
+        axes.text(x + 0.3, y, f"{kind}, {wide} wide\n{layers} layers share one pair", **style)
     return chart
 
 
-def _draw_u(axes, parts, span, width, height):
+def _draw_u(axes, parts, depth, span, width, height):
     """Draws boxes and the arrows between them, `span` wide; gives each part with its left edge and middle height."""
-    depth = max(part["level"] for part in parts) + 1
     left, right, gap = width / 2, span - width / 2, height / 2
     for level in range(depth - 1):
         _arrow(axes, (left, -level - gap), (left, -level - 1 + gap))

@@ -38,6 +38,7 @@ class ModelConfig:
     variant: str | None = None  # "fp16" where the hub offers half-sized files
 
 
+HYPERNETWORK = {"paper_steps": 10_000, "activation": "relu"}  # with "linear", the web UI's own, more horses were lost
 MODELS = {
     "pocket": ModelConfig(
         name="pocket",
@@ -47,14 +48,7 @@ MODELS = {
         image_size=128,
         guidance_scale=5.0,
         num_inference_steps=20,
-        # with "linear", the web UI's own activation, more horses were lost
-        hypernetwork={
-            "steps": 300,
-            "paper_steps": 10_000,
-            "learning_rate": 2e-3,
-            "batch_size": 4,
-            "activation": "relu",
-        },
+        hypernetwork=HYPERNETWORK | {"steps": 300, "learning_rate": 2e-3, "batch_size": 4},
         dreambooth={
             "steps": 300,
             "paper_steps": 4_040,
@@ -77,13 +71,7 @@ MODELS = {
         guidance_scale=7.5,
         num_inference_steps=25,
         # 2,000 and 800 steps: what people report as enough for 20 photos (peers: 5e-6 to 5e-5, 1e-6 to 2e-6)
-        hypernetwork={
-            "steps": 2_000,
-            "paper_steps": 10_000,
-            "learning_rate": 2e-5,
-            "batch_size": 1,
-            "activation": "relu",
-        },
+        hypernetwork=HYPERNETWORK | {"steps": 2_000, "learning_rate": 2e-5, "batch_size": 1},
         dreambooth={
             "steps": 800,
             "paper_steps": 4_040,

@@ -109,9 +109,7 @@ def read(path):
         image.load()  # texts may stand after the pixels
         text = getattr(image, "text", {}).get("parameters")
     if text is None:
-        raise ValueError(
-            f"{path} has no parameters text: take the PNG as it was saved, not a copy that lost its settings."
-        )
+        raise ValueError(f"{path} has no parameters text: take the PNG as it was saved, not a copy without it.")
     return read_text(text)
 
 

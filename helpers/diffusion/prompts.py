@@ -2,7 +2,7 @@
 
 import itertools
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 
@@ -25,8 +25,7 @@ LEAST_MEAN = 1e-5  # of the outputs' usual size: a smaller mean is rounding (SD 
 COMMA_REACH = 20  # tokens: a chunk that overflows is cut at its last comma, if that is at most this far back
 
 
-@dataclass(frozen=True)
-class Network:
+class Network(NamedTuple):
     """A network a prompt asks for: <hypernet:amir:0.8> is Network("hypernet", "amir", 0.8)."""
 
     kind: str
@@ -67,13 +66,6 @@ def prompt_at(text, step, steps):
     alternatives the web UI resolves nothing in the prompt; here the rest still is.
     """
     return _resolve(text, 0, len(text), _pairs(text), step, steps)
-
-
-def schedule(text, steps):
-    """[(last step, prompt)]: which prompt holds up to which step of `steps`."""
-    prompts = [prompt_at(text, step, steps) for step in range(1, steps + 1)]
-    runs = itertools.groupby(enumerate(prompts, start=1), key=lambda numbered: numbered[1])
-    return [(list(run)[-1][0], prompt) for prompt, run in runs]
 
 
 def _pairs(text):
@@ -159,18 +151,14 @@ def parse_attention(text):
         _weigh(pieces, start, STRONGER)
     for start in opened["["]:
         _weigh(pieces, start, 1 / STRONGER)
-    return _joined(pieces)
+    runs = itertools.groupby(pieces, key=lambda piece: piece[1])
+    # what is empty stays, as in the web UI: it keeps its neighbours apart
+    return [("".join(text for text, _ in run), weight) for weight, run in runs] or [("", 1.0)]
 
 
 def _weigh(pieces, start, factor):
     for piece in pieces[start:]:
         piece[1] *= factor
-
-
-def _joined(pieces):
-    """Runs of one weight as one piece. What is empty stays, as in the web UI: it keeps its neighbours apart."""
-    runs = itertools.groupby(pieces, key=lambda piece: piece[1])
-    return [("".join(text for text, _ in run), weight) for weight, run in runs] or [("", 1.0)]
 
 
 def tokenize(tokenizer, text):
@@ -190,8 +178,10 @@ def tokenize(tokenizer, text):
             chunks[-1].append((token, weight))
     if len(chunks) > 1 and not chunks[-1]:
         chunks.pop()  # a BREAK at the very end
-    pairs = [zip(*_framed(chunk, size, tokenizer)) for chunk in chunks]
-    tokens, weights = zip(*pairs)
+    special = tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id
+    start, end, padding = ([(token, 1.0)] for token in special)
+    framed = [start + chunk + end + padding * (size - len(chunk)) for chunk in chunks]
+    tokens, weights = zip(*(zip(*chunk) for chunk in framed))
     return torch.tensor(tokens), torch.tensor(weights)
 
 
@@ -201,11 +191,6 @@ def _after_last_comma(chunk, comma):
     tail = chunk[near[-1] + 1 :] if near else []
     del chunk[len(chunk) - len(tail) :]
     return tail
-
-
-def _framed(chunk, size, tokenizer):
-    padding = [(tokenizer.pad_token_id, 1.0)] * (size - len(chunk))
-    return [(tokenizer.bos_token_id, 1.0), *chunk, (tokenizer.eos_token_id, 1.0), *padding]
 
 
 @torch.no_grad()

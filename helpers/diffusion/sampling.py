@@ -107,9 +107,8 @@ def _sample(pipe, scheduler, noise, conditions, guidance_scale, seeds, tick):
     steps, scheduler = len(conditions), copy.deepcopy(scheduler)
     scheduler.set_timesteps(steps, device=pipe.device)
     latents = noise.to(pipe.device, pipe.unet.dtype) * scheduler.init_noise_sigma
-    takes = inspect.signature(scheduler.step).parameters
     generators = [torch.Generator().manual_seed(seed + 2**32) for seed in seeds]
-    extra = {"generator": generators} if "generator" in takes else {}
+    extra = {"generator": generators} if "generator" in inspect.signature(scheduler.step).parameters else {}
     done = 0
     for number, timestep in enumerate(scheduler.timesteps, start=1):
         step = math.ceil(number * steps / len(scheduler.timesteps))  # some samplers ask the U-Net twice a step
@@ -147,9 +146,8 @@ def _decode(pipe, latents):
     images = pipe.vae.decode(latents / pipe.vae.config.scaling_factor).sample
     images, withheld = pipe.run_safety_checker(images, pipe.device, pipe.text_encoder.dtype)
     images = pipe.image_processor.postprocess(images, output_type="pil", do_denormalize=[True] * len(images))
-    flags = withheld or [False] * len(images)
-    for i, image in enumerate(images):
-        if flags[i]:  # a card in its place, whose info says so, for it must not be scored
-            images[i] = show.card(WITHHELD, image.size)
+    for i, hidden in enumerate(withheld or []):
+        if hidden:  # a card in its place, whose info says so, for it must not be scored
+            images[i] = show.card(WITHHELD, images[i].size)
             images[i].info["withheld"] = True
     return images

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from accelerate.utils import set_seed
 from PIL import Image
 
 from helpers.diffusion import device
@@ -126,7 +127,7 @@ def _parts(batches, number, accumulate, seed):
     """The batches of step `number` that fall to this process, each met with random numbers of its own."""
     first, state = (number - 1) * accumulate, device.state()
     for part in range(first + state.process_index, first + accumulate, state.num_processes):
-        device.seed_everything(seed * 1_000_003 + part + 1)
+        set_seed((seed * 1_000_003 + part + 1) % 2**32)  # NumPy takes no more
         yield batches(part)
 
 

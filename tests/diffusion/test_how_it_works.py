@@ -5,6 +5,7 @@ from collections import Counter
 import nbformat
 import pytest
 import torch
+from conftest import tiny_pipeline
 from diffusers import DDIMScheduler
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -23,11 +24,12 @@ def cell(beginning):
 
 
 @pytest.fixture(scope="module")
-def lesson(pocket_pipeline):
-    """The names that the notebook's cells define, on the pocket model."""
-    schedule = diffusion.training_scheduler(pocket_pipeline)
-    names = {"torch": torch, "pipe": pocket_pipeline, "schedule": schedule, "alphas": schedule.alphas_cumprod}
-    names["empty_embeds"] = diffusion.encode_prompts(pocket_pipeline, [""])
+def lesson():
+    """The names that the notebook's cells define, on a tiny model."""
+    pipe = tiny_pipeline()
+    schedule = diffusion.training_scheduler(pipe)
+    names = {"torch": torch, "pipe": pipe, "schedule": schedule, "alphas": schedule.alphas_cumprod}
+    names["empty_embeds"] = diffusion.encode_prompts(pipe, [""])
     for beginning in ("def promise(", "def sample(", "def guided("):
         exec(cell(beginning), names)  # noqa: S102
     return names
@@ -45,20 +47,18 @@ def by_the_library(pipe, noise, steps, predict):
 
 @settings(max_examples=15, deadline=None)
 @given(steps=st.sampled_from([1, 2, 4, 5, 8, 10, 20, 25, 50]), seed=st.integers(0, 2**31))
-def test_the_sampler_written_by_hand_is_the_librarys_for_any_number_of_steps_and_any_answers(
-    lesson, pocket_pipeline, steps, seed
-):
+def test_the_sampler_written_by_hand_is_the_librarys_for_any_number_of_steps_and_any_answers(lesson, steps, seed):
     noise = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(seed))
     answer = lambda noisy, t, _: torch.sin(noisy * (1 + t / 500))  # any function of what it is asked
     walk = list(lesson["sample"](noise, None, steps, answer))
     assert len(walk) == steps
-    torch.testing.assert_close(walk[-1][0], by_the_library(pocket_pipeline, noise, steps, answer))
+    torch.testing.assert_close(walk[-1][0], by_the_library(lesson["pipe"], noise, steps, answer))
     torch.testing.assert_close(walk[-1][0], walk[-1][1])  # at the end there is no noise left
 
 
-def test_guidance_zero_is_deaf_and_one_is_the_prompt_itself(lesson, pocket_pipeline):
-    noise = diffusion.initial_noise(pocket_pipeline, 1)[None]
-    embeds = diffusion.encode_prompts(pocket_pipeline, ["a photo of a man"])
+def test_guidance_zero_is_deaf_and_one_is_the_prompt_itself(lesson):
+    noise = diffusion.initial_noise(lesson["pipe"], 1)[None]
+    embeds = diffusion.encode_prompts(lesson["pipe"], ["a photo of a man"])
     ask = lambda scale: lesson["guided"](scale)(noise, 600, embeds)
     torch.testing.assert_close(ask(0), lesson["predict"](noise, 600, lesson["empty_embeds"]))
     torch.testing.assert_close(ask(1), lesson["predict"](noise, 600, embeds))

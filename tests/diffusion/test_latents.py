@@ -3,6 +3,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from diffusers import DDPMScheduler
+from pictures import noise_images
 from PIL import Image
 
 from helpers import diffusion
@@ -10,13 +11,8 @@ from helpers import diffusion
 SCHEDULER = DDPMScheduler(beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012)
 
 
-def pictures(count, size=16):
-    rng = np.random.default_rng(0)
-    return [Image.fromarray(rng.integers(0, 256, (size, size, 3), dtype=np.uint8)) for _ in range(count)]
-
-
 def test_latents_are_the_scaled_mean_whatever_the_batch_or_a_sample_that_repeats(tiny):
-    vae, images = tiny.vae, pictures(3)
+    vae, images = tiny.vae, noise_images(3, size=16)
     latents = diffusion.encode_images(vae, images, 16, batch_size=2)
     pixels = torch.from_numpy(np.stack([np.asarray(image) for image in images])).permute(0, 3, 1, 2) / 127.5 - 1
     with torch.no_grad():
@@ -28,7 +24,7 @@ def test_latents_are_the_scaled_mean_whatever_the_batch_or_a_sample_that_repeats
 
 
 def test_a_square_is_resized_and_anything_else_refused(tiny):
-    assert diffusion.encode_images(tiny.vae, pictures(1, 30), 24).shape == (1, 4, 12, 12)
+    assert diffusion.encode_images(tiny.vae, noise_images(1, size=30), 24).shape == (1, 4, 12, 12)
     with pytest.raises(ValueError, match="300 x 200 is not square"):
         diffusion.encode_images(tiny.vae, [Image.new("RGB", (300, 200))], 128)
 
@@ -52,7 +48,7 @@ def test_noise_target_and_loss_are_those_of_the_equations(pocket_pipeline, predi
     noisy = kept.sqrt() * latents + (1 - kept).sqrt() * noise
     target = noise if prediction_type == "epsilon" else kept.sqrt() * noise - (1 - kept).sqrt() * latents
     close = {"atol": 1e-5, "rtol": 1e-4}
-    torch.testing.assert_close(diffusion.add_noise(scheduler, latents, noise, t), noisy, **close)
+    torch.testing.assert_close(scheduler.add_noise(latents, noise, t), noisy, **close)
     torch.testing.assert_close(diffusion.target(scheduler, latents, noise, t), target, **close)
 
     class Doubling(torch.nn.Module):

@@ -86,7 +86,8 @@ def test_any_text_is_read_and_no_letter_lost(text):
     ],
 )
 def test_editing_changes_the_prompt_at_its_step(text, expected):
-    assert prompts.schedule(text, 10) == expected
+    holds = [next(prompt for last, prompt in expected if step <= last) for step in range(1, 11)]
+    assert [prompts.prompt_at(text, step, 10) for step in range(1, 11)] == holds
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ def test_dreambooth_reaches_every_weight_of_the_unet(sd1, photo):
     embeds = diffusion.encode_prompts(sd1, ["nesrelah_001 person", "a photo of a person"])
     latents = photo.repeat(2, 1, 1, 1)
     noise, timesteps = torch.randn_like(latents), torch.tensor([100, 700])
-    noisy = diffusion.add_noise(scheduler, latents, noise, timesteps)
+    noisy = scheduler.add_noise(latents, noise, timesteps)
     prediction = unet.train()(noisy.to(unet.dtype), timesteps, embeds).sample
     dreambooth.dreambooth_loss(prediction, noise, 1.0).backward()
     assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in unet.parameters())
