@@ -63,7 +63,7 @@ def measured(side=32):
     parameters = [*unet.parameters()]
     optimizer = optimizers.in_backward_8bit(parameters, memory.EightBit)
     memory.fill(optimizer, parameters)
-    before = sum(parameter.nbytes for parameter in parameters) + sum(optimizers.state_bytes(optimizer))
+    before = sum(parameter.nbytes for parameter in parameters) + sum(memory.state_bytes(optimizer))
     latents, noise = torch.randn(2, 1, 4, side, side)
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as trace:
         loss = diffusion.latents.diffusion_loss(

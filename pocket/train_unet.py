@@ -51,15 +51,19 @@ def clip_ears(tokenizer):
     return text_encoder
 
 
+def nets_to_train(tokenizer, further):
+    """The two nets: with CLIP's text encoder and a U-Net that knows nothing, or as they were saved, if `further`."""
+    if further:
+        return Conditioned(load_part("text_encoder"), load_part("unet")).train()
+    return Conditioned(clip_ears(tokenizer), parts.unet())
+
+
 def train(minutes, further=False, batch=16):
     """Two batches a step, one a core; the text encoder starts as CLIP's, the U-Net from nothing, unless `further`."""
     torch.manual_seed(0)
     tokenizer, vae = clip_tokenizer(), load_part("vae")
     latents, unseen = latents_of("train", SCENES, vae), latents_of("test", 500, vae)[:256]
-    if further:
-        nets = Conditioned(load_part("text_encoder"), load_part("unet")).train()
-    else:
-        nets = Conditioned(clip_ears(tokenizer), parts.unet())
+    nets = nets_to_train(tokenizer, further)
     scheduler = DDPMScheduler.from_config(parts.scheduler().config)
 
     def tokens_of(captions):

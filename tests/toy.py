@@ -49,5 +49,10 @@ def rows(folder):
         return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
 
 
+def numbered(folder):
+    """The steps of the checkpoints of a run, without the best one."""
+    return [int(path.stem) for path in sorted((folder / "checkpoints").glob("[0-9]*.pt"))]
+
+
 def same(ours, theirs):
     return all(torch.equal(a, b) for a, b in zip(ours.parameters(), theirs.parameters(), strict=True))

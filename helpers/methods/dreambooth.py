@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from helpers import diffusion, machine, training
 from helpers.diffusion import device, kept
 from helpers.machine import read_json, write_json
+from helpers.methods import memory
 
 
 def check_identifier(tokenizer, identifier):
@@ -144,3 +145,38 @@ def save(folder, pipe):
         torch.nn.Module.to(part, dtype=precision)
     shutil.rmtree(folder, ignore_errors=True)
     partial.rename(folder)
+
+
+def check_disk(folder, pipe, learning, optimizer=torch.optim.AdamW, settings=None):
+    """The bytes a DreamBooth run may still need in `folder`. Raises OSError if there is less room.
+
+    learning: how many weights learn. optimizer, settings: as training.train's: a run of these goes on from its bytes.
+    """
+    networks = [part for part in pipe.components.values() if isinstance(part, torch.nn.Module)]
+    whole = 2 * sum(p.numel() for part in networks for p in part.parameters())  # the model in 16 bits
+    sample = torch.nn.Parameter(torch.zeros(2**20))
+    mover = optimizer([sample])
+    memory.fill(mover, [sample])
+    training.optimizers.remove_hook(sample)
+    checkpoint = learning * (4 + sum(memory.state_bytes(mover)) / sample.numel())
+    # the next checkpoint, or the next best weights, before the old ones go
+    meanwhile = max(2 * checkpoint + 4 * learning, checkpoint + 2 * 4 * learning)
+    # last and best weights, the model, once more while it is replaced, two files for the web UI
+    done = 2 * 4 * learning + 4 * whole
+    needed = max(0, max(meanwhile, done) - _already_there(Path(folder), settings or {}))
+    free = shutil.disk_usage(next(p for p in [Path(folder), *Path(folder).parents] if p.exists())).free
+    if free < needed:
+        raise OSError(
+            f"{folder} has room for {free / memory.GB:.1f} GB, and this training may need {needed / memory.GB:.1f} GB "
+            f"more: make room, set RUNS_DIR to a larger disk, or {memory.LIGHT}."
+        )
+    return needed
+
+
+def _already_there(folder, settings):
+    """The bytes that a run with these settings finds in its folder; another's is set aside, and stays."""
+    path = folder / "settings.json"
+    before = read_json(path) if path.exists() else {}
+    if any(before.get(name) != value for name, value in json.loads(json.dumps(settings)).items()):
+        return 0
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

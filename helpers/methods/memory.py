@@ -1,4 +1,4 @@
-"""Will it fit: a forecast, without a GPU, of the peak memory of a training on one, and of its room on disk.
+"""Will it fit: a forecast, without a GPU, of the peak memory of a training on one.
 
 The real U-Net takes one real step on tensors that are shapes without content (PyTorch's FakeTensorMode), and a `Ledger`
 counts their bytes. What that cannot show, CUDA itself and its libraries, is one constant.
@@ -6,25 +6,20 @@ counts their bytes. What that cannot show, CUDA itself and its libraries, is one
 
 import contextlib
 import functools
-import json
-import shutil
 import weakref
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import pandas as pd
 import torch
-import torch.nn.functional as F
 from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
-from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakIdKeyDictionary
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from helpers import diffusion, machine, training
+from helpers import training
 from helpers.diffusion import device
 from helpers.methods import hypernetwork, lora
 from helpers.training import optimizers, steps
@@ -91,11 +86,8 @@ class EightBit(torch.optim.Optimizer):
                 self.state[weight]["averages"] = torch.empty(size, dtype=torch.uint8, device=weight.device)
 
 
-STAND_INS = {
-    optimizers.adamw_8bit: EightBit,
-    optimizers.in_backward_8bit: functools.partial(optimizers.in_backward_8bit, kind=EightBit),
-    optimizers.on_host: functools.partial(optimizers.on_host, kind=EightBit),
-}
+MOVING_8BIT = (optimizers.in_backward_8bit, optimizers.on_host)
+STAND_INS = {kind: functools.partial(kind, kind=EightBit) for kind in MOVING_8BIT} | {optimizers.adamw_8bit: EightBit}
 
 
 def choose(available, **others):
@@ -127,12 +119,12 @@ def forecast(
             network.to_empty(device="cpu").train()
         weights, text = ledger.now, networks[1] if text_encoder else None
         parameters = steps.learnable(p for network in networks for p in network.parameters())
-        loss, scaler = functools.partial(_loss, networks[0], text, precision), torch.amp.GradScaler(enabled=False)
+        loss, scaler = _loss(networks[0], text, precision), torch.amp.GradScaler(enabled=False)
         mover = STAND_INS.get(optimizer, optimizer)(parameters)
         fill(mover, parameters)
         before = ledger.peak = ledger.now
         steps.update(parameters, loss, [photos] * accumulate, mover, scaler, 1e-6, accumulate)
-        alone, averages = isinstance(mover, optimizers.InBackward), optimizers.state_bytes(mover)
+        alone, averages = isinstance(mover, optimizers.InBackward), state_bytes(mover)
         gradients = 0 if alone else sum(p.nbytes for p in parameters)
         averages = max(averages) if alone and mover.offload else sum(averages)
         activations = max(ledger.peak - before, preview) - gradients  # between steps there are no gradients
@@ -145,12 +137,9 @@ def preview(vae_config=None, side=64, *on_device):
     vae_config: a VAE's; None is SD 1.x's. side: of the latents. on_device: networks that come back to the GPU for it.
     The most is taken while a picture is decoded, one at a time as `load_pipeline` has it on a GPU.
     """
-    with torch.device("meta"):
-        vae = AutoencoderKL.from_config(vae_config or SD1_VAE)
-    norms_as_on_gpu(vae)
     with shapes_only() as ledger, torch.no_grad(), as_on_gpu(torch.float16, cache=False):
-        vae.to_empty(device="cpu")
-        before = ledger.now
+        vae = norms_as_on_gpu(AutoencoderKL.from_config(vae_config or SD1_VAE))
+        before = ledger.peak = ledger.now
         vae.decode(torch.empty(1, vae.config.latent_channels, side, side))
     return ledger.peak - before + sum(p.nbytes for network in on_device for p in network.parameters())
 
@@ -161,15 +150,18 @@ def gpu_bytes():
 
 
 def fill(optimizer, parameters):
-    """Lets an optimizer make the averages that it has from its first step on; `parameters` are a list."""
-    alone = isinstance(optimizer, optimizers.InBackward)
-    for parameter in parameters:
-        parameter.grad = torch.zeros_like(parameter)
-        if alone:
-            optimizer.move(parameter)
-    if not alone:
+    """Lets an optimizer make the averages that it has from its first step on, by gradients of 0."""
+    (0 * sum(parameter.sum() for parameter in parameters)).backward()  # InBackward's take their step in it
+    if not isinstance(optimizer, optimizers.InBackward):
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
+
+
+def state_bytes(optimizer):
+    """The bytes of an optimizer's averages, one number for each weight."""
+    each = optimizer.each.values() if isinstance(optimizer, optimizers.InBackward) else [optimizer]
+    states = [state for one in each for state in one.state.values()]
+    return [sum(value.nbytes for value in state.values() if torch.is_tensor(value)) for state in states]
 
 
 def _blueprints(unet_config, method, precision, text_encoder, rank, checkpointing):
@@ -194,15 +186,15 @@ def _blueprints(unet_config, method, precision, text_encoder, rank, checkpointin
     return networks
 
 
-def _loss(unet, text, precision, photos):
-    """The DreamBooth loss of a batch of shapes."""
-    with as_on_gpu(precision):
-        side, width = unet.config.sample_size, unet.config.cross_attention_dim
-        latents = torch.empty(photos, unet.config.in_channels, side, side)
-        noise, timesteps = torch.randn_like(latents), torch.zeros(photos, dtype=torch.long)
+def _loss(unet, text, precision):
+    """A function of a number of photos to their denoising loss, in shapes."""
+
+    def draw(photos):
+        latents = torch.empty(photos, unet.config.in_channels, unet.config.sample_size, unet.config.sample_size)
         prompts = torch.zeros(photos, 77, dtype=torch.long)
-        prompt_embeds = torch.empty(photos, 77, width) if text is None else text(prompts)[0]
-        return diffusion.latents.diffusion_loss(unet, DDPMScheduler(), latents, noise, timesteps, prompt_embeds)
+        return latents, text(prompts)[0] if text else torch.empty(photos, 77, unet.config.cross_attention_dim)
+
+    return as_on_gpu(precision)(training.denoising_loss(unet, DDPMScheduler(), draw))
 
 
 class Ledger(TorchDispatchMode):
@@ -230,78 +222,29 @@ class Ledger(TorchDispatchMode):
         self.peak = max(self.peak, self.now)
 
 
-class _PlainAttention(TorchFunctionMode):
-    """Attention in the precision of its inputs: device.autocast turns it to float32 on a CPU."""
-
-    def __torch_function__(self, func, types, args=(), kwargs=None):
-        if func is F.scaled_dot_product_attention:
-            with torch._C.DisableTorchFunction():
-                return func(*args, **(kwargs or {}))
-        return func(*args, **(kwargs or {}))
-
-
 def norms_as_on_gpu(module):
     """Autocast on CUDA computes norms in float32 and leaves their results so; that of the CPU does not."""
     for part in module.modules():
         if isinstance(part, (nn.GroupNorm, nn.LayerNorm)):
             part.register_forward_pre_hook(lambda norm, inputs: (inputs[0].to(norm.weight.dtype),))
+    return module
 
 
 @contextlib.contextmanager
 def shapes_only():
-    """A Ledger within which all tensors are shapes: nothing is computed, and no memory is used."""
+    """A Ledger within which all tensors are shapes: nothing is computed, and no memory is used.
+
+    Attention is in the precision of its inputs, as on a GPU: what `device.autocast` does to it on a CPU is left out.
+    """
     device.cpu_has_bf16()  # timed and remembered now, for shapes take no time
-    with FakeTensorMode(allow_non_fake_inputs=True), Ledger() as ledger:
+    with torch._C.DisableTorchFunction(), FakeTensorMode(allow_non_fake_inputs=True), Ledger() as ledger:
         yield ledger
 
 
-@contextlib.contextmanager
 def as_on_gpu(precision, cache=True):
     """Autocast as on a GPU, for shapes on the CPU; cache: of the 16-bit copies of weights, until autocast ends."""
     half = precision != torch.float32
-    with _PlainAttention(), torch.autocast("cpu", precision if half else torch.bfloat16, half, cache):
-        yield
-
-
-def check_disk(folder, pipe, learning, optimizer=optimizers.adamw, settings=None):
-    """The bytes a DreamBooth run may still need in `folder`. Raises OSError if there is less room.
-
-    learning: how many weights learn. optimizer, settings: as training.train's: a run of these goes on from its bytes.
-    """
-    networks = [part for part in pipe.components.values() if isinstance(part, nn.Module)]
-    whole = 2 * sum(p.numel() for part in networks for p in part.parameters())  # the model in 16 bits
-    checkpoint = learning * (4 + _bytes_each(optimizer))
-    # the next checkpoint, or the next best weights, before the old ones go
-    training = max(2 * checkpoint + 4 * learning, checkpoint + 2 * 4 * learning)
-    # last and best weights, the model, once more while it is replaced, two files for the web UI
-    done = 2 * 4 * learning + 4 * whole
-    needed = max(0, max(training, done) - _already_there(Path(folder), settings or {}))
-    place = next(p for p in [Path(folder), *Path(folder).parents] if p.exists())
-    free = shutil.disk_usage(place).free
-    if free < needed:
-        raise OSError(
-            f"{folder} has room for {free / GB:.1f} GB, and this training may need {needed / GB:.1f} GB more: make "
-            f"room, set RUNS_DIR to a larger disk, or {LIGHT}."
-        )
-    return needed
-
-
-def _already_there(folder, settings):
-    """The bytes that a run with these settings finds in its folder; another's is set aside, and stays."""
-    path = folder / "settings.json"
-    before = machine.read_json(path) if path.exists() else {}
-    if any(before.get(name) != value for name, value in json.loads(json.dumps(settings)).items()):
-        return 0
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-
-
-def _bytes_each(optimizer):
-    """The bytes of an optimizer's averages for each number of a large weight; optimizer: as training.train's."""
-    weight = nn.Parameter(torch.zeros(2**20))
-    mover = optimizer([weight])
-    fill(mover, [weight])
-    optimizers.remove_hook(weight)
-    return sum(optimizers.state_bytes(mover)) / weight.numel()
+    return torch.autocast("cpu", precision if half else torch.bfloat16, half, cache)
 
 
 def check_gpu(forecast, available=None, **others):

@@ -54,8 +54,7 @@ def encode(pipe, images, prompts, size, flip=False, batch_size=8):
     different = list(dict.fromkeys(prompt for group in prompts for prompt in group))
     starts = range(0, len(different), batch_size)
     embeds = [diffusion.encode_prompts(pipe, different[start : start + batch_size]) for start in starts]
-    row = {prompt: i for i, prompt in enumerate(different)}
-    which = tuple(tuple(row[prompt] for prompt in group) for group in prompts)
+    which = tuple(tuple(map(different.index, group)) for group in prompts)
     return Examples(torch.stack(latents, dim=1), torch.cat(embeds), which)
 
 
@@ -97,12 +96,7 @@ def _move(modules, places):
     clear_device_cache(garbage_collection=True)
 
 
-def held_out_by_photo(unet, scheduler, examples, names, batch_size=8):
+def held_out_by_photo(unet, scheduler, examples, names):
     """{name: mean `diffusion_loss`} of `held_out_examples`, one name a photo, in their order."""
-    each = lambda prediction, target: (prediction - target).square().mean(dim=(1, 2, 3))
-    losses = []
-    with torch.no_grad():
-        for start in range(0, len(examples["latents"]), batch_size):
-            part = {name: values[start : start + batch_size] for name, values in examples.items()}
-            losses += diffusion.latents.diffusion_loss(unet, scheduler, **part, error=each).tolist()
-    return {name: sum(losses[i :: len(names)]) / len(losses[i :: len(names)]) for i, name in enumerate(names)}
+    of = lambda i: {name: values[i :: len(names)] for name, values in examples.items()}
+    return {name: diffusion.latents.held_out_loss(unet, scheduler, of(i)) for i, name in enumerate(names)}

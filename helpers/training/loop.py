@@ -10,7 +10,6 @@ continues bit for bit, and several processes (`accelerate launch -m tools.train`
 import functools
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from accelerate.utils import set_seed
@@ -78,11 +77,12 @@ def train(
     optimize = optimizer(parameters)
     moves_alone(optimize, accumulate)  # raises now, before another run's folder is touched
     usual = {"steps": steps, "learning_rate": learning_rate, "schedule": schedule.__name__, "seed": seed}
-    others = {"accumulate": accumulate if accumulate > 1 else None, "optimizer": optimizers.name_of(optimizer)}
-    usual |= {name: value for name, value in others.items() if value} | (settings or {})
+    usual |= {"accumulate": accumulate} if accumulate > 1 else {}
+    if optimizer is not torch.optim.AdamW:
+        usual["optimizer"] = getattr(optimizer, "__name__", type(optimizer).__name__)
     text = isinstance(learning_rate, str)
     rates = rates_of(learning_rate, steps) if text else [learning_rate * schedule(i / steps) for i in range(steps)]
-    run = Run(run, usual, parameters, optimize, scaler_for(parameters), keep)
+    run = Run(run, usual | (settings or {}), parameters, optimize, scaler_for(parameters), keep)
     learn = functools.partial(_learn, run, loss, batches, rates, accumulate, seed)
     measure = functools.partial(_measure, parameters, held_out_loss, preview)
     yield from _steps(run, len(rates), learn, measure, watch_every, checkpoint_every)
@@ -144,22 +144,13 @@ def _measure(parameters, held_out_loss, preview):
 
 def _stop_if_lost(losses):
     """Raises Diverged where the mean of the newest losses is TOO_FAR above that of the first."""
-    if len(losses) < 2 * WINDOW:
-        return
     began, now = sum(losses[:WINDOW]) / WINDOW, sum(losses[-WINDOW:]) / WINDOW
-    if now > TOO_FAR * began > 0:
+    if len(losses) >= 2 * WINDOW and now > TOO_FAR * began > 0:
         raise Diverged(f"the loss has grown from {began:.3g} to {now:.3g}: the training diverges")
 
 
 def restore(checkpoint, parameters):
-    """Puts the weights of a checkpoint file, such as run/checkpoints/000100.pt, back; returns its step number."""
+    """Puts the weights of a checkpoint file, run/checkpoints/000100.pt or best.pt, back; returns its step number."""
     saved = read(checkpoint)
     put_back(learnable(parameters), saved["weights"])
     return saved["number"]
-
-
-def restore_best(run, parameters):
-    """Puts the weights with the lowest held-out loss of a run back; returns (step number, that loss)."""
-    best = read(Path(run) / "checkpoints" / "best.pt")
-    put_back(learnable(parameters), best["weights"])
-    return best["number"], best["held_out_loss"]

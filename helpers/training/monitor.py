@@ -22,13 +22,13 @@ async def watch(run, steps):
 
     run: the generator; it is closed at the end, which saves a checkpoint, so the cell can be run again to go on.
     """
-    panel, began, looked = Panel(steps), time.perf_counter(), 0.0
+    panel, looked = Panel(steps), 0.0
     if get_ipython():
         display(panel.box)
     try:
         with _clicks() as read_clicks:
             for step in run:
-                panel.show(step, time.perf_counter() - began)
+                panel.show(step)
                 yield step
                 if time.perf_counter() - looked > REST:
                     read_clicks()
@@ -60,38 +60,36 @@ class Panel:
     """Progress, losses and the newest preview; `stopped` turns True when the button is pressed."""
 
     def __init__(self, steps):
-        self.steps, self.stopped, self.step, self.first = steps, False, None, None
+        self.steps, self.stopped, self.step, self.first, self.held_out = steps, False, None, None, ""
+        self.began, self.shown = time.perf_counter(), 0.0
         self.progress = widgets.IntProgress(0, 0, steps, description="training", layout={"width": "320px"})
         self.stop = widgets.Button(description="Stop and keep", button_style="warning", icon="stop")
         self.stop.on_click(self._press)
         self.words, self.picture = widgets.HTML(), widgets.HTML()
         self.box = widgets.VBox([widgets.HBox([self.progress, self.stop]), self.words, self.picture])
-        self.shown = 0.0
 
     def _press(self, _):
         self.stopped = self.stop.disabled = True
         self.stop.description = "stopping ..."
 
-    def show(self, step, seconds):
-        """Takes a Step in; seconds: since the loop began, previews included."""
-        self.step = step
+    def show(self, step):
+        """Takes a Step in, and says how long the rest will take, previews included."""
+        self.step, seconds = step, time.perf_counter() - self.began
         self.first = step.number - 1 if self.first is None else self.first
+        if step.held_out_loss is not None:
+            self.held_out = f"held-out loss {step.held_out_loss:.4f}"
         if step.preview:
             words = f"preview at step {step.number}"
             self.picture.value = f'<img src="{show.data_url(step.preview, None, "PNG")}" alt="{words}"><br>{words}'
         if seconds - self.shown > REST or step.held_out_loss is not None:  # not at every step: messages cost time
             self.shown, self.progress.value = seconds, step.number
-            self.words.value = " &nbsp; ".join(self._words(step, seconds))
+            left = seconds / max(1, step.number - self.first) * (self.steps - step.number)
+            self._say(f"about {left / 60:.0f} min left" if left > 90 else f"about {left:.0f} s left")
 
-    def _words(self, step, seconds):
-        yield f"step {step.number} of {self.steps}"
-        if step.loss is not None:
-            yield f"loss {step.loss:.4f}"
-        if step.held_out_loss is not None:
-            self.held_out = f"held-out loss {step.held_out_loss:.4f}"
-        yield getattr(self, "held_out", "")
-        left = seconds / max(1, step.number - self.first) * (self.steps - step.number)
-        yield f"about {left / 60:.0f} min left" if left > 90 else f"about {left:.0f} s left"
+    def _say(self, end):
+        loss = f"loss {self.step.loss:.4f}" if self.step.number else ""
+        words = (f"step {self.step.number} of {self.steps}", loss, self.held_out, end)
+        self.words.value = " &nbsp; ".join(filter(None, words))
 
     def end(self):
         """Says how the loop ended."""
@@ -102,5 +100,4 @@ class Panel:
         self.progress.value = self.step.number
         done = self.step.number == self.steps
         self.progress.bar_style = "success" if done else "warning"
-        end = "Finished." if done else "Stopped, with a checkpoint: run the cell again and it goes on."
-        self.words.value = f"{end} {' &nbsp; '.join(list(self._words(self.step, 0))[:-1])}"
+        self._say("Finished." if done else "Stopped, with a checkpoint: run the cell again and it goes on.")

@@ -105,15 +105,3 @@ def remove_hook(parameter):
     if hasattr(parameter, "_mover"):
         parameter._mover.remove()
         del parameter._mover
-
-
-def state_bytes(optimizer):
-    """The bytes of an optimizer's averages, one number for each weight."""
-    if isinstance(optimizer, InBackward):
-        return [count for each in optimizer.each.values() for count in state_bytes(each)]
-    return [sum(v.nbytes for v in state.values() if torch.is_tensor(v)) for state in optimizer.state.values()]
-
-
-def name_of(optimizer):
-    """What settings.json calls an optimizer; None for the usual one."""
-    return None if optimizer is torch.optim.AdamW else getattr(optimizer, "__name__", type(optimizer).__name__)

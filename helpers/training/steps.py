@@ -100,11 +100,7 @@ def learnable(parameters):
 def scaler_for(parameters):
     """The GradScaler of a training: enabled only in float16, on older GPUs, which loses small gradients."""
     place = parameters[0].device
-    return torch.amp.GradScaler(place.type, enabled=_needs_scaling(place))
-
-
-def _needs_scaling(place):
-    return device.computes_in(place) == torch.float16
+    return torch.amp.GradScaler(place.type, enabled=device.computes_in(place) == torch.float16)
 
 
 def moves_alone(optimizer, accumulate=1):

@@ -120,7 +120,8 @@ def test_processes_that_would_not_work_together_are_refused(find, monkeypatch):
 def test_a_t4_gets_float16_and_a_scaler(monkeypatch, capability, dtype):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
     assert diffusion.device.computes_in("cuda") == dtype
-    assert steps._needs_scaling(torch.device("cuda")) == (dtype == torch.float16)
+    monkeypatch.setattr(torch.amp, "GradScaler", lambda place, enabled: (place, enabled))
+    assert steps.scaler_for([SimpleNamespace(device=torch.device("cuda"))]) == ("cuda", dtype == torch.float16)
 
 
 class NoFloat64(TorchDispatchMode):

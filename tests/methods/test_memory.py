@@ -102,7 +102,7 @@ def test_a_real_step_takes_what_was_predicted(checkpointing):
         nn.utils.clip_grad_norm_(unet.parameters(), 1.0)
         optimizer.step()
 
-    found = allocated(step) + sum(p.nbytes for p in unet.parameters()) + sum(optimizers.state_bytes(optimizer))
+    found = allocated(step) + sum(p.nbytes for p in unet.parameters()) + sum(memory.state_bytes(optimizer))
     assert forecast.peak - memory.CUDA == pytest.approx(found, rel=0.1)
 
 
@@ -171,7 +171,7 @@ def test_a_text_encoder_that_learns_takes_what_was_predicted(checkpointing):
         nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
 
-    found = allocated(step) + sum(p.nbytes for p in parameters) + sum(optimizers.state_bytes(optimizer))
+    found = allocated(step) + sum(p.nbytes for p in parameters) + sum(memory.state_bytes(optimizer))
     assert forecast.peak - memory.CUDA == pytest.approx(found, rel=0.1)
 
 
@@ -183,7 +183,7 @@ def test_the_stand_in_keeps_as_many_bytes_as_bitsandbytes(count):
         weight = nn.Parameter(torch.zeros(count))
         optimizer = kind([weight])
         memory.fill(optimizer, [weight])
-        kept += optimizers.state_bytes(optimizer)
+        kept += memory.state_bytes(optimizer)
     codes = 2 * 256 * 4 if count >= 4096 else 0  # the numbers that the 256 codes stand for: one table for all weights
     assert kept[0] - codes == kept[1]
 
@@ -211,7 +211,7 @@ def test_too_small_a_gpu_or_disk_is_told_in_a_sentence(tmp_path, monkeypatch):
     with pytest.raises(MemoryError, match="train a LoRA"):
         memory.check_gpu(forecast, 4 * 10**9)
     with pytest.raises(OSError, match="has room for .* GB.* need .* GB more"):
-        memory.check_disk(tmp_path, SimpleNamespace(components={}), 10**15)
+        dreambooth.check_disk(tmp_path, SimpleNamespace(components={}), 10**15)
 
 
 @pytest.mark.parametrize("name", ["plain", "8 bit", "on host"])
@@ -220,7 +220,7 @@ def test_the_disk_is_asked_for_what_a_run_takes_at_its_fullest(tmp_path, name):
     layer, fullest = nn.Linear(512, 512, bias=False), 0
     pipe = SimpleNamespace(components={"unet": layer, "tokenizer": None})
     optimizer = memory.SETTINGS[name]["optimizer"]
-    ask = functools.partial(memory.check_disk, tmp_path / "run", pipe, layer.weight.numel(), optimizer)
+    ask = functools.partial(dreambooth.check_disk, tmp_path / "run", pipe, layer.weight.numel(), optimizer)
     taken = lambda: sum(path.stat().st_size for path in (tmp_path / "run").rglob("*") if path.is_file())
     asked, replace = ask(), os.replace
 

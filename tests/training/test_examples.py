@@ -64,7 +64,7 @@ def test_the_mean_over_photos_is_the_held_out_loss(tiny):
     frozen = diffusion.latents.held_out_examples(
         torch.randn(3, 4, 8, 8), torch.randn(3, 77, 16), scheduler, 1, copies=2
     )
-    by_photo = training.held_out_by_photo(tiny.unet, scheduler, frozen, ["a", "b", "c"], batch_size=4)
+    by_photo = training.held_out_by_photo(tiny.unet, scheduler, frozen, ["a", "b", "c"])
     whole = diffusion.latents.held_out_loss(tiny.unet, scheduler, frozen)
     assert sum(by_photo.values()) / 3 == pytest.approx(whole, rel=1e-4) and len(set(by_photo.values())) == 3
     alone = {name: values[1::3] for name, values in frozen.items()}

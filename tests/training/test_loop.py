@@ -49,6 +49,12 @@ def be_killed_again_and_again(folder):
         assert os.waitpid(child, 0)[1] == signal.SIGKILL, where
 
 
+def restore_best(folder, net):
+    """Puts the best weights back; (step, held-out loss) of them."""
+    best = folder / "checkpoints" / "best.pt"
+    return training.restore(best, net.parameters()), training.run.read(best)["held_out_loss"]
+
+
 @pytest.mark.slow
 def test_killed_again_and_again_it_ends_bit_for_bit_as_if_it_had_never_been(tmp_path):
     whole, _ = toy_run(tmp_path / "whole")
@@ -59,10 +65,8 @@ def test_killed_again_and_again_it_ends_bit_for_bit_as_if_it_had_never_been(tmp_
     broken, steps = toy_run(tmp_path / "broken")
     assert steps[0].number == 19, "the last checkpoint before step 22 is that of step 18"
     assert same(whole, broken) and rows(tmp_path / "whole") == rows(tmp_path / "broken")
-    best = [
-        training.restore_best(tmp_path / name, n.parameters()) for name, n in (("whole", whole), ("broken", broken))
-    ]
-    assert best[0] == best[1] and same(whole, broken)
+    found = [restore_best(tmp_path / "whole", whole), restore_best(tmp_path / "broken", broken)]
+    assert found[0] == found[1] and same(whole, broken)
     names = [{path.relative_to(run) for path in run.rglob("*")} for run in tmp_path.iterdir()]
     assert names[0] == names[1], "no half-written file stays behind"
 
@@ -125,7 +129,7 @@ def test_the_rate_falls_along_a_cosine_or_as_written_in_the_web_ui(tmp_path):
 def test_the_best_weights_are_those_of_the_lowest_held_out_loss(tmp_path):
     net, steps = toy_run(tmp_path, steps=40, learning_rate=0.3, schedule=training.constant)
     measured = {step.number: step.held_out_loss for step in steps[1:] if step.held_out_loss is not None}
-    number, value = training.restore_best(tmp_path, net.parameters())
+    number, value = restore_best(tmp_path, net)
     assert value == min(measured.values()) and measured[number] == value
 
 

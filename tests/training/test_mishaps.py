@@ -9,19 +9,24 @@ import pytest
 import torch
 from launch import two_processes
 from torch import nn
-from toy import STEPS, rows, same, toy_run
+from toy import STEPS, numbered, rows, same, toy_run
 
 from helpers import diffusion, machine, training
 from helpers.training import optimizers
 
 
-def numbered(folder):
-    return [int(path.stem) for path in sorted((folder / "checkpoints").glob("[0-9]*.pt"))]
-
-
-def train_until(folder, weight, loss, **changes):
+def learn(folder, weight, loss, **changes):
     settings = {"steps": 20, "learning_rate": 0.01, "checkpoint_every": 10, "keep": 50} | changes
-    return list(training.train(folder, [weight], loss, lambda part: part, **settings))
+    return training.train(folder, [weight], loss, lambda part: part, **settings)
+
+
+def train_until(*places, **changes):
+    return list(learn(*places, **changes))
+
+
+def scale(monkeypatch):
+    """From now on losses are scaled, as in float16 on an older GPU."""
+    monkeypatch.setattr(training.loop, "scaler_for", lambda parameters: torch.amp.GradScaler("cpu"))
 
 
 # Interrupts
@@ -37,7 +42,8 @@ def interrupt_at(at):
 
 @pytest.mark.parametrize("scaling", [False, True])
 def test_an_interrupt_leaves_a_checkpoint_of_the_last_finished_step(tmp_path, monkeypatch, scaling):
-    monkeypatch.setattr(training.steps, "_needs_scaling", lambda device: scaling)
+    if scaling:
+        scale(monkeypatch)
     whole, _ = toy_run(tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
         toy_run(tmp_path / "broken", before_step=interrupt_at(16))
@@ -58,9 +64,8 @@ def test_an_interrupt_amid_the_optimizer_saves_nothing_half_done(tmp_path):
             if self.state[self.param_groups[0]["params"][0]]["step"] == 16:
                 raise KeyboardInterrupt
 
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(optimizers, "name_of", lambda optimizer: None)  # for the settings, the usual one
-        toy_run(tmp_path / "broken", optimizer=Interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        toy_run(tmp_path / "broken", optimizer=Interrupted, settings={"optimizer": None})  # None: the usual one
     assert numbered(tmp_path / "broken") == [12]
     broken, steps = toy_run(tmp_path / "broken")
     assert steps[0].number == 13 and same(whole, broken)
@@ -69,11 +74,9 @@ def test_an_interrupt_amid_the_optimizer_saves_nothing_half_done(tmp_path):
 def unfinished(folder, last):
     """A training left at a step, and its weight; the generator is still open."""
     weight = nn.Parameter(torch.ones(3))
-    settings = {"steps": 20, "learning_rate": 0.01, "checkpoint_every": 100}
-    steps = training.train(folder, [weight], lambda batch: weight.square().sum(), lambda part: part, **settings)
-    for step in steps:
-        if step.number == last:
-            return weight, steps
+    steps = learn(folder, weight, lambda part: weight.square().sum(), checkpoint_every=100, keep=1)
+    next(step for step in steps if step.number == last)
+    return weight, steps
 
 
 def test_leaving_the_loop_leaves_a_checkpoint_unless_the_weights_were_touched(tmp_path):
@@ -174,14 +177,14 @@ def test_a_loss_that_leaves_the_ground_is_stopped_before_it_is_no_number(tmp_pat
 def test_with_a_scaler_the_same_is_learnt_clipped_after_unscaling(tmp_path, monkeypatch):
     monkeypatch.setattr(training.steps, "MAX_GRAD_NORM", 0.05)  # so that every step is clipped
     plain, _ = toy_run(tmp_path / "plain")
-    monkeypatch.setattr(training.steps, "_needs_scaling", lambda device: True)
+    scale(monkeypatch)
     scaled, _ = toy_run(tmp_path / "scaled")
     assert same(plain, scaled), "a power of two scales without rounding"
 
 
 @pytest.mark.parametrize("optimizer", [torch.optim.AdamW, optimizers.in_backward])
 def test_a_scaled_gradient_may_overflow_now_and_then_but_not_for_ever(tmp_path, monkeypatch, optimizer):
-    monkeypatch.setattr(training.steps, "_needs_scaling", lambda device: True)
+    scale(monkeypatch)
     weight = nn.Parameter(torch.ones(1))
     steps = train_until(tmp_path / "a", weight, lambda part: weight.sum() * 1e35, optimizer=optimizer)
     assert steps[-1].loss < steps[1].loss and weight.isfinite().all()

@@ -10,6 +10,7 @@ import torch
 from jupyter_client.manager import start_new_kernel
 from PIL import Image
 from torch import nn
+from toy import numbered
 
 from helpers import machine, training
 from helpers.training import monitor
@@ -28,10 +29,6 @@ def panels(monkeypatch):
     made, panel = [], monitor.Panel
     monkeypatch.setattr(monitor, "Panel", lambda steps: made.append(panel(steps)) or made[-1])
     return made
-
-
-def checkpoints(folder):
-    return [int(path.stem) for path in sorted((folder / "checkpoints").glob("[0-9]*.pt"))]
 
 
 def follow(folder, until=None, stop_at=None, panels=()):
@@ -61,9 +58,9 @@ def test_it_passes_every_step_on_and_shows_the_last(tmp_path, panels):
 
 def test_its_button_stops_after_a_whole_step_and_keeps_it(tmp_path, panels):
     assert follow(tmp_path, stop_at=5, panels=panels) == [0, 1, 2, 3, 4, 5]
-    assert checkpoints(tmp_path) == [5] and "Stopped" in panels[0].words.value and panels[0].stop.disabled
+    assert numbered(tmp_path) == [5] and "Stopped" in panels[0].words.value and panels[0].stop.disabled
     follow(tmp_path, until=7)
-    assert checkpoints(tmp_path) == [7], "a caller that leaves keeps its checkpoint"
+    assert numbered(tmp_path) == [7], "a caller that leaves keeps its checkpoint"
     assert follow(tmp_path) == list(range(8, 13))
     assert follow(tmp_path) == [] and "finished before" in panels[-1].words.value
 

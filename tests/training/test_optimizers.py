@@ -7,22 +7,18 @@ import weakref
 
 import pytest
 import torch
-from diffusers import DDPMScheduler, UNet2DConditionModel
+from conftest import small_unet
+from diffusers import DDPMScheduler
 from torch import nn
+from toy import same
 
 from helpers import training
 from helpers.diffusion import device
 from helpers.methods import dreambooth, memory
 from helpers.training import optimizers, steps
 
-EVERY = (
-    optimizers.adamw,
-    optimizers.adamw_8bit,
-    optimizers.in_backward,
-    optimizers.in_backward_8bit,
-    optimizers.on_host,
-)
-MOVING = EVERY[2:]
+MOVING = (optimizers.in_backward, optimizers.in_backward_8bit, optimizers.on_host)
+EVERY = (optimizers.adamw, optimizers.adamw_8bit, *MOVING)
 NO_SCALE = torch.amp.GradScaler("cpu", enabled=False)
 
 
@@ -57,10 +53,6 @@ def learn(net, optimizer, steps, scaler=NO_SCALE, seed=1):
             optimizer.zero_grad(set_to_none=True)
         losses.append(loss.item())
     return losses
-
-
-def same(one, other):
-    return all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
 
 
 def test_the_fused_adamw_is_torchs_adamw():
@@ -111,7 +103,7 @@ def test_averages_take_8_bytes_or_2_and_a_little(optimizer):
     weight = nn.Parameter(torch.zeros(1024, 1024))
     mover = optimizer([weight])
     memory.fill(mover, [weight])
-    (found,) = optimizers.state_bytes(mover)
+    (found,) = memory.state_bytes(mover)
     assert found / weight.numel() == pytest.approx(
         8 if optimizer in (optimizers.adamw, optimizers.in_backward) else 2.03, rel=2e-3
     )
@@ -245,12 +237,7 @@ def test_the_whole_lean_path_is_the_plain_one(monkeypatch):
     """
     monkeypatch.setattr(steps, "MAX_GRAD_NORM", float("inf"))  # what the lean path cannot do
     monkeypatch.setattr(device, "cpu_has_bf16", lambda: False)
-    torch.manual_seed(0)
-    plain = UNet2DConditionModel(
-        block_out_channels=(32, 64), layers_per_block=1, cross_attention_dim=16, attention_head_dim=8, sample_size=8,
-        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"), up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
-    )  # fmt: skip
-    plain = plain.double()
+    plain = small_unet().double()
     lean = copy.deepcopy(plain)
     training.checkpoint_gradients(lean)
     latents, prompt_embeds = torch.randn(4, 4, 8, 8).double(), torch.randn(4, 7, 16).double()
