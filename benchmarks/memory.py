@@ -62,19 +62,18 @@ def measured(side=32):
     unet = memory.UNet2DConditionModel.from_config(config).train()
     parameters = [*unet.parameters()]
     optimizer = optimizers.in_backward_8bit(parameters, memory.EightBit)
-    memory.fill(optimizer, parameters)
-    before = sum(parameter.nbytes for parameter in parameters) + sum(memory.state_bytes(optimizer))
+    before = sum(parameter.nbytes for parameter in parameters) + sum(memory.fill(optimizer, parameters))
     latents, noise = torch.randn(2, 1, 4, side, side)
+    loss = lambda: diffusion.latents.diffusion_loss(
+        unet, memory.DDPMScheduler(), latents, noise, torch.tensor([500]), torch.randn(1, 77, 768)
+    )
+    return predicted, before + allocated(lambda: loss().backward())
+
+
+def allocated(step):
+    """The most bytes that the CPU's allocator held above what it held at the beginning, while `step` ran."""
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as trace:
-        loss = diffusion.latents.diffusion_loss(
-            unet, memory.DDPMScheduler(), latents, noise, torch.tensor([500]), torch.randn(1, 77, 768)
-        )
-        loss.backward()
-    return predicted, before + _highest(trace)
-
-
-def _highest(trace):
-    """The most bytes that the CPU's allocator held above what it held at the beginning."""
+        step()
     events = sorted(
         (event.start_ns(), event.nbytes())
         for event in trace.profiler.kineto_results.events()

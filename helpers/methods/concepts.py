@@ -31,22 +31,22 @@ class Concept:
         words, prompt, own = self.instance_prompt.split(), repr(self.class_prompt), self.class_images
         if len(words) < 2:
             raise ValueError(f"The instance prompt {words} has to end in an identifier and a class word: add them.")
-        (identifier, class_word), count = words[-2:], len(_images(self.photos))
+        (identifier, class_word), count = words[-2:], len(photos.squares_in(self.photos))
+        says = lambda word: re.search(rf"(?<!\w){re.escape(word)}(?!\w)", prompt, re.IGNORECASE)
+        unsaid, empty = not says(class_word), own and not photos.squares_in(own)
         problems = {
             f"There are no photos in {self.photos}: run notebook 01 first, or put squares there.": count == 0,
             f"Too few photos in {self.photos}, {count}, which can only be copied: give five or more.": count < 3,
-            f"The class prompt {prompt} does not say {class_word}, with which the instance prompt ends: add it.": (
-                not _says(prompt, class_word)
-            ),
-            f"The class prompt {prompt} says {identifier}: name the class alone.": _says(prompt, identifier),
-            f"There are no class images in {own}: leave it out and the model makes some.": own and not _images(own),
+            f"The class prompt {prompt} does not say {class_word}, with which the instance prompt ends: add it.": unsaid,
+            f"The class prompt {prompt} says {identifier}: name the class alone.": says(identifier),
+            f"There are no class images in {own}: leave it out and the model makes some.": empty,
         }
         if problem := next((sentence for sentence, holds in problems.items() if holds), None):
             raise ValueError(problem)
 
     def split(self, held_out, seed):
         """(photos to learn from, photos held out), as photos.split; of few photos a quarter is held out."""
-        squares = _images(self.photos)
+        squares = photos.squares_in(self.photos)
         return photos.split(squares, min(held_out, max(1, len(squares) // 4)), seed)
 
     def prompts(self, paths, use_captions=False):
@@ -80,7 +80,7 @@ def class_images(concepts, make):
     for concept in concepts:
         prompt, own = concept.class_prompt, concept.class_images
         if own is not None:
-            groups.setdefault(prompt, []).extend(_images(own))
+            groups.setdefault(prompt, []).extend(photos.squares_in(own))
         elif prompt not in groups:
             groups[prompt] = list(make(prompt))
     return [path for paths in groups.values() for path in paths], [p for p, paths in groups.items() for _ in paths]
@@ -112,14 +112,6 @@ def read(path):
     return concepts
 
 
-def _images(folder):
-    return photos.squares_in(folder) if Path(folder).is_dir() else []
-
-
-def _says(prompt, word):
-    return re.search(rf"(?<!\w){re.escape(word)}(?!\w)", prompt, re.IGNORECASE) is not None
-
-
 def nearest_words(pipe, identifier, count=3):
     """What each piece of an identifier lies near to: DataFrame piece, words (the nearest `count`), similarity.
 
@@ -129,11 +121,11 @@ def nearest_words(pipe, identifier, count=3):
     vocabulary = pipe.tokenizer.get_vocab()
     words = {name.removesuffix("</w>"): i for name, i in vocabulary.items() if re.fullmatch(r"[a-z]{2,}</w>", name)}
     table = torch.nn.functional.normalize(pipe.text_encoder.get_input_embeddings().weight.detach().float(), dim=1)
-    names, candidates, rows = list(words), table[list(words.values())], []
+    candidates, rows = table[list(words.values())], []
     for piece in pipe.tokenizer.tokenize(identifier):
-        similar = candidates @ table[vocabulary[piece]]
-        near = [i for i in similar.argsort(descending=True).tolist() if names[i] != piece.removesuffix("</w>")][:count]
-        rows.append((piece, ", ".join(names[i] for i in near), float(similar[near[0]])))
+        similar = pd.Series((candidates @ table[vocabulary[piece]]).tolist(), list(words))
+        near = similar.drop(piece.removesuffix("</w>"), errors="ignore").nlargest(count)
+        rows.append((piece, ", ".join(near.index), near.iloc[0]))
     return pd.DataFrame(rows, columns=["piece", "words", "similarity"])
 
 

@@ -134,14 +134,13 @@ def save(folder, pipe):
     folder = Path(folder)
     partial = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(partial, ignore_errors=True)
-    parts = [part for part in pipe.components.values() if isinstance(part, torch.nn.Module)]
-    precisions = [part.dtype for part in parts]
-    for part in parts:
+    precisions = {part: part.dtype for part in pipe.components.values() if isinstance(part, torch.nn.Module)}
+    for part in precisions:
         torch.nn.Module.to(part, dtype=torch.float16)  # diffusers' own `to` warns of layers that are not there
     pipe.save_pretrained(partial)
     for path in [partial / "model_index.json", *partial.glob("*/config.json")]:  # not where the base lay on this disk
         write_json(path, {name: value for name, value in read_json(path).items() if name != "_name_or_path"})
-    for part, precision in zip(parts, precisions):
+    for part, precision in precisions.items():
         torch.nn.Module.to(part, dtype=precision)
     shutil.rmtree(folder, ignore_errors=True)
     partial.rename(folder)
@@ -155,10 +154,9 @@ def check_disk(folder, pipe, learning, optimizer=torch.optim.AdamW, settings=Non
     networks = [part for part in pipe.components.values() if isinstance(part, torch.nn.Module)]
     whole = 2 * sum(p.numel() for part in networks for p in part.parameters())  # the model in 16 bits
     sample = torch.nn.Parameter(torch.zeros(2**20))
-    mover = optimizer([sample])
-    memory.fill(mover, [sample])
+    (averages,) = memory.fill(optimizer([sample]), [sample])
     training.optimizers.remove_hook(sample)
-    checkpoint = learning * (4 + sum(memory.state_bytes(mover)) / sample.numel())
+    checkpoint = learning * (4 + averages / sample.numel())
     # the next checkpoint, or the next best weights, before the old ones go
     meanwhile = max(2 * checkpoint + 4 * learning, checkpoint + 2 * 4 * learning)
     # last and best weights, the model, once more while it is replaced, two files for the web UI

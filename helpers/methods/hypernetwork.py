@@ -5,7 +5,7 @@ the context before the U-Net's own to_k and to_v read it: x + strength * f(x).
 """
 
 import contextlib
-import inspect
+import functools
 import itertools
 import weakref
 
@@ -14,11 +14,10 @@ from torch import nn
 # In torch's and the web UI's list, though no hypernetwork could be made with them, there or here
 REFUSED = ("multiheadattention", "threshold", "glu")
 ACTIVATIONS = {
-    name.lower(): kind
-    for name, kind in inspect.getmembers(nn.modules.activation, inspect.isclass)
-    if kind.__module__ == nn.modules.activation.__name__ and name.lower() not in REFUSED
+    name.lower(): getattr(nn, name) for name in nn.modules.activation.__all__ if name.lower() not in REFUSED
 } | {"swish": nn.Hardswish}  # the web UI's "swish" is Hardswish, not SiLU
-INITS = {
+INITS = {  # Kaiming's is that of ReLU, before leaky ReLU too: the web UI counts no slope
+    "Normal": functools.partial(nn.init.normal_, std=0.01),
     "XavierUniform": nn.init.xavier_uniform_,
     "XavierNormal": nn.init.xavier_normal_,
     "KaimingUniform": nn.init.kaiming_uniform_,
@@ -103,15 +102,17 @@ class HypernetworkModule(nn.Module):
         self.linear = nn.Sequential(*self._layers(width, structure, config))
         for layer in self.linear:
             if isinstance(layer, nn.Linear | nn.LayerNorm):
-                _initialize(layer, config["weight_initialization"], config["activation_func"])
+                _initialize(layer, config["weight_initialization"])
 
     @staticmethod
     def _layers(width, structure, config):
-        activation, last = _activation(config["activation_func"]), len(structure) - 2
+        last, name = len(structure) - 2, config["activation_func"]
+        if name not in (None, "linear", *ACTIVATIONS):
+            raise ValueError(f"The activation {name!r} cannot be used: take linear, {', '.join(sorted(ACTIVATIONS))}.")
         for i, (size_in, size_out) in enumerate(itertools.pairwise(structure)):
             yield nn.Linear(int(width * size_in), int(width * size_out))
-            if activation and (i < last or config["activate_output"]):
-                yield activation()
+            if name in ACTIVATIONS and (i < last or config["activate_output"]):
+                yield ACTIVATIONS[name]()
             if config["is_layer_norm"]:  # also after the last layer, as there
                 yield nn.LayerNorm(int(width * size_out))
             if config["use_dropout"] and config["dropout_structure"][i + 1] > 0:
@@ -119,31 +120,19 @@ class HypernetworkModule(nn.Module):
 
     def forward(self, x):
         """x + multiplier * f(x); in training always at full strength."""
-        return x + self.linear(x) * (1.0 if self.training else self.multiplier)
+        wide = x.float()  # as its weights are; autocast may multiply them in 16 bits, as it does the U-Net's
+        return (wide + self.linear(wide) * (1.0 if self.training else self.multiplier)).to(x.dtype)
 
 
-def _activation(name):
-    if name in (None, "linear"):
-        return None
-    if name not in ACTIVATIONS:
-        raise ValueError(f"The activation {name!r} cannot be used: take linear, {', '.join(sorted(ACTIVATIONS))}.")
-    return ACTIVATIONS[name]
-
-
-def _initialize(layer, init, activation):
+def _initialize(layer, init):
     """As the web UI: N(0, 0.01) by default and always for a LayerNorm (so it does not start at 1), biases 0."""
+    if init not in INITS:
+        raise ValueError(f"Unknown weight initialization {init!r}: use {', '.join(INITS)}.")
     nn.init.zeros_(layer.bias)
-    if init == "Normal" or isinstance(layer, nn.LayerNorm):
-        nn.init.normal_(layer.weight, std=0.01)
-    elif init not in INITS:
-        raise ValueError(f"Unknown weight initialization {init!r}: use Normal, {', '.join(INITS)}.")
-    elif init.startswith("Kaiming"):
-        INITS[init](layer.weight, nonlinearity="leaky_relu" if activation == "leakyrelu" else "relu")
-    else:
-        INITS[init](layer.weight)
+    INITS["Normal" if isinstance(layer, nn.LayerNorm) else init](layer.weight)
 
 
-_ATTACHED = weakref.WeakKeyDictionary()  # U-Net -> [(hypernetwork, hook handles)], in the order attached
+_ATTACHED = weakref.WeakKeyDictionary()  # U-Net -> {hypernetwork: hook handles}, in the order attached
 
 
 def widths_of(unet):
@@ -169,19 +158,19 @@ def attach(unet, hypernetwork, strength=1.0):
     """
     _check_fit(unet, hypernetwork)
     hypernetwork.to(unet.device).set_strength(strength)
-    here = _ATTACHED.setdefault(unet, [])
-    if any(other is hypernetwork for other, _ in here):
+    here = _ATTACHED.setdefault(unet, {})
+    if hypernetwork in here:
         return
     cache, layers = {}, hypernetwork.layers  # cache: which of the pair -> (the text, what it makes of it)
     handles = [
-        layer.register_forward_pre_hook(_bend(layers[str(layer.in_features)][which], which, cache))
+        layer.register_forward_pre_hook(functools.partial(_bend, layers[str(layer.in_features)][which], which, cache))
         for layer, which in _projections(unet)
         if str(layer.in_features) in layers
     ]
     text = str(unet.config.cross_attention_dim)
     if text in layers and not here:  # the first alone meets the text as it came
         handles.append(unet.register_forward_pre_hook(_bend_text(layers[text], cache), with_kwargs=True))
-    here.append((hypernetwork, handles))
+    here[hypernetwork] = handles
 
 
 def _check_fit(unet, hypernetwork):
@@ -207,31 +196,20 @@ def _bend_text(pair, cache):
         text = named["encoder_hidden_states"] if "encoder_hidden_states" in named else inputs[2]
         cache.clear()
         if not (unet.is_gradient_checkpointing or chance and pair.training):
-            cache.update({which: (text, _bent(module, text)) for which, module in enumerate(pair)})
+            cache.update({which: (text, module(text)) for which, module in enumerate(pair)})
 
     return hook
 
 
-def _bend(module, which, cache):
-    """A hook before a to_k or to_v."""
-
-    def hook(layer, inputs):
-        text, bent = cache.get(which, (None, None))
-        return (bent if inputs[0] is text else _bent(module, inputs[0]),)
-
-    return hook
-
-
-def _bent(module, context):
-    # Its weights are float32; autocast may multiply them in 16 bits, as it does the U-Net's.
-    return module(context.float()).to(context.dtype)
+def _bend(module, which, cache, layer, inputs):
+    """A hook before a to_k or to_v, the last two."""
+    text, bent = cache.get(which, (None, None))
+    return (bent if inputs[0] is text else module(inputs[0]),)
 
 
 def detach(unet, hypernetwork=None):
     """Takes a hypernetwork off, or all of them: without any the U-Net is bit for bit what it was."""
-    for other, handles in _ATTACHED.pop(unet, []):
-        if hypernetwork is None or other is hypernetwork:
-            for handle in handles:
-                handle.remove()
-        else:
-            _ATTACHED.setdefault(unet, []).append((other, handles))
+    here = _ATTACHED.get(unet, {})
+    for network in [*here] if hypernetwork is None else [hypernetwork]:
+        for handle in here.pop(network, ()):
+            handle.remove()

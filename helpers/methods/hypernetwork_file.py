@@ -14,7 +14,6 @@ from helpers.diffusion import checkpoint
 from helpers.methods.hypernetwork import CONFIG, Hypernetwork
 
 SIDES = ("keys", "values")
-COPIES = 8  # of a hypernetwork on its way: 670 MiB for SD 1.x
 
 
 def save(path, hypernetwork, **config):
@@ -37,10 +36,10 @@ def save(path, hypernetwork, **config):
     checkpoint.save_safetensors(path, tensors, metadata=metadata)
 
 
-def keep_copy(run, hypernetwork, name, step, at_most=COPIES):
+def keep_copy(run, hypernetwork, name, step, at_most=8):
     """Saves the hypernetwork of a training on its way as run/copies/<name>-<step>.pt, the web UI's name for it.
 
-    Of more than `at_most` copies the one goes that leaves the smallest gap; the first and the newest stay.
+    Of more than `at_most` copies (8 are 670 MiB for SD 1.x) the one goes that leaves the smallest gap; the first and the newest stay.
     Raises OSError on a full disk; the copies and checkpoints from before are still there.
     """
     path = Path(run) / "copies" / f"{name}-{step}.pt"

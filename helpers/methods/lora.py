@@ -5,6 +5,7 @@ Beside every matrix of attention learn two thin ones, of `rank` rows and columns
 
 import diffusers
 import torch
+from diffusers.training_utils import cast_training_params
 from diffusers.utils import convert_state_dict_to_kohya
 from packaging.version import Version
 from peft import LoraConfig
@@ -26,9 +27,8 @@ def add(unet, text_encoder=None, *, rank=4):
             raise ValueError("This model has a LoRA already: load the pipeline again for a new one.")
         part.requires_grad_(False)
         part.add_adapter(LoraConfig(r=rank, lora_alpha=rank, init_lora_weights="gaussian", target_modules=[*targets]))
+        cast_training_params(part)
         learning += [parameter for parameter in part.parameters() if parameter.requires_grad]
-    for parameter in learning:
-        parameter.data = parameter.data.float()
     return learning
 
 

@@ -121,10 +121,10 @@ def forecast(
         parameters = steps.learnable(p for network in networks for p in network.parameters())
         loss, scaler = _loss(networks[0], text, precision), torch.amp.GradScaler(enabled=False)
         mover = STAND_INS.get(optimizer, optimizer)(parameters)
-        fill(mover, parameters)
+        averages = fill(mover, parameters)
         before = ledger.peak = ledger.now
         steps.update(parameters, loss, [photos] * accumulate, mover, scaler, 1e-6, accumulate)
-        alone, averages = isinstance(mover, optimizers.InBackward), state_bytes(mover)
+        alone = isinstance(mover, optimizers.InBackward)
         gradients = 0 if alone else sum(p.nbytes for p in parameters)
         averages = max(averages) if alone and mover.offload else sum(averages)
         activations = max(ledger.peak - before, preview) - gradients  # between steps there are no gradients
@@ -150,17 +150,13 @@ def gpu_bytes():
 
 
 def fill(optimizer, parameters):
-    """Lets an optimizer make the averages that it has from its first step on, by gradients of 0."""
-    (0 * sum(parameter.sum() for parameter in parameters)).backward()  # InBackward's take their step in it
-    if not isinstance(optimizer, optimizers.InBackward):
+    """Lets an optimizer make the averages that it has from its first step on; their bytes, one number a weight."""
+    (0 * sum(parameter.sum() for parameter in parameters)).backward()  # no gradient but 0
+    alone = isinstance(optimizer, optimizers.InBackward)  # then its weights have taken their step by now
+    if not alone:
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-
-
-def state_bytes(optimizer):
-    """The bytes of an optimizer's averages, one number for each weight."""
-    each = optimizer.each.values() if isinstance(optimizer, optimizers.InBackward) else [optimizer]
-    states = [state for one in each for state in one.state.values()]
+    states = [state for one in (optimizer.each.values() if alone else [optimizer]) for state in one.state.values()]
     return [sum(value.nbytes for value in state.values() if torch.is_tensor(value)) for state in states]
 
 

@@ -1,9 +1,14 @@
 import json
+import re
+from pathlib import Path
 
 import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
-from helpers.methods import concepts
+from helpers.methods import concepts, dreambooth
 
 PROMPTS = ("nesrelah_001 person", "a photo of a person")
 
@@ -42,17 +47,13 @@ def test_good_settings_pass_and_some_photos_are_held_out(tmp_path):
         (9, ("nesrelah_001", PROMPTS[1]), "identifier and a class word"),
         (9, ("rex_001 dog", PROMPTS[1]), "does not say dog"),
         (9, ("rex_001 person", "many persons"), "does not say person"),
+        (9, (*PROMPTS, Path("nowhere")), "no class images in nowhere"),
     ],
 )
 def test_what_would_spoil_a_training_is_told_before_it(tmp_path, count, prompts, message):
     place = tmp_path / "her" if count is None else folder(tmp_path / "her", count)
     with pytest.raises(ValueError, match=message):
-        concepts.Concept(*prompts, place).check()
-
-
-def test_an_empty_folder_of_class_images_is_told(tmp_path):
-    with pytest.raises(ValueError, match="no class images in .*empty"):
-        concepts.Concept(*PROMPTS, folder(tmp_path / "her", 9), tmp_path / "empty").check()
+        concepts.Concept(*prompts[:2], place, *prompts[2:]).check()
 
 
 @pytest.mark.parametrize(
@@ -109,3 +110,39 @@ def test_each_class_gets_its_images_once(tmp_path):
     assert asked == [men, people] and prompts == [men, men, people, people] and len(paths) == 4
     paths, prompts = concepts.class_images([concepts.Concept(*PROMPTS, own, own), more], make)
     assert paths == sorted(own.glob("*.png")) and prompts == [people, people] and len(asked) == 2
+
+
+def test_taken_names_are_seen_and_turned_round(pocket_pipeline):
+    tokenizer = pocket_pipeline.tokenizer
+    assert concepts.is_free(tokenizer, "nesrelah_001") and not concepts.is_free(tokenizer, "person_001")
+    pieces, known = dreambooth.check_identifier(tokenizer, "nesrelah_001")
+    assert len(pieces) > 4 and known == [] and dreambooth.check_identifier(tokenizer, "woman_001")[1] == ["woman"]
+    assert concepts.propose(tokenizer, "Nesrelah") == "nesrelah_001"
+    assert concepts.propose(tokenizer, "Woman") == "namow_001"
+
+
+def test_every_name_gets_a_free_identifier_and_always_the_same(pocket_pipeline):
+    tokenizer = pocket_pipeline.tokenizer
+
+    @settings(deadline=None, max_examples=60)
+    @given(st.text(max_size=12))
+    def check(name):
+        proposed = concepts.propose(tokenizer, name)
+        assert concepts.is_free(tokenizer, proposed) and proposed == concepts.propose(tokenizer, name)
+
+    check()
+
+
+def test_the_nearest_words_are_those_with_the_most_similar_rows(pocket_pipeline):
+    vocabulary = pocket_pipeline.tokenizer.get_vocab()
+    table = pocket_pipeline.text_encoder.get_input_embeddings().weight.detach()
+    found = concepts.nearest_words(pocket_pipeline, "woman_001", count=2)
+    assert found["piece"].tolist() == pocket_pipeline.tokenizer.tokenize("woman_001")
+    for piece, words, similarity in found.itertuples(index=False):
+        near = {  # a word is not its own neighbour
+            word.removesuffix("</w>"): torch.cosine_similarity(table[vocabulary[piece]], table[i], dim=0).item()
+            for word, i in vocabulary.items()
+            if re.fullmatch("[a-z]{2,}</w>", word) and word != piece
+        }
+        assert words.split(", ") == sorted(near, key=near.get, reverse=True)[:2]
+        assert abs(similarity - max(near.values())) < 1e-5

@@ -57,22 +57,19 @@ def done(tmp_path_factory):
     noted.runs = noted.folder / "runs"
 
     tiny_pipeline().save_pretrained(noted.folder / "base")
-    row = models.MODELS["pocket"]
-    small = {"weights": str(noted.folder / "base"), "image_size": 16, "num_inference_steps": 2}
-    small["dreambooth"] = models.MODELS["pocket"].dreambooth | {"paper_steps": 4, "class_images": 2, "batch_size": 2}
-    encode_text, tower = (
-        dreambooth.PromptEncoder.__call__,
-        SimpleNamespace(likeness_features=lambda images: np.eye(len(images), 99)),
-    )
+    row, small = models.MODELS["pocket"], {"weights": str(noted.folder / "base"), "image_size": 16}
+    small["num_inference_steps"] = 2
+    small["dreambooth"] = row.dreambooth | {"paper_steps": 4, "class_images": 2, "batch_size": 2}
+    encode_text = dreambooth.PromptEncoder.__call__
+    tower = SimpleNamespace(likeness_features=lambda images: np.eye(len(images), 99))
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(models.MODELS, "pocket", dataclasses.replace(row, **small))
         patch.setattr(machine, "RUNS", noted.runs)
         patch.setattr(machine, "QUICK", False)
         patch.setattr(features, "load_encoders", lambda name: tower)
         patch.setattr(scores, "load_scorer", lambda name: None)
-        patch.setattr(
-            dreambooth.PromptEncoder, "__call__", lambda self, said: noted.heard.append(said) or encode_text(self, said)
-        )
+        hear = lambda self, said: noted.heard.append(said) or encode_text(self, said)
+        patch.setattr(dreambooth.PromptEncoder, "__call__", hear)
         patch.setattr(examples, "_move", lambda parts, places: noted.moved.append((*map(type, parts), *places)))
         for variable in ("MODEL", "SUBJECT", "LENGTH"):
             patch.delenv(variable, raising=False)

@@ -37,9 +37,7 @@ def test_a_hypernetwork_takes_a_step_and_makes_an_image(sd1, photo, tmp_path):
     unet, scheduler = sd1.unet.requires_grad_(False), diffusion.training_scheduler(sd1)
     embeds = diffusion.encode_prompts(sd1, ["a photo of a man"])
     hypernetwork.attach(unet, net)
-    loss = lambda batch: diffusion.latents.diffusion_loss(
-        unet, scheduler, photo, torch.randn_like(photo), torch.randint(0, 1000, (1,)), embeds
-    )
+    loss = training.denoising_loss(unet, scheduler, lambda batch: (photo, embeds))
     before = [parameter.clone() for parameter in net.parameters()]
     list(training.train(tmp_path, net.parameters(), loss, lambda step: None, steps=1, learning_rate=1e-3))
     assert all(not torch.equal(old, new) for old, new in zip(before, net.parameters(), strict=True))

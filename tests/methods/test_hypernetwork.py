@@ -2,19 +2,19 @@ import collections
 import copy
 import itertools
 import pickle
-import re
 import tempfile
-import zipfile
 from pathlib import Path
 
 import pytest
 import torch
+import web_ui
 from conftest import small_unet
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional as F
+from toy import same
 
 from benchmarks.hypernetwork import attach_plainly
 from helpers import training
@@ -56,10 +56,6 @@ def gradients(net, loss):
     net.zero_grad()
     loss.backward()
     return [parameter.grad.clone() for parameter in net.parameters()]
-
-
-def same_weights(one, other):
-    return all(torch.equal(value, other[name]) for name, value in one.items())
 
 
 # The maths
@@ -232,7 +228,7 @@ def test_they_bend_keys_and_values_of_all_attention_one_after_another_and_never_
 
 
 def test_one_or_all_can_be_taken_off_and_the_unet_is_the_same_bit_for_bit(unet):
-    before, state = predict(unet), copy.deepcopy(unet.state_dict())
+    before, plain = predict(unet), copy.deepcopy(unet)
     first, second = grown(), grown([TEXT])  # widths it lacks pass unchanged
     hypernetwork.attach(unet, first, strength=0)
     assert torch.equal(predict(unet), before)
@@ -246,7 +242,7 @@ def test_one_or_all_can_be_taken_off_and_the_unet_is_the_same_bit_for_bit(unet):
     for _ in range(2):  # twice does no harm
         hypernetwork.detach(unet)
     assert torch.equal(predict(unet), before) and not torch.equal(alone, before)
-    assert same_weights(state, unet.state_dict()) and not any(m._forward_pre_hooks for m in unet.modules())
+    assert same(plain, unet) and not any(m._forward_pre_hooks for m in unet.modules())
 
 
 def test_a_checkpointed_step_is_the_same_step_in_the_precision_of_this_machine(pipe):
@@ -358,43 +354,15 @@ def test_the_file_is_what_the_web_ui_writes_and_comes_back_whole(tmp_path):
     again = hypernetwork_file.load(tmp_path / "a.pt")
     assert torch.equal(random, torch.get_rng_state()), "reading draws no random numbers"
     assert again.config == first.config | told and again.widths == [8, 4] and not again.training
-    assert same_weights(first.state_dict(), again.state_dict())
-
-
-# What the web UI's safety check of March 2023 lets a hypernetwork hold, of all it lets in.
-ALLOWED = {
-    "collections": ("OrderedDict",),
-    "torch._utils": ("_rebuild_tensor_v2", "_rebuild_parameter"),
-    "torch": tuple(f"{kind}Storage" for kind in ("Float", "Half", "Int", "Long", "Double", "Byte")),
-}
-
-
-class WebUIUnpickler(pickle.Unpickler):
-    """Reads nothing that is not on the allow-list."""
-
-    def persistent_load(self, saved_id):
-        assert saved_id[0] == "storage"
-        return torch.storage.TypedStorage(_internal=True)
-
-    def find_class(self, module, name):
-        assert name in ALLOWED.get(module, ()), f"{module}.{name} is forbidden"
-        return super().find_class(module, name)
-
-
-def web_ui_accepts(path):
-    with zipfile.ZipFile(path) as archive:
-        names = archive.namelist()
-        assert all(re.match(r"^([^/]+)/((data/\d+)|version|(data\.pkl))$", name) for name in names), names
-        with archive.open(next(name for name in names if name.endswith("/data.pkl"))) as file:
-            WebUIUnpickler(file).load()
+    assert same(first, again)
 
 
 def test_the_web_ui_check_lets_the_file_in_and_keeps_torchs_own_out(tmp_path):
     hypernetwork_file.save(tmp_path / "ours.pt", grown([8]), name="amir")
-    web_ui_accepts(tmp_path / "ours.pt")
+    web_ui.accepts(tmp_path / "ours.pt")
     torch.save(checkpoint.load_pt(tmp_path / "ours.pt"), tmp_path / "torch.pt")
     with pytest.raises(AssertionError):
-        web_ui_accepts(tmp_path / "torch.pt")
+        web_ui.accepts(tmp_path / "torch.pt")
 
 
 def test_the_default_for_sd1_has_as_many_parameters_as_the_paper_s_80_megabytes(tmp_path):
@@ -417,13 +385,6 @@ def test_older_files_load_as_the_web_ui_reads_them(tmp_path):
     assert net.config["activate_output"] is True and net.config["activation_func"] is None
 
 
-class Evil:
-    """Calls a function when it is unpickled."""
-
-    def __reduce__(self):
-        return print, ("executed",)
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -434,7 +395,7 @@ class Evil:
         ({"layer_structure": [1, 1e12, 1]}, "do not fit|cannot be built"),
         ({"layer_structure": "1, 2, 1"}, "cannot be built"),
         ({"is_layer_norm": True}, "do not fit"),
-        ({"more": Evil()}, r"wants to call \S*print, which was not done"),
+        ({"more": web_ui.Evil()}, r"wants to call \S*print, which was not done"),
     ],
 )
 def test_a_file_that_would_do_harm_is_refused_in_one_sentence(tmp_path, capsys, change, message):
@@ -460,7 +421,7 @@ def test_what_is_cut_off_or_no_hypernetwork_is_refused_by_name(tmp_path):
     torch.save({"weight": torch.zeros(2)}, tmp_path / "other.pt")
     save_file({"weight": torch.zeros(2)}, tmp_path / "other.safetensors")
     torch.save({8: torch.zeros(2)}, tmp_path / "odd.pt")
-    (tmp_path / "evil.pt").write_bytes(pickle.dumps(Evil(), protocol=2))
+    (tmp_path / "evil.pt").write_bytes(pickle.dumps(web_ui.Evil(), protocol=2))
     paths = sorted(tmp_path.iterdir())
     assert len(paths) == 15
     for path in paths:

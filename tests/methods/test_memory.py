@@ -1,33 +1,23 @@
+import dataclasses
 import functools
 import os
 from types import SimpleNamespace
 
 import pytest
 import torch
+from conftest import small_unet
 from torch import nn
-from torch.profiler import ProfilerActivity, profile
 
+from benchmarks import memory as benchmark
 from helpers import diffusion, training
 from helpers.diffusion import device
 from helpers.methods import dreambooth, memory
 from helpers.training import optimizers, steps
 
-TINY = {
-    "sample_size": 16,
-    "block_out_channels": (32, 64),
-    "layers_per_block": 1,
-    "cross_attention_dim": 48,
-    "attention_head_dim": 8,
-    "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
-    "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),
-}
-TEXT = {
-    "hidden_size": 48,
-    "intermediate_size": 96,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "vocab_size": 99,
-}
+TINY = {**small_unet(48).config, "sample_size": 16}
+LESS = TINY | {"block_out_channels": (32,), "mid_block_type": None}  # a fifth of the time
+LESS |= {"down_block_types": ("DownBlock2D",), "up_block_types": ("UpBlock2D",)}
+TEXT = {"hidden_size": 48, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 99}
 
 
 @functools.cache
@@ -48,7 +38,7 @@ def test_a_forecast_does_not_time_the_processor_on_shapes(monkeypatch):
     """What was timed is remembered, and decides how every later training computes."""
     timed_on = []
     monkeypatch.setattr(device, "cpu_has_bf16", functools.cache(lambda: timed_on.append(type(torch.empty(1)))))
-    memory.forecast(TINY)
+    memory.forecast(LESS)
     assert timed_on == [torch.Tensor]
 
 
@@ -73,37 +63,37 @@ def test_nothing_is_computed_and_no_memory_is_used():
         assert ledger.now == huge.nbytes and bool(torch.isfinite(huge).all()) and huge.sum().item() == 1.0
 
 
-def allocated(step):
-    """The most bytes PyTorch's allocator held above the beginning, while `step` ran."""
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as trace:
-        step()
-    events = [(e.start_ns(), e.nbytes()) for e in trace.profiler.kineto_results.events() if e.name() == "[memory]"]
-    most = now = 0
-    for _, size in sorted(events):
-        now += size
-        most = max(most, now)
-    return most
+def computed(checkpointing, batch_size, text=None):
+    """The bytes of one step that is computed, of networks as dreambooth.learn makes them ready."""
+    unet = memory.UNet2DConditionModel.from_config(TINY)
+    encoder = memory.CLIPTextModel(memory.CLIPTextConfig(**(text or TEXT)))
+    pipe = SimpleNamespace(unet=unet, text_encoder=encoder)
+    parameters = dreambooth.learn(pipe, text is not None, checkpointing)
+    optimizer = memory.SETTINGS["plain"]["optimizer"](parameters)
+    averages = memory.fill(optimizer, parameters)
+    latents, noise, scheduler = *torch.randn(2, batch_size, 4, 16, 16), memory.DDPMScheduler()
+    prompts, embeds = torch.zeros(batch_size, 77, dtype=torch.long), torch.randn(batch_size, 77, 48)
+
+    def step():
+        prompt_embeds = encoder(prompts)[0] if text else embeds
+        timesteps = torch.arange(batch_size) * 100
+        diffusion.latents.diffusion_loss(unet, scheduler, latents, noise, timesteps, prompt_embeds).backward()
+        nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+
+    return benchmark.allocated(step) + sum(p.nbytes for p in parameters) + sum(averages)
+
+
+LONG = TEXT | {"num_hidden_layers": 12, "intermediate_size": 480}  # long texts, many layers
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])
-def test_a_real_step_takes_what_was_predicted(checkpointing):
+@pytest.mark.parametrize(("batch_size", "text"), [(2, None), pytest.param(8, LONG, marks=pytest.mark.slow)])
+def test_a_real_step_takes_what_was_predicted(batch_size, text, checkpointing):
     """Not shapes against shapes: the allocator of PyTorch itself, on a step that is computed."""
-    forecast = tiny(precision=torch.float32, checkpointing=checkpointing, prior=False, batch_size=2)
-    unet = memory.UNet2DConditionModel.from_config(TINY).train()
-    if checkpointing:
-        unet.enable_gradient_checkpointing()
-    optimizer = memory.SETTINGS["plain"]["optimizer"](unet.parameters())
-    memory.fill(optimizer, [*unet.parameters()])
-    latents, noise, prompt_embeds = torch.randn(2, 4, 16, 16), torch.randn(2, 4, 16, 16), torch.randn(2, 77, 48)
-    timesteps, scheduler = torch.tensor([5, 500]), memory.DDPMScheduler()
-
-    def step():
-        diffusion.latents.diffusion_loss(unet, scheduler, latents, noise, timesteps, prompt_embeds).backward()
-        nn.utils.clip_grad_norm_(unet.parameters(), 1.0)
-        optimizer.step()
-
-    found = allocated(step) + sum(p.nbytes for p in unet.parameters()) + sum(memory.state_bytes(optimizer))
-    assert forecast.peak - memory.CUDA == pytest.approx(found, rel=0.1)
+    settings = {"precision": torch.float32, "checkpointing": checkpointing, "prior": False, "batch_size": batch_size}
+    forecast = memory.forecast(TINY, text_encoder=text or False, **settings)
+    assert forecast.peak - memory.CUDA == pytest.approx(computed(checkpointing, batch_size, text), rel=0.1)
 
 
 @pytest.mark.slow
@@ -112,9 +102,7 @@ def test_the_parts_are_what_arithmetic_says():
     forecast = tiny(**memory.SETTINGS["checkpointing"])
     for part, size in {"weights": 4, "gradients": 4, "optimizer": 8}.items():
         assert getattr(forecast, part) == pytest.approx(size * count, rel=0.05), part
-    assert (
-        forecast.peak == forecast.weights + forecast.gradients + forecast.optimizer + forecast.activations + memory.CUDA
-    )
+    assert forecast.peak == sum(dataclasses.astuple(forecast)) and forecast.cuda == memory.CUDA
     packed = tiny(**memory.SETTINGS["8 bit"]).optimizer
     assert packed == pytest.approx(sum(8 * size if size < 4096 else 2.03125 * size for size in sizes()), rel=1e-3)
     assert tiny(**memory.SETTINGS["in backward"]).gradients == 0
@@ -149,41 +137,13 @@ def test_a_text_encoder_that_learns_costs_its_weights_four_times():
         assert getattr(more, part) - getattr(alone, part) == pytest.approx(times * size, rel=0.1), part
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("checkpointing", [False, True])
-def test_a_text_encoder_that_learns_takes_what_was_predicted(checkpointing):
-    """Against the allocator again, with the networks as dreambooth.learn makes them ready; long texts, many layers."""
-    text = TEXT | {"num_hidden_layers": 12, "intermediate_size": 480}
-    settings = {"precision": torch.float32, "checkpointing": checkpointing, "prior": False, "batch_size": 8}
-    forecast = memory.forecast(TINY, text_encoder=text, **settings)
-    unet = memory.UNet2DConditionModel.from_config(TINY)
-    pipe = SimpleNamespace(unet=unet, text_encoder=memory.CLIPTextModel(memory.CLIPTextConfig(**text)))
-    parameters = dreambooth.learn(pipe, True, checkpointing)
-    optimizer = memory.SETTINGS["plain"]["optimizer"](parameters)
-    memory.fill(optimizer, parameters)
-    latents, noise, scheduler = torch.randn(8, 4, 16, 16), torch.randn(8, 4, 16, 16), memory.DDPMScheduler()
-
-    def step():
-        prompt_embeds = pipe.text_encoder(torch.zeros(8, 77, dtype=torch.long))[0]
-        diffusion.latents.diffusion_loss(
-            unet, scheduler, latents, noise, torch.arange(8) * 100, prompt_embeds
-        ).backward()
-        nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-
-    found = allocated(step) + sum(p.nbytes for p in parameters) + sum(memory.state_bytes(optimizer))
-    assert forecast.peak - memory.CUDA == pytest.approx(found, rel=0.1)
-
-
 @pytest.mark.parametrize("count", [100, 4095, 4096, 5000, 2**20])
 def test_the_stand_in_keeps_as_many_bytes_as_bitsandbytes(count):
     pytest.importorskip("bitsandbytes")
     kept = []
     for kind in (optimizers.adamw_8bit, memory.EightBit):
         weight = nn.Parameter(torch.zeros(count))
-        optimizer = kind([weight])
-        memory.fill(optimizer, [weight])
-        kept += memory.state_bytes(optimizer)
+        kept += memory.fill(kind([weight]), [weight])
     codes = 2 * 256 * 4 if count >= 4096 else 0  # the numbers that the 256 codes stand for: one table for all weights
     assert kept[0] - codes == kept[1]
 
@@ -251,14 +211,12 @@ def test_a_preview_takes_what_it_takes_and_no_more_than_a_step():
     config = memory.SD1_VAE | {"block_out_channels": (32, 32, 32, 32)}
     vae = memory.AutoencoderKL.from_config(config).requires_grad_(False)
     with torch.no_grad():
-        found = allocated(lambda: vae.decode(torch.randn(1, 4, 8, 8)))
+        found = benchmark.allocated(lambda: vae.decode(torch.randn(1, 4, 8, 8)))
     weights = sum(p.nbytes for p in vae.parameters())
     assert memory.preview(config, 8, vae) - weights == pytest.approx(found, rel=0.35)  # 16 bits but for the norms
-    least = memory.SETTINGS["on host"]
-    alone, more = tiny(**least), tiny(**least, preview=10**9)
-    assert more.activations == 10**9 and tiny(**least, preview=1) == alone
-    plain = memory.SETTINGS["plain"]
-    assert tiny(**plain, preview=tiny(**plain).gradients) == tiny(**plain)  # gradients are gone by then
+    least, plain = (functools.partial(memory.forecast, LESS, **memory.SETTINGS[name]) for name in ("on host", "plain"))
+    assert least(preview=10**9).activations == 10**9 and least(preview=1) == least()
+    assert plain(preview=plain().gradients) == plain()  # gradients are gone by then
 
 
 @pytest.mark.slow
@@ -298,16 +256,13 @@ def test_a_step_runs_on_shapes_as_it_does_on_numbers():
         optimizer = torch.optim.AdamW(net.parameters())
         parameters = steps.learnable(net.parameters())
         scaler = torch.amp.GradScaler(enabled=False)
-        assert (
-            steps.update(parameters, lambda x: net(x).square().mean(), [torch.empty(2, 4)], optimizer, scaler, 0.1) == 1
-        )
+        loss = lambda x: net(x).square().mean()
+        assert steps.update(parameters, loss, [torch.empty(2, 4)], optimizer, scaler, 0.1) == 1
 
 
 @pytest.mark.slow
 def test_the_published_figures_are_met():
     """Nine of eleven within 10 %; the other two are more than the GPU has that they are said to be of."""
-    from benchmarks import memory as benchmark
-
     table = benchmark.published()
     on_a_t4 = table["published"] < 16.1
     assert on_a_t4.sum() == 9 and (table["difference"][on_a_t4].abs() < 0.1).all()

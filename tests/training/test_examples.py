@@ -47,6 +47,7 @@ def test_every_variant_is_drawn_and_only_with_its_own_photo(sides, counts):
 
 def test_parked_modules_are_away_and_come_back(monkeypatch):
     """Moves are only written down here; there may be no second device."""
+    monkeypatch.setattr(examples, "clear_device_cache", lambda **_: None)  # which collects garbage, and takes seconds
     moves, vae, text = [], nn.Linear(1, 1), nn.Linear(1, 1)
     monkeypatch.setattr(nn.Module, "to", lambda module, place: moves.append((module is text, str(place))))
     with pytest.raises(KeyboardInterrupt), training.offloaded(vae, text):
@@ -61,9 +62,8 @@ def test_parked_modules_are_away_and_come_back(monkeypatch):
 def test_the_mean_over_photos_is_the_held_out_loss(tiny):
     torch.manual_seed(0)
     scheduler = diffusion.training_scheduler(tiny)
-    frozen = diffusion.latents.held_out_examples(
-        torch.randn(3, 4, 8, 8), torch.randn(3, 77, 16), scheduler, 1, copies=2
-    )
+    latents, embeds = torch.randn(3, 4, 8, 8), torch.randn(3, 77, 16)
+    frozen = diffusion.latents.held_out_examples(latents, embeds, scheduler, 1, copies=2)
     by_photo = training.held_out_by_photo(tiny.unet, scheduler, frozen, ["a", "b", "c"])
     whole = diffusion.latents.held_out_loss(tiny.unet, scheduler, frozen)
     assert sum(by_photo.values()) / 3 == pytest.approx(whole, rel=1e-4) and len(set(by_photo.values())) == 3

@@ -1,6 +1,7 @@
 """What can go wrong in a training: interrupts, full disks, losses that explode, small numbers."""
 
 import math
+import os
 import resource
 import textwrap
 from types import SimpleNamespace
@@ -32,21 +33,18 @@ def scale(monkeypatch):
 # Interrupts
 
 
-def interrupt_at(at):
-    def before_step(number):
-        if number == at:
-            raise KeyboardInterrupt
-
-    return before_step
-
-
 @pytest.mark.parametrize("scaling", [False, True])
 def test_an_interrupt_leaves_a_checkpoint_of_the_last_finished_step(tmp_path, monkeypatch, scaling):
     if scaling:
         scale(monkeypatch)
     whole, _ = toy_run(tmp_path / "whole")
+
+    def interrupt(number):
+        if number == 16:
+            raise KeyboardInterrupt
+
     with pytest.raises(KeyboardInterrupt):
-        toy_run(tmp_path / "broken", before_step=interrupt_at(16))
+        toy_run(tmp_path / "broken", before_step=interrupt)
     assert numbered(tmp_path / "broken") == [15]
     scaler = training.run.read(tmp_path / "broken" / "checkpoints" / "000015.pt")["scaler"]
     assert not scaling or (scaler["scale"], scaler["_growth_tracker"]) == (2.0**16, 15)
@@ -244,7 +242,6 @@ TWO = """
     import os
     import sys
     from pathlib import Path
-    sys.path.append({repo!r} + "/tests")
     from helpers.diffusion import device
     from toy import toy_run
 
@@ -263,7 +260,7 @@ TWO = """
     if not state.is_main_process:
         assert all(step.preview is None for step in steps)
     state.destroy_process_group()
-    threads = [Path(f"/proc/self/task/{{task}}/comm").read_text() for task in os.listdir("/proc/self/task")]
+    threads = [Path(f"/proc/self/task/{task}/comm").read_text() for task in os.listdir("/proc/self/task")]
     assert not any("gloo" in name for name in threads), threads  # one left over may abort the ending process
 """
 
@@ -271,8 +268,9 @@ TWO = """
 @pytest.mark.slow
 def test_two_processes_do_what_one_does_up_to_the_order_of_sums(tmp_path):
     """Stopped and taken up again; three parts a step, so that one process has twice as many as the other."""
-    (tmp_path / "two.py").write_text(textwrap.dedent(TWO.format(repo=str(machine.REPO))))
-    two_processes(tmp_path / "two.py", tmp_path / "two")
+    (tmp_path / "two.py").write_text(textwrap.dedent(TWO))
+    paths = os.pathsep.join(map(str, (machine.REPO, machine.REPO / "tests")))
+    two_processes(tmp_path / "two.py", tmp_path / "two", PYTHONPATH=paths)
     one, _ = toy_run(tmp_path / "one", accumulate=3)
     saved = training.run.read(tmp_path / "two" / "checkpoints" / f"{STEPS:06}.pt")
     torch.testing.assert_close(saved["weights"], [p.detach() for p in one.parameters()], atol=1e-5, rtol=1e-4)

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
-from jupyter_client.manager import start_new_kernel
+from jupyter_client.manager import run_kernel
 from PIL import Image
 from torch import nn
 from toy import numbered
@@ -67,9 +67,9 @@ def test_its_button_stops_after_a_whole_step_and_keeps_it(tmp_path, panels):
 
 CELL = """
 import sys, time
-sys.path.insert(0, {repo!r})
+sys.path += [{repo!r}, {repo!r} + "/helpers/training"]
 from types import SimpleNamespace
-from helpers.training import monitor
+import monitor  # alone, without torch
 
 def training():
     try:
@@ -90,11 +90,10 @@ print("ended at", step.number, flush=True)
 
 
 def test_a_busy_kernel_hears_the_button():
-    """The click is a message to a kernel that is busy with the very cell."""
-    manager, client = start_new_kernel(
-        startup_timeout=300, kernel_name="python3", extra_arguments=["--IPKernelApp.log_level=40"]
-    )
-    try:
+    """The click is a message to a kernel that is busy with the very cell, as a browser sends it."""
+    click = {"data": {"method": "custom", "content": {"event": "click"}}}
+    quiet = ["--IPKernelApp.log_level=40"]
+    with run_kernel(startup_timeout=300, kernel_name="python3", extra_arguments=quiet) as client:
         client.execute(CELL.format(repo=str(machine.REPO)))
         client.execute("print('the next cell', flush=True)")  # queued, as by Run All: it must wait, and not be lost
         said, deadline = "", time.monotonic() + 300
@@ -103,15 +102,7 @@ def test_a_busy_kernel_hears_the_button():
             if message["msg_type"] == "stream":
                 said += message["content"]["text"]
                 if message["content"]["text"].strip().endswith("at step 3"):
-                    press(client, re.search(r"button (\w+)", said)[1])
+                    click["comm_id"] = re.search(r"button (\w+)", said)[1]
+                    client.shell_channel.send(client.session.msg("comm_msg", click))
             assert message["msg_type"] != "error", message["content"]
-    finally:
-        client.stop_channels()
-        manager.shutdown_kernel(now=True)
     assert int(re.search(r"closed\nended at (\d+)\n.*the next cell", said, re.DOTALL)[1]) < 1000, said
-
-
-def press(client, button):
-    """The message that a browser sends when a button is clicked."""
-    content = {"comm_id": button, "data": {"method": "custom", "content": {"event": "click"}}}
-    client.shell_channel.send(client.session.msg("comm_msg", content))
