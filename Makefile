@@ -27,7 +27,7 @@ crossed: $(READY)
 	$(PYTHON) -m tools.notebooks 05
 
 test: $(READY)
-	$(PYTHON) tests/chromium.py
+	$(PYTHON) tools/chromium.py
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 	$(PYTEST) -m "not weekly"

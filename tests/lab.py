@@ -23,9 +23,10 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-import chromium
 import nbformat
 import pytest
+
+from tools import chromium
 
 REPO = Path(__file__).resolve().parents[1]
 PATIENCE = 300_000  # milliseconds: a machine that trains beside the tests answers slowly

@@ -5,11 +5,9 @@ import re
 import pytest
 import torch
 
-from benchmarks import class_guidance
 from benchmarks import dreambooth as dreambooth_speed
 from benchmarks import hypernetwork as hypernetwork_speed
-from helpers import diffusion, machine, photos
-from tools import notebooks
+from helpers import diffusion, photos
 
 pytestmark = pytest.mark.slow
 
@@ -37,26 +35,3 @@ def test_a_hypernetwork_beside_the_web_ui_s_loop(pipe, capsys, monkeypatch):
     found = shares(capsys.readouterr().out)
     assert len(found) == 3 and all(0 < share < 100 for share in found)
     assert not any(module._forward_pre_hooks for module in pipe.unet.modules())
-
-
-def test_the_guidance_of_class_images_reaches_the_notebook_and_the_table(tmp_path, capsys, monkeypatch):
-    """The notebook itself runs in test_notebooks; here pocket stands for the model that it saves."""
-
-    def execute(path, notebook, **environment):
-        source = "".join(cell.source for cell in notebook.cells)
-        assert environment["CLASS_GUIDANCE"] == "1.5" and 'environ.get("CLASS_GUIDANCE"' in source
-        assert "dreambooth.save(" in notebook.cells[-1].source
-        folder = tmp_path / "class_guidance_1.5" / "dreambooth_nesrelah"
-        folder.mkdir(parents=True)
-        (folder / "model").symlink_to(diffusion.POCKET)
-
-    generate = diffusion.generate
-    one_step = lambda *given, **settings: generate(*given, **settings | {"num_inference_steps": 1})
-    monkeypatch.setattr(diffusion, "generate", one_step)
-    monkeypatch.setattr(notebooks, "execute", execute)
-    monkeypatch.setattr(machine, "RUNS", tmp_path)
-    monkeypatch.setattr(class_guidance, "SUBJECT", ())
-    monkeypatch.setattr(class_guidance, "CLASS", ("a photo of a man",))
-    monkeypatch.setattr("sys.argv", ["class_guidance", "1.5", "--images", "1"])
-    class_guidance.main()
-    assert "0.00" in capsys.readouterr().out.split("guidance 1.5")[1], "pocket has not moved from pocket"

@@ -1,4 +1,4 @@
-"""A Chromium for the browser tests: found, or fetched when this file is run (`python tests/chromium.py`, by `make test`).
+"""A Chromium for the browser tests: found, or fetched when this file is run (`python tools/chromium.py`, by `make test`).
 
 Tests install nothing. Where there is no Chromium they are skipped; with CI=true that is a failure.
 """
@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-ABSENT = "There is no Chromium on this machine: run `python tests/chromium.py`, or apt-get install chromium."
+ABSENT = "There is no Chromium on this machine: run `python tools/chromium.py`, or apt-get install chromium."
 
 
 def find():
