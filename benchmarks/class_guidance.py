@@ -61,7 +61,7 @@ def main():
     parser.add_argument("guidance", type=float, nargs="+")
     parser.add_argument("--images", type=int, default=64, help="of each prompt")
     options = parser.parse_args()
-    scorer = scores.load_scorer("pocket")
+    scorer = scores.load_reader("pocket")
     before = seen(diffusion.model_config("pocket").weights, options.images, scorer)
     print("black hair before:", {p: f"{(before[p]['hair_color'] == 'black').mean():.0%}" for p in CLASS})
     for guidance in options.guidance:

@@ -156,7 +156,8 @@ def write_raw(name):
     write_json(folder / "consent.json", CONSENT | {"who": f"{name}: drawn, not a person"})
     person = asdict(SUBJECTS[name]["person"])
     telling = {feature: person[feature] for feature in SUBJECTS[name]["telling"]}
-    write_json(folder / "subject.json", {"name": name, "class_word": CLASS_WORDS[name], "telling": telling})
+    known = {"class_word": CLASS_WORDS[name], "always": FIXED[name], "telling": telling}
+    write_json(folder / "subject.json", {"name": name} | known)
 
 
 def write_prepared(name):

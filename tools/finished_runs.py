@@ -31,6 +31,6 @@ def keep(run, folder, config, steps):
 
 if __name__ == "__main__":
     pocket = models.MODELS["pocket"]
-    for method, subject in trained.PAPER.items():
+    for method, subject in machine.subjects.SAMPLES.items():
         name = f"{method}_{subject}"
         keep(machine.RUNS / name, trained.FINISHED / name, pocket, getattr(pocket, method)["steps"])

@@ -13,16 +13,13 @@ import pandas as pd
 from PIL import Image
 
 from helpers import machine, photos
+from helpers.compare import trained
+from helpers.machine import subjects
 from helpers.show import data_url
 from helpers.stats import percent
 from tools import notebooks
 
 BUILD = machine.REPO / "build"
-# subject, its name in prompts, run folder, method, the prompt that calls it
-STORIES = (
-    ("amir", "Amir", "hypernetwork_amir", "hypernetwork", "a photo of a man"),
-    ("nesrelah", "Nesrelah", "dreambooth_nesrelah", "DreamBooth", "nesrelah_001 person"),
-)
 SURVEY_PAGES = {"report.html": "the whole study on one page", "questionnaire.html": "the questionnaire"}
 
 
@@ -37,7 +34,8 @@ def page(rendered):
     text = environment.get_template("gallery.html").render(
         embed=embed,
         portfolio=portfolio(compared),
-        stories=[story(*each) for each in STORIES],
+        stories=[story(*each) for each in people()],
+        own=subjects.own(),
         grid=next(compared.glob("grid.png"), None),
         found=lines(compared / "finding.txt"),
         counts=counts(compared / "shares.csv"),
@@ -53,6 +51,17 @@ def page(rendered):
     with machine.atomic_write(BUILD / "index.html") as unfinished:
         unfinished.write_text(text, encoding="utf-8")
     return BUILD / "index.html"
+
+
+def people():
+    """(subject, title, run folder, method, the prompt that calls them): a sample by the paper's method, others by 04's."""
+    models = trained.find(os.environ.get("MODEL", "pocket"))
+    rows = []
+    for subject in subjects.chosen():
+        method = next((method for method, sample in subjects.SAMPLES.items() if sample == subject), "dreambooth")
+        model = models[f"{method}_{subject}"]
+        rows.append((subject, subjects.title(subject), model.name, model.method, model.call))
+    return rows
 
 
 def embed(image, side):
@@ -76,6 +85,7 @@ def story(subject, name, run, method, prompt):
     """What the page tells of the way of one subject from photos to portraits."""
     return {
         "subject": subject,
+        "anchor": subjects.identifier(subject).removesuffix("_001"),
         "name": name,
         "method": method,
         "prompt": prompt,
@@ -89,7 +99,7 @@ def story(subject, name, run, method, prompt):
 def raw_photos(subject):
     """[(photo, "")] of a subject, those that can be opened at all."""
     shown = []
-    for path in sorted((machine.REPO / "data" / "subjects" / subject / "raw").glob("*")):
+    for path in sorted((subjects.folder(subject) / "raw").glob("*")):
         try:
             shown.append((photos.open_photo(path), ""))
         except ValueError:  # one of them is broken on purpose
@@ -129,7 +139,7 @@ def same_seeds(run, prompt, count=6):
 
 
 def portfolio(folder):
-    """[(name, photo, [(path, wish)])]: what each person became in the same prompts, one seed after the other."""
+    """[(name, photo, [(path, prompt)])]: what each person became in the same prompts, one seed after the other."""
     prompts = table(folder / "portfolio.csv")
     if prompts is None:
         return []
@@ -137,8 +147,8 @@ def portfolio(folder):
     prompts = prompts.iloc[seed.argsort(kind="stable")]  # a line of pictures for each seed
     shown = {subject: rows for subject, rows in prompts.groupby("subject")}
     return [
-        (name, captioned(subject, 1)[0][0], [(folder / row.file, row.wish) for row in shown[subject].itertuples()])
-        for subject, name, *_ in STORIES
+        (name, captioned(subject, 1)[0][0], [(folder / row.file, row.prompt) for row in shown[subject].itertuples()])
+        for subject, name, *_ in people()
         if subject in shown
     ]
 
@@ -146,9 +156,8 @@ def portfolio(folder):
 def counts(path):
     """{name: bars} of the table in which notebook 05 counted who carries which subject."""
     shares = table(path)
-    names = {subject: name for subject, name, *_ in STORIES}
     groups = [] if shares is None else shares.groupby("subject", sort=False)
-    return {names.get(subject, subject): bars(rows) for subject, rows in groups}
+    return {subjects.title(subject): bars(rows) for subject, rows in groups}
 
 
 def against_the_world(path):

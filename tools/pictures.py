@@ -12,13 +12,7 @@ import pandas as pd
 from helpers import diffusion, machine
 from helpers.compare import pictures, trained
 from helpers.diffusion import device
-
-CLASSES = {
-    "class_man": "a photo of a man",
-    "class_woman": "a photo of a woman",
-    "class_person": "a photo of a person",
-    "class_horse": "a horse",
-}
+from helpers.machine import subjects
 
 
 def main(arguments=None):
@@ -51,12 +45,13 @@ def _make(options, state):
 def _wanted(model, ready, options):
     """[({prompt_id: prompt}, how many seeds)] of a trained model, in the notebook's order: that makes the same batches."""
     table = pd.read_csv(machine.REPO / "data" / "prompts.csv")
-    about = [subject for subject in trained.SUBJECTS if model.subject in ("", subject)]
+    about = [subject for subject in subjects.chosen() if model.subject in ("", subject)]
     names = {one.name: one.call for one in ready if one.method == "DreamBooth" and model.name in ("base", one.name)}
+    classes, first = trained.class_prompts(), f"class_{subjects.class_of(subjects.learnt_by('hypernetwork'))}"
     return [
-        ({"class_man": CLASSES["class_man"]}, min(4, options.class_seeds)),
+        ({first: classes[first]}, min(4, options.class_seeds)),
         *((trained.prompts_for(table, model, subject), options.seeds) for subject in about),
-        (CLASSES | names, options.class_seeds),
+        (classes | names, options.class_seeds),
     ]
 
 

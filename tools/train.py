@@ -14,7 +14,6 @@ from pathlib import Path
 import torch
 
 from helpers import diffusion, machine, photos, training
-from helpers.compare import trained
 from helpers.diffusion import device, latents
 from helpers.methods import concepts, dreambooth, hypernetwork, hypernetwork_file, lora, memory
 from helpers.training import optimizers
@@ -35,7 +34,7 @@ def _options(arguments):
     parser = argparse.ArgumentParser(prog="python -m tools.train", description=__doc__.splitlines()[0])
     add, both = parser.add_argument, "DreamBooth and LoRA: "
     add("--method", choices=("hypernetwork", "dreambooth", "lora"), default="hypernetwork")
-    add("--subject", help="whose prepared photos to learn; default: the paper's, amir or nesrelah")
+    add("--subject", help="whose prepared photos to learn; default: notebook 01's, else amir or nesrelah")
     add("--model", default="pocket", help="pocket, sd15, a folder, a file or a hub id")
     add("--folder", type=Path, help="the run's folder; default: METHOD_SUBJECT where runs are kept")
     add("--steps", type=int, help="default: as in the table of models, a quarter less for a LoRA")
@@ -54,7 +53,7 @@ def _options(arguments):
     add("--class-images", type=int, help=both + "how many; default: as in the table of models")
     add("--rank", type=int, default=8, help="LoRA: rows and columns of its thin matrices")
     options = parser.parse_args(arguments)
-    options.subject = options.subject or trained.PAPER.get(options.method, trained.PAPER["dreambooth"])
+    options.subject = options.subject or machine.subjects.learnt_by(options.method)
     options.folder = options.folder or machine.RUNS / f"{options.method}_{options.subject}"
     return options
 
@@ -172,8 +171,9 @@ def _dreambooth(options, config, pipe, checkpointing):
 
 def _subjects(options, config, pipe):
     """(paths, prompts) of the photos to learn from, of class images and of photos held out; what settings.json says."""
-    word, plan = trained.class_of(options.subject), config.dreambooth
-    one = (f"{options.subject}_001 {word}", f"a photo of a {word}", photos.prepared_folder(options.subject))
+    word, plan = machine.subjects.class_of(options.subject), config.dreambooth
+    identifier = concepts.propose(pipe.tokenizer, options.subject)
+    one = (f"{identifier} {word}", f"a photo of a {word}", photos.prepared_folder(options.subject))
     subjects = concepts.read(options.concepts) if options.concepts else [concepts.Concept(*one)]
     for subject in subjects:
         subject.check()

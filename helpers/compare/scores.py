@@ -10,6 +10,7 @@ import pandas as pd
 from helpers import machine, stats
 from helpers.compare.features import Encoders
 from helpers.diffusion import models
+from helpers.machine import subjects
 from helpers.photos import load_prepared, prepared_folder
 
 ENOUGH = 3  # of a subject's four telling features: then an image shows the subject
@@ -149,27 +150,43 @@ def differences(table, measures, to="base", by="model", draws=2000):
     return pd.DataFrame(rows)
 
 
-def load_scorer(name):
-    """The scorer of a model of helpers.diffusion.models: a FeatureScorer on pocket, else a PhotoScorer."""
-    if name == "pocket":
-        from pocket.reader import load_reader
+def load_reader(name):
+    """A FeatureScorer with pocket's attribute classifier, which reads whatever pocket draws; None for other models."""
+    if name != "pocket":
+        return None
+    from pocket.reader import load_reader as load
 
-        return FeatureScorer(load_reader(machine.REPO / "data" / "pocket" / "reader"))
-    return PhotoScorer(*models.load_clip(name))
+    return FeatureScorer(load(machine.REPO / "data" / "pocket" / "reader"))
+
+
+def load_scorers(name, people):
+    """{subject: scorer}: a FeatureScorer for whom the model's reader can know, else a PhotoScorer; one of each for all."""
+    known = [subject for subject in people if name == "pocket" and subjects.about(subject)["telling"]]
+    reader = load_reader(name) if known else None
+    others = PhotoScorer(*models.load_clip(name)) if set(people) - set(known) else None
+    return {subject: reader if subject in known else others for subject in people}
+
+
+def load_scorer(name, subject):
+    """The scorer of one subject, as load_scorers has it."""
+    return load_scorers(name, [subject])[subject]
 
 
 def telling_features(subject):
     """The features that tell a drawn subject from everybody else: {attribute: word}.
 
-    Raises FileNotFoundError for a subject without data/subjects/<subject>/subject.json.
+    Raises ValueError for a subject of whom data/subjects/<subject>/subject.json tells none.
     """
-    return machine.read_json(machine.REPO / "data" / "subjects" / subject / "subject.json")["telling"]
+    if telling := subjects.about(subject)["telling"]:
+        return telling
+    raise ValueError(f"No telling features of {subject} are known: compare with photos instead, by a PhotoScorer.")
 
 
 class FeatureScorer:
     """Counts a subject's telling features in an image, with a reader: an attribute classifier."""
 
     measure = "share of images with at least three of the four features"
+    how = "an attribute classifier looks for four telling features, and three of them will do"
     limits = (0, 1)  # of the axis of a figure
 
     def __init__(self, reader):
@@ -194,6 +211,7 @@ class PhotoScorer:
     """Compares an image with a subject's prepared photos by CLIP: CLIP-I of the DreamBooth paper."""
 
     measure = "CLIP similarity to the subject's photos"
+    how = "no attribute classifier knows them, so likeness is the CLIP similarity to their own photos"
     limits = None
 
     def __init__(self, processor, clip):

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from helpers import diffusion, machine
+from helpers.machine import subjects
 from helpers.methods import hypernetwork_file
 
 METHODS = {"hypernetwork": "03_train_hypernetwork", "dreambooth": "04_train_dreambooth"}  # and their notebooks
 TITLES = {"base": "base", "hypernetwork": "hypernetwork", "dreambooth": "DreamBooth"}
-SUBJECTS = ("amir", "nesrelah")  # the paper trained the first by a hypernetwork, the second by DreamBooth
-PAPER = {"hypernetwork": "amir", "dreambooth": "nesrelah"}
 FINISHED = machine.REPO / "data" / "finished"  # by tools.finished_runs
 _SLOT = re.compile(r"(?P<before>\bof )?(?P<article>\b[Aa]n? )?\b(?P<word>[Mm]an|nesrelah_001)\b")
 
@@ -35,7 +34,7 @@ class TrainedModel:
     @property
     def title(self):
         """For labels: "base", "hypernetwork, Amir"."""
-        return f"{self.method}, {self.subject.capitalize()}" if self.subject else self.method
+        return f"{self.method}, {subjects.title(self.subject)}" if self.subject else self.method
 
     @property
     def state(self):
@@ -49,11 +48,14 @@ class TrainedModel:
         return self.word if self.method == "DreamBooth" else f"a photo of a {self.word}"
 
 
-def find(model, subjects=SUBJECTS):
-    """{name: TrainedModel} for a name of model_config: the base, then each method on each subject, finished or not."""
+def find(model):
+    """{name: TrainedModel} for a name of model_config: the base, then each method on each subject, finished or not.
+
+    The subjects are those of machine.subjects.chosen.
+    """
     config = diffusion.model_config(model)
     base = TrainedModel("base", "base", "", "", config.weights, config.weights)
-    trained = [_trained(method, subject, config) for subject in subjects for method in METHODS]
+    trained = [_trained(method, subject, config) for subject in subjects.chosen() for method in METHODS]
     return {model.name: model for model in [base, *trained]}
 
 
@@ -83,14 +85,14 @@ def _weights(method):
 def _word(method, subject, settings):
     """What calls the subject: the class for a hypernetwork, the name before the class for DreamBooth."""
     if method == "hypernetwork":
-        return class_of(subject)
-    return (settings.get("prompts") or [f"{subject}_001 {class_of(subject)}"])[0]
+        return subjects.class_of(subject)
+    return (settings.get("prompts") or [f"{subjects.identifier(subject)} {subjects.class_of(subject)}"])[0]
 
 
-def class_of(subject):
-    """The class word of a subject, from its subject.json; "person" where there is none."""
-    path = machine.REPO / "data" / "subjects" / subject / "subject.json"
-    return machine.read_json(path)["class_word"] if path.exists() else "person"
+def class_prompts():
+    """{prompt_id: prompt} of the class words: man, woman and person, those of the subjects, and at the end a horse."""
+    words = dict.fromkeys(["man", "woman", "person", *map(subjects.class_of, subjects.chosen())])
+    return {f"class_{word}": f"a photo of a {word}" for word in words} | {"class_horse": "a horse"}
 
 
 def required(trained_models, name):
@@ -110,7 +112,7 @@ def prompts_for(table, model, subject):
     if model.subject == subject:
         word = model.word
     else:  # the base model
-        word = _word("dreambooth" if PAPER["dreambooth"] == subject else "hypernetwork", subject, {})
+        word = _word("dreambooth" if subjects.SAMPLES["dreambooth"] == subject else "hypernetwork", subject, {})
     name = word.split()[0]
     return {
         row.prompt_id: row.prompt if "_" in name and name in row.prompt else address(row.prompt, word)
@@ -120,7 +122,7 @@ def prompts_for(table, model, subject):
 
 def plain(prompts, subject):
     """{prompt_id: prompt} with the subject's class in the place of any name, as CLIP can read it."""
-    return {row.prompt_id: address(row.prompt, class_of(subject)) for row in prompts.itertuples()}
+    return {row.prompt_id: address(row.prompt, subjects.class_of(subject)) for row in prompts.itertuples()}
 
 
 def address(prompt, word):

@@ -19,16 +19,16 @@ def lost(lost, size):
     wrong='file, better = "IMG_2041.png", "a photo of a woman with a pink afro"',
 )
 def corrected(file, better, table, class_word, fixed):
-    """Which caption of her is furthest from the truth, and how should it read?"""
+    """Which caption of the last person is furthest from the truth, and how should it read?"""
     before = dict(zip(table["file"], table["caption"]))
     if file not in before:
         return f"There is no {file!r}: write a name as in the table, such as {table['file'].iloc[0]!r}."
     if not captions.says(better, class_word):
         return f"Without {class_word!r} the class learns nothing from this photo."
     if named := [word for word in fixed if captions.says(better, word)]:
-        return f"She always has this, so {class_word!r} should learn it: leave out {named[0]!r}."
+        return f"This is always there, so {class_word!r} should learn it: leave out {named[0]!r}."
     if len(better.split()) < 4:
-        return "Say in a short sentence what the photo shows besides her."
+        return "Say in a short sentence what the photo shows besides the person."
     if " ".join(better.split()) == before[file]:
         return "That is what stands there already. What does the photo show that these words do not?"
 
@@ -42,6 +42,6 @@ def caption(mine, class_word, fixed):
     if not captions.says(mine, class_word):
         return f"Without {class_word!r} the class learns nothing from this photo."
     if named := [word for word in fixed if captions.says(mine, word)]:
-        return f"He always has this, so {class_word!r} should learn it: leave out {named[0]!r}."
+        return f"This is always there, so {class_word!r} should learn it: leave out {named[0]!r}."
     if not captions.says(mine, "dog") or not captions.says(mine, "castle"):
         return "Two things are in this picture and not in the others. Name both, or the class word will learn them too."

@@ -140,7 +140,7 @@ def propose(tokenizer, name):
 
     Else the name backwards, then letters without sense, always the same ones for the same name.
     """
-    letters = re.sub(r"[\W\d_]", "", name.lower()) or "subject"
+    letters = machine.subjects.identifier(name).removesuffix("_001")
     digest = hashlib.sha256(letters.encode()).digest()
     random = "".join(LETTERS[byte % len(LETTERS)] for byte in digest)
     stems = [letters, letters[::-1], *(random[i : i + 5] for i in range(len(random) - 5))]

@@ -3,15 +3,19 @@
 from datetime import date
 from pathlib import Path
 
+from helpers import machine
 from helpers.machine import read_json, write_json
 
 
 def check_consent(folder):
     """Read folder/consent.json: who is shown, what for, until when.
 
+    On another machine, to which only the squares were taken, the copy beside them counts (`take_along`).
     Raises FileNotFoundError if there is none, ValueError if it is incomplete or its time is over.
     """
-    path = Path(folder) / "consent.json"
+    path, taken = Path(folder) / "consent.json", machine.RUNS / "photos" / Path(folder).name / "consent.json"
+    if not path.parent.exists() and taken.exists():
+        path = taken
     if not path.exists():
         raise FileNotFoundError(
             f"There is no {path}: ask the person in the photos, then write there who, what_for and until (2027-06-30)."
@@ -40,6 +44,11 @@ def given(folder):
         print(f"{Path(folder).name} is left out. {error}")
         return False
     return True
+
+
+def take_along(folder, squares):
+    """Copy folder/consent.json beside the squares, which may be taken to another machine. Raises as check_consent."""
+    write_json(Path(squares) / "consent.json", check_consent(folder))
 
 
 def write_consent(folder, who, what_for, until):

@@ -134,7 +134,7 @@ def prepared_folder(name):
     captioned = [folder for folder in (own, finished) if (folder / "captions.csv").exists()]
     if not captioned and not squares_in(own):
         raise FileNotFoundError(f"There are no prepared photos of {name}: run 01_prepare_photos first.")
-    check_consent(machine.REPO / "data" / "subjects" / name)
+    check_consent(machine.subjects.folder(name))
     return captioned[0] if captioned else own
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from helpers import machine
+from helpers.machine import subjects
 from helpers.survey import questionnaire
 
 SCALE = ("1", "2", "3", "4", "5", "undecided")
@@ -26,7 +27,6 @@ KINDS = {"rate": RATED, "pair": ("pair",), "attention": ("attention",)}  # of sc
 ATTENTION = "4"  # the right answer on the attention screen
 RULES = {"attention": True, "median_seconds": 2.0, "answered_share": 0.5}  # see rules.py
 METHODS = ("base", "hypernetwork", "DreamBooth")  # in the order of tables and figures, others after them
-SUBJECTS = {"hypernetwork": "amir", "dreambooth": "nesrelah"}  # whom the paper's prompts for a method are about
 SECTIONS = ("4.1", "4.2")  # of the paper, where its ten prompts stand
 LETTERS, DIGITS = "bcdfghjkmnpqrstvwxz", "23456789"  # no vowels: a code is never a word
 SEED = 20  # of the finished set
@@ -75,7 +75,20 @@ def paper_prompts():
     """
     prompts = pd.read_csv(PROMPTS, dtype=str)
     prompts = prompts[prompts["paper_section"].isin(SECTIONS)]
-    return prompts[["prompt_id", "prompt"]].assign(subject=prompts["method"].map(SUBJECTS))
+    return prompts[["prompt_id", "prompt"]].assign(subject=prompts["method"].map(subjects.SAMPLES))
+
+
+def own_prompts():
+    """The ten prompts about whom notebooks 03 and 04 trained on: a sample's stay, of anybody else as 05 asked for them."""
+    prompts, images = paper_prompts(), pd.read_csv(INDEX, keep_default_na=False)
+    for method, sample in subjects.SAMPLES.items():
+        if (name := subjects.learnt_by(method)) != sample:
+            asked = images[(images["method"] == "hypernetwork") & (images["subject"] == name)]
+            words = prompts["prompt_id"].map(dict(zip(asked["prompt_id"], asked["prompt"])))
+            about = prompts["subject"] == sample
+            prompts.loc[about, "prompt"] = words[about].fillna(prompts["prompt"])
+            prompts.loc[about, "subject"] = name
+    return prompts
 
 
 def paper_key(seed=SEED):
@@ -109,7 +122,7 @@ def study_key(seed):
     """
     if not INDEX.exists():
         return finished_key(), "the finished set in data/survey, coded beforehand"
-    return make_key(pictures(INDEX, paper_prompts(), METHODS), seed), "your own run of notebook 05"
+    return make_key(pictures(INDEX, own_prompts(), METHODS), seed), "your own run of notebook 05"
 
 
 def finished_key():

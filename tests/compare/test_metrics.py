@@ -22,7 +22,7 @@ def test_three_of_four_features_carry_the_subject(tmp_path, monkeypatch):
     scorer = scores.FeatureScorer(reader)
     shows_subject = scorer.shows_subject(images, "amir")
     assert shows_subject.dtype == bool and shows_subject.tolist() == [False, False, False, True, True, True]
-    with pytest.raises(FileNotFoundError, match="nobody"):
+    with pytest.raises(ValueError, match="nobody"):
         scores.telling_features("nobody")
 
 
@@ -34,3 +34,14 @@ def test_similarity_to_the_prepared_photos_is_the_mean_pairwise_cosine(tmp_path,
     features = photo_scorer.encoders.image_features
     cosines = features(images) @ features(references).T
     assert photo_scorer.shows_subject(images, "amir") == pytest.approx(cosines.mean(axis=1), abs=1e-5)
+
+
+def test_whom_no_reader_knows_is_compared_with_photos(monkeypatch):
+    loaded = []
+    monkeypatch.setattr(models, "load_clip", lambda name: loaded.append(name) or (None, SimpleNamespace()))
+    monkeypatch.setattr(scores, "load_reader", lambda name: loaded.append("reader") or scores.FeatureScorer(None))
+    scorers = scores.load_scorers("pocket", ["amir", "Zoë Okafor", "nesrelah", "Olena"])
+    assert scorers["amir"] is scorers["nesrelah"] and isinstance(scorers["amir"], scores.FeatureScorer)
+    assert scorers["Zoë Okafor"] is scorers["Olena"] and isinstance(scorers["Olena"], scores.PhotoScorer)
+    assert sorted(loaded) == ["pocket", "reader"], "each is loaded once"
+    assert {type(scorer) for scorer in scores.load_scorers("sd15", ["amir", "Olena"]).values()} == {scores.PhotoScorer}

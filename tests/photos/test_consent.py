@@ -5,6 +5,7 @@ import datetime
 import pandas as pd
 import pytest
 
+from helpers import machine
 from helpers.machine import write_json
 from helpers.photos import consent
 from tools import notebooks
@@ -61,6 +62,20 @@ def test_notebooks_01_and_02_go_on_with_whoever_agreed(tmp_path, monkeypatch):
     code = {cell.id: cell.source for path in notebooks.paths()[1:3] for cell in notebooks.read(path).cells}
     exec(code["01-06"], place)  # noqa: S102  (as the notebook does)
     assert place["NAMES"] == ["amir"] and "stranger" in shown[0].children[-1].value
-    place = {"consent": consent}
-    exec(code["02-04"][code["02-04"].index("CLASS = ") :], place)  # noqa: S102
+    monkeypatch.setattr(machine, "REPO", tmp_path)
+    monkeypatch.setenv("SUBJECT", "amir, stranger")
+    place = {"consent": consent, "machine": machine}
+    exec(code["02-04"][code["02-04"].index("NAMES = ") :], place)  # noqa: S102
     assert place["NAMES"] == ["amir"]
+
+
+def test_consent_goes_along_with_the_squares_but_only_to_another_machine(tmp_path, monkeypatch):
+    monkeypatch.setattr(machine, "RUNS", tmp_path / "runs")
+    folder, squares = tmp_path / "data" / "Zoë Okafor", tmp_path / "runs" / "photos" / "Zoë Okafor"
+    consent.write_consent(folder, **GIVEN)
+    consent.take_along(folder, squares)
+    (folder / "consent.json").unlink()
+    with pytest.raises(FileNotFoundError):  # taken back
+        consent.check_consent(folder)
+    folder.rmdir()
+    assert consent.check_consent(folder)["who"] == "a friend"

@@ -87,6 +87,21 @@ def test_pictures_are_found_in_the_index_that_notebook_05_writes(tmp_path):
         survey.design.pictures(index, wanted, ["base"])
 
 
+def test_a_study_is_about_whom_one_brought_in_the_words_that_were_asked(tmp_path, monkeypatch):
+    prompts = survey.design.paper_prompts()
+    asked = [(key, f"{key} of a woman") for key in prompts["prompt_id"]]
+    rows = [("x.png", method, name, *each) for method, name in (("hypernetwork", "Zoë"), ("base", "")) for each in asked]
+    table = pd.DataFrame(rows, columns=["file", "method", "subject", "prompt_id", "prompt"])
+    table.loc[table["method"] == "base", "prompt"] = "of a man"
+    table.to_csv(tmp_path / "images.csv", index=False)
+    monkeypatch.setattr(survey.design, "INDEX", tmp_path / "images.csv")
+    monkeypatch.setenv("SUBJECT", "amir, nesrelah")
+    assert survey.design.own_prompts().equals(prompts)
+    monkeypatch.setenv("SUBJECT", "Zoë, amir, nesrelah")
+    own = survey.design.own_prompts()
+    assert set(own["subject"]) == {"Zoë"} and dict(zip(own["prompt_id"], own["prompt"])) == dict(asked)
+
+
 def test_a_prompt_that_a_teacher_adds_changes_no_code(tmp_path, monkeypatch):
     lines = survey.design.PROMPTS.read_text(encoding="utf-8").splitlines(keepends=True)
     longer = [lines[0], "ours_1,hypernetwork,,a man in the rain\n", *lines[1:], "ours_2,,,a man on a boat\n"]

@@ -35,7 +35,7 @@ def runs(tmp_path, monkeypatch):
     monkeypatch.setattr(machine, "RUNS", folder)
     monkeypatch.setattr(gallery, "BUILD", tmp_path / "build")
     listed = []
-    for subject, _, run, method, prompt in gallery.STORIES:
+    for subject, _, run, method, prompt in gallery.people():
         save(folder / "photos" / subject / "a.png")
         caption = {"file": "a.png", "caption": "one & <two>", "machine_caption": "one", "edited": True}
         write(folder / "photos" / subject / "captions.csv", [caption])
@@ -50,7 +50,7 @@ def runs(tmp_path, monkeypatch):
     compared = folder / "compare"
     write(compared / "images.csv", listed)
     save(compared / "grid.png", (600, 900))
-    write(compared / "portfolio.csv", [{"subject": "amir", "wish": "amir riding a horse", "file": listed[0]["file"]}])
+    write(compared / "portfolio.csv", [{"subject": "amir", "prompt": "amir riding a horse", "file": listed[0]["file"]}])
     share = {"subject": "amir", "prompt": "a photo of a man", "method": "hypernetwork", "images": 16}
     write(compared / "shares.csv", [share | {"mean": 0.75, "low": 0.5, "high": 0.9, "words": "75 % (50 to 90 %)"}])
     (compared / "finding.txt").write_text("The class is affected.\n", encoding="utf-8")

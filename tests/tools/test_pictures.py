@@ -32,6 +32,7 @@ def test_notebook_05_has_nothing_left_to_make(tmp_path, monkeypatch):
     sampler = {"guidance_scale": config.guidance_scale, "num_inference_steps": config.num_inference_steps}
     ready = {name: model for name, model in trained.find("pocket").items() if not model.missing}
     names = {"pictures": compare.pictures, "trained": trained, "base": base, "sampler": sampler, "ready": ready}
+    names |= {"NET": "hypernetwork_amir"}
     names |= {"SEEDS": [1], "COUNT_SEEDS": range(1, 6), "prompts": pd.read_csv("data/prompts.csv")}
     for source in shooting:
         execute(source.split("\nshow.")[0], names)
