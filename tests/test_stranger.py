@@ -95,7 +95,7 @@ def environments(tmp_path_factory, tiny_dino):
 def shown(notebook):
     """All words that the cells of an executed notebook show."""
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
-    return "".join(output.get("text", "") + str(output.get("data", {}).get("text/html", "")) for output in outputs)
+    return "".join(output.get("text", "") for output in outputs)
 
 
 def walk(suite, people, **environment):
@@ -111,20 +111,25 @@ def walk(suite, people, **environment):
     return words
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("model", ["pocket", "sd15"])
-@pytest.mark.parametrize("beside", [False, True], ids=["alone", "beside the two"])
-def test_a_stranger_gets_from_raw_photos_to_the_audit(suite, environments, tmp_path, monkeypatch, model, beside):
-    monkeypatch.delenv("SUBJECT", raising=False)
-    people = f'"{NAME}": "woman"' + f", {SAMPLES}" * beside
-    words = walk(suite, people, MODEL=model, RUNS_DIR=str(tmp_path), **environments[model])
-    settings = machine.read_json(tmp_path / f"dreambooth_{NAME}" / "settings.json")
+def check(runs, words, samples):
+    """What the walk left is about the stranger, and about the samples only where they were asked for, too."""
+    settings = machine.read_json(runs / f"dreambooth_{NAME}" / "settings.json")
     assert settings["prompts"] == ["zoeokafor_001 woman", "a photo of a woman"]
-    assert (tmp_path / f"hypernetwork_{NAME}" / "card.md").exists()
-    listed = pd.read_csv(tmp_path / "compare" / "images.csv", keep_default_na=False)
-    samples = {"amir", "nesrelah"} if beside and model == "pocket" else set()  # on pocket their trainings came along
-    assert set(listed["subject"]) == {"", NAME} | samples
-    assert set(pd.read_csv(tmp_path / "survey" / "key.csv")["subject"]) == {NAME}
+    assert (runs / f"hypernetwork_{NAME}" / "card.md").exists()
+    shares = pd.read_csv(runs / "compare" / "shares.csv")
+    assert set(shares["subject"]) == {NAME} | samples
+    assert set(pd.read_csv(runs / "survey" / "key.csv")["subject"]) == {NAME}
     for number in ("03", "04", "05", "07"):
         assert "no attribute classifier knows them" in words[number], number
-        assert beside or not re.search("amir|nesrelah", words[number], re.IGNORECASE), number
+        assert samples or not re.search("amir|Nesrelah", words[number]), number
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["pocket", "sd15"])
+def test_a_stranger_gets_from_raw_photos_to_the_audit(suite, environments, tmp_path, monkeypatch, model):
+    """First alone, then beside the two samples, whose trainings for pocket came with the suite; what is done is kept."""
+    monkeypatch.delenv("SUBJECT", raising=False)
+    environment = {"MODEL": model, "RUNS_DIR": str(tmp_path), **environments[model]}
+    check(tmp_path, walk(suite, f'"{NAME}": "woman"', **environment), set())
+    words = walk(suite, f'"{NAME}": "woman", {SAMPLES}', **environment)
+    check(tmp_path, words, {"amir", "nesrelah"} if model == "pocket" else set())

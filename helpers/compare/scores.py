@@ -187,6 +187,7 @@ class FeatureScorer:
 
     measure = "share of images with at least three of the four features"
     how = "an attribute classifier looks for four telling features, and three of them will do"
+    verb = "shows"  # what a picture does that has them
     limits = (0, 1)  # of the axis of a figure
 
     def __init__(self, reader):
@@ -212,6 +213,7 @@ class PhotoScorer:
 
     measure = "CLIP similarity to the subject's photos"
     how = "no attribute classifier knows them, so likeness is the CLIP similarity to their own photos"
+    verb = "resembles"  # more or less
     limits = None
 
     def __init__(self, processor, clip):

@@ -274,6 +274,10 @@ def test_nucleus_sampling_follows_its_seed_and_nobody_elses(captioner):
 
 
 def test_words_that_most_captions_repeat():
-    texts = ["a photo of a woman with red hair", "a photo of a woman, red hair, in the snow", "a photo of a woman in a city"]
+    texts = [
+        "a photo of a woman with red hair",
+        "a photo of a woman, red hair, in the snow",
+        "a photo of a woman in a city",
+    ]
     assert sorted(captions.common_words(texts, "a photo of a woman")) == ["hair", "red"]
     assert captions.common_words([], "a photo") == []

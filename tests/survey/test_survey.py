@@ -90,7 +90,9 @@ def test_pictures_are_found_in_the_index_that_notebook_05_writes(tmp_path):
 def test_a_study_is_about_whom_one_brought_in_the_words_that_were_asked(tmp_path, monkeypatch):
     prompts = survey.design.paper_prompts()
     asked = [(key, f"{key} of a woman") for key in prompts["prompt_id"]]
-    rows = [("x.png", method, name, *each) for method, name in (("hypernetwork", "Zoë"), ("base", "")) for each in asked]
+    rows = [
+        ("x.png", method, name, *each) for method, name in (("hypernetwork", "Zoë"), ("base", "")) for each in asked
+    ]
     table = pd.DataFrame(rows, columns=["file", "method", "subject", "prompt_id", "prompt"])
     table.loc[table["method"] == "base", "prompt"] = "of a man"
     table.to_csv(tmp_path / "images.csv", index=False)
