@@ -84,6 +84,19 @@ def test_the_page_tells_the_whole_story_and_needs_no_other_file(runs):
     assert not re.search(r"<img(?![^>]* alt=)", text)
 
 
+def test_a_stranger_has_a_story_too_and_is_not_called_drawn(tmp_path, monkeypatch):
+    monkeypatch.setattr(machine, "RUNS", tmp_path / "runs")
+    monkeypatch.setattr(gallery, "BUILD", tmp_path / "build")
+    monkeypatch.setenv("SUBJECT", "Zoë Okafor")
+    folder = tmp_path / "runs" / "photos" / "Zoë Okafor"
+    save(folder / "a.png")
+    write(folder / "captions.csv", [{"file": "a.png", "caption": "one", "machine_caption": "one", "edited": False}])
+    machine.write_json(folder / "consent.json", {"who": "Zoë", "what_for": "this test", "until": "2099-01-01"})
+    text = gallery.page([]).read_text(encoding="utf-8")
+    assert 'id="zoeokafor"' in text and 'href="#zoeokafor"' in text and "Zoë Okafor, by DreamBooth" in text
+    assert "drawn people" not in text.lower() and "Nobody shown here" not in text
+
+
 def test_what_is_not_there_is_left_out(runs, monkeypatch):
     names = ("compare/shares.csv", "compare/grid.png", "survey/table1.csv", "audit/finding.txt", "audit/shares.csv")
     for path in [*(runs / name for name in names), *runs.glob("*/previews/*.png")]:
