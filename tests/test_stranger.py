@@ -7,11 +7,13 @@ from dataclasses import replace
 
 import pandas as pd
 import pytest
-from conftest import SD1_TEXT, tiny_pipeline
+import torch
+from conftest import tiny_pipeline
 from diffusers import AutoencoderKL, PNDMScheduler, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from helpers import diffusion, machine
+from helpers.methods import memory
 from helpers.photos import consent
 from pocket import subjects as drawn
 from pocket import world
@@ -62,20 +64,21 @@ def suite(tmp_path_factory):
 
 
 def write_small_sd15(folder):
-    """SD 1.x's layout, every block and layer of it, thin and with random weights; pictures of 64 pixels."""
+    """SD 1.x's layout, every block and layer of it, but thin, with one head and random weights; pictures of 64 pixels."""
+    torch.manual_seed(0)
     pipe, tokenizer = tiny_pipeline(), CLIPTokenizer.from_pretrained(diffusion.POCKET / "tokenizer")
-    narrow = {"vocab_size": len(tokenizer), "hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 2}
+    unet = {
+        "block_out_channels": (32, 32, 64, 64),
+        "cross_attention_dim": 32,
+        "attention_head_dim": 1,
+        "sample_size": 8,
+    }
+    text = {"vocab_size": len(tokenizer), "hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 2}
     noise = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012, "steps_offset": 1}
     parts = {
-        "unet": UNet2DConditionModel(8, block_out_channels=(32, 32, 64, 64), cross_attention_dim=32),
-        "vae": AutoencoderKL(
-            down_block_types=("DownEncoderBlock2D",) * 4,
-            up_block_types=("UpDecoderBlock2D",) * 4,
-            block_out_channels=(8, 8, 16, 16),
-            layers_per_block=2,
-            norm_num_groups=4,
-        ),
-        "text_encoder": CLIPTextModel(CLIPTextConfig(**SD1_TEXT | narrow | {"projection_dim": 32})),
+        "unet": UNet2DConditionModel(**memory.SD1_UNET | unet),
+        "vae": AutoencoderKL(**memory.SD1_VAE | {"block_out_channels": (8, 8, 16, 16), "norm_num_groups": 4}),
+        "text_encoder": CLIPTextModel(CLIPTextConfig(**memory.SD1_TEXT | text)),
         "scheduler": PNDMScheduler(skip_prk_steps=True, **noise),
     }
     parts = {name: part for name, part in pipe.components.items() if name != "image_encoder"} | parts
