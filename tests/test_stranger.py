@@ -121,6 +121,7 @@ def check(runs, words, samples):
     assert (runs / f"hypernetwork_{NAME}" / "card.md").exists()
     shares = pd.read_csv(runs / "compare" / "shares.csv")
     assert set(shares["subject"]) == {NAME} | samples
+    assert (shares["low"] < shares["high"]).all(), "a share keeps Wilson's interval beside a similarity"
     assert set(pd.read_csv(runs / "survey" / "key.csv")["subject"]) == {NAME}
     for number in ("03", "04", "05", "07"):
         assert "no attribute classifier knows them" in words[number], number
