@@ -167,21 +167,6 @@ def load_scorers(name, people):
     return {subject: reader if subject in known else others for subject in people}
 
 
-def load_scorer(name, subject):
-    """The scorer of one subject, as load_scorers has it."""
-    return load_scorers(name, [subject])[subject]
-
-
-def telling_features(subject):
-    """The features that tell a drawn subject from everybody else: {attribute: word}.
-
-    Raises ValueError for a subject of whom data/subjects/<subject>/subject.json tells none.
-    """
-    if telling := subjects.about(subject)["telling"]:
-        return telling
-    raise ValueError(f"No telling features of {subject} are known: compare with photos instead, by a PhotoScorer.")
-
-
 class FeatureScorer:
     """Counts a subject's telling features in an image, with a reader: an attribute classifier."""
 
@@ -204,8 +189,10 @@ class FeatureScorer:
 
     def shows_subject(self, images, subject):
         """Whether each image has at least three of the subject's four telling features: bool (images,)."""
-        seen = self.read(images)
-        return sum(seen[feature] == word for feature, word in telling_features(subject).items()).to_numpy() >= ENOUGH
+        telling, seen = subjects.about(subject)["telling"], self.read(images)
+        if not telling:
+            raise ValueError(f"No telling features of {subject} are known: compare with photos, by a PhotoScorer.")
+        return sum(seen[feature] == word for feature, word in telling.items()).to_numpy() >= ENOUGH
 
 
 class PhotoScorer:

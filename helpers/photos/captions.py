@@ -142,14 +142,6 @@ def check_captions(table, class_word, tokenizer, fixed=()):
     return faults
 
 
-def common_words(texts, given):
-    """The words that more than half of the texts say, the most frequent first, but those of `given` and little ones."""
-    words = [word for text in texts for word in set(re.findall(r"[\w-]+", text.lower()))]
-    counts = pd.Series(words, dtype=str).value_counts()
-    little = {*given.lower().split(), "and", "at", "in", "on", "the", "wearing", "with"}
-    return [word for word, count in counts.items() if count > len(texts) / 2 and word not in little]
-
-
 def says(text, words):
     """Whether a text says these words, next to one another, in upper or lower case."""
     return re.search(rf"(?<!\w){re.escape(words)}(?!\w)", text, re.IGNORECASE) is not None

@@ -10,7 +10,7 @@ from helpers.machine import read_json, write_json
 def check_consent(folder):
     """Read folder/consent.json: who is shown, what for, until when.
 
-    On another machine, to which only the squares were taken, the copy beside them counts (`take_along`).
+    On another machine, to which only the squares were taken, the copy beside them counts.
     Raises FileNotFoundError if there is none, ValueError if it is incomplete or its time is over.
     """
     path, taken = Path(folder) / "consent.json", machine.RUNS / "photos" / Path(folder).name / "consent.json"
@@ -44,11 +44,6 @@ def given(folder):
         print(f"{Path(folder).name} is left out. {error}")
         return False
     return True
-
-
-def take_along(folder, squares):
-    """Copy folder/consent.json beside the squares, which may be taken to another machine. Raises as check_consent."""
-    write_json(Path(squares) / "consent.json", check_consent(folder))
 
 
 def write_consent(folder, who, what_for, until):

@@ -23,7 +23,7 @@ def test_three_of_four_features_carry_the_subject(tmp_path, monkeypatch):
     shows_subject = scorer.shows_subject(images, "amir")
     assert shows_subject.dtype == bool and shows_subject.tolist() == [False, False, False, True, True, True]
     with pytest.raises(ValueError, match="nobody"):
-        scores.telling_features("nobody")
+        scorer.shows_subject(images, "nobody")
 
 
 def test_similarity_to_the_prepared_photos_is_the_mean_pairwise_cosine(tmp_path, monkeypatch):

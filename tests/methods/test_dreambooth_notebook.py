@@ -67,7 +67,7 @@ def done(tmp_path_factory):
         patch.setattr(machine, "RUNS", noted.runs)
         patch.setattr(machine, "QUICK", False)
         patch.setattr(features, "load_encoders", lambda name: tower)
-        patch.setattr(scores, "load_scorer", lambda name, subject: None)
+        patch.setattr(scores, "load_scorers", lambda name, people: dict.fromkeys(people))
         hear = lambda self, said: noted.heard.append(said) or encode_text(self, said)
         patch.setattr(dreambooth.PromptEncoder, "__call__", hear)
         patch.setattr(examples, "_move", lambda parts, places: noted.moved.append((*map(type, parts), *places)))

@@ -271,13 +271,3 @@ def test_nucleus_sampling_follows_its_seed_and_nobody_elses(captioner):
     torch.manual_seed(99)
     assert sample(1) == first
     assert any(sample(seed) != first for seed in (2, 3, 4))
-
-
-def test_words_that_most_captions_repeat():
-    texts = [
-        "a photo of a woman with red hair",
-        "a photo of a woman, red hair, in the snow",
-        "a photo of a woman in a city",
-    ]
-    assert sorted(captions.common_words(texts, "a photo of a woman")) == ["hair", "red"]
-    assert captions.common_words([], "a photo") == []

@@ -73,7 +73,7 @@ def test_consent_goes_along_with_the_squares_but_only_to_another_machine(tmp_pat
     monkeypatch.setattr(machine, "RUNS", tmp_path / "runs")
     folder, squares = tmp_path / "data" / "Zoë Okafor", tmp_path / "runs" / "photos" / "Zoë Okafor"
     consent.write_consent(folder, **GIVEN)
-    consent.take_along(folder, squares)
+    write_json(squares / "consent.json", consent.check_consent(folder))
     (folder / "consent.json").unlink()
     with pytest.raises(FileNotFoundError):  # taken back
         consent.check_consent(folder)
