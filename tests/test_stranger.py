@@ -73,7 +73,14 @@ def write_small_sd15(folder):
         "attention_head_dim": 1,
         "sample_size": 8,
     }
-    text = {"vocab_size": len(tokenizer), "hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 2}
+    text = {
+        "vocab_size": len(tokenizer),
+        "bos_token_id": 0,
+        "eos_token_id": 1,
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_attention_heads": 2,
+    }
     noise = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012, "steps_offset": 1}
     parts = {
         "unet": UNet2DConditionModel(**memory.SD1_UNET | unet),
@@ -101,10 +108,10 @@ def shown(notebook):
     return "".join(output.get("text", "") for output in outputs)
 
 
-def walk(suite, people, **environment):
+def walk(suite, people, leave_out=(), **environment):
     """Run 01 to 07 in a clone as a stranger would, who changes nothing but whose photos; {number: what it shows}."""
     words = {}
-    for path in WALK:
+    for path in (path for path in WALK if path.stem[:2] not in leave_out):
         notebook = notebooks.read(path)
         if path.stem.startswith("01"):
             (cell,) = [cell for cell in notebook.cells if f"PEOPLE = {{{SAMPLES}}}" in cell.source]
@@ -123,7 +130,7 @@ def check(runs, words, samples):
     assert set(shares["subject"]) == {NAME} | samples
     assert (shares["low"] < shares["high"]).all(), "a share keeps Wilson's interval beside a similarity"
     assert set(pd.read_csv(runs / "survey" / "key.csv")["subject"]) == {NAME}
-    for number in ("03", "04", "05", "07"):
+    for number in {"03", "04", "05", "07"} & set(words):
         assert "no attribute classifier knows them" in words[number], number
         assert samples or not re.search("amir|Nesrelah", words[number]), number
 
@@ -131,9 +138,12 @@ def check(runs, words, samples):
 @pytest.mark.slow
 @pytest.mark.parametrize("model", ["pocket", "sd15"])
 def test_a_stranger_gets_from_raw_photos_to_the_audit(suite, environments, tmp_path, monkeypatch, model):
-    """First alone, then beside the two samples, whose trainings for pocket came with the suite; what is done is kept."""
+    """First alone, then beside the two samples, whose trainings for pocket came with the suite.
+
+    What was done alone is kept; 03 and 04 would find that they have learnt this very person.
+    """
     monkeypatch.delenv("SUBJECT", raising=False)
     environment = {"MODEL": model, "RUNS_DIR": str(tmp_path), **environments[model]}
     check(tmp_path, walk(suite, f'"{NAME}": "woman"', **environment), set())
-    words = walk(suite, f'"{NAME}": "woman", {SAMPLES}', **environment)
+    words = walk(suite, f'"{NAME}": "woman", {SAMPLES}', ("03", "04"), **environment)
     check(tmp_path, words, {"amir", "nesrelah"} if model == "pocket" else set())
