@@ -63,7 +63,7 @@ class InBackward:
         if scaler.is_enabled():  # it shrinks and grows its scale by a gradient that stands for all
             proxy = torch.nn.Parameter(one)
             proxy.grad = torch.where(self.finite, 0.0, torch.inf)
-            scaler.step(torch.optim.SGD([proxy]))
+            scaler.unscale_(torch.optim.SGD([proxy]))  # looks; a step would wait for the GPU
             scaler.update()
         return bool(self.finite)  # but for this a step in 32 bits does not wait for the GPU
 

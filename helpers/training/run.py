@@ -29,11 +29,18 @@ def put_back(parameters, weights):
 
 
 def read(checkpoint):
-    """What a checkpoint file holds. Raises ValueError if it is damaged, FileNotFoundError if it is not there."""
+    """What a checkpoint file holds, left there until used. Raises ValueError if damaged, FileNotFoundError if gone."""
     try:
-        return diffusion.checkpoint.load_pt(checkpoint)
+        return diffusion.checkpoint.load_pt(checkpoint, mmap=True)
     except ValueError as error:
         raise ValueError(f"{checkpoint} is damaged: delete it, and the run goes on from the one before.") from error
+
+
+def _own(optimizer):
+    """Copies what of an optimizer's averages still lies in the file that was read: it is cut when the next is there."""
+    for one in getattr(optimizer, "each", {None: optimizer}).values():
+        for state in one.state.values():
+            state.update({n: v.clone() for n, v in state.items() if torch.is_tensor(v) and v.device.type == "cpu"})
 
 
 def reset_peak_memory():
@@ -110,6 +117,7 @@ class Run:
             for name in ("optimizer", "scaler"):
                 if saved[name]:  # a finished run needs none
                     getattr(self, name).load_state_dict(saved[name])
+            _own(self.optimizer)
             self.number, self.seconds, self.best = (saved[name] for name in ("number", "seconds", "best"))
         broadcast([parameter.detach() for parameter in self.parameters])  # the first one's weights, in place
         self._forget_later_rows()

@@ -127,16 +127,17 @@ def update(parameters, loss, parts, optimizer, scaler, rate, count=1):
     for batch in parts:
         with device.autocast(parameters[0].device):
             value = loss(batch) / count
-        if not torch.isfinite(value):
-            raise FloatingPointError(f"the loss has become {value.item()}")
+        number = value.item()  # waits for the GPU: once a step
+        if not math.isfinite(number):
+            raise FloatingPointError(f"the loss has become {number}")
         optimizer.midway = alone  # read by run.Run: an interrupt now must not save these weights
         if alone:
             _check(optimizer.backward(value, scaler), scaler)
         else:
             scaler.scale(value).backward()
-        total += value.item()
+        total += number
     if not alone:
-        total = descend(parameters, torch.tensor(total, device=parameters[0].device), optimizer, scaler)
+        total = descend(parameters, total, optimizer, scaler)
     optimizer.midway = False
     return total
 
@@ -157,7 +158,7 @@ def add_up(parameters, total):
     for parameter in parameters:
         if parameter.grad is not None:
             parameter.grad = reduce(parameter.grad, "sum")
-    return reduce(total, "sum")
+    return reduce(torch.tensor(total, device=parameters[0].device), "sum").item()
 
 
 def descend(parameters, total, optimizer, scaler):
@@ -170,4 +171,4 @@ def descend(parameters, total, optimizer, scaler):
     scaler.step(optimizer)  # notebook 03: line 11 of Algorithm 1; notebook 04: line 12 of Algorithm 2
     scaler.update()
     optimizer.zero_grad(set_to_none=True)
-    return total.item()
+    return total
