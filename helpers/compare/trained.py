@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from helpers import diffusion, machine
+from helpers import diffusion, machine, training
 from helpers.machine import subjects
 from helpers.methods import hypernetwork_file
 
@@ -162,8 +162,10 @@ def load(model, base):
 @contextlib.contextmanager
 def applied(model, base):
     """The pipeline of a model, its hypernetwork on; afterwards `base` is bit for bit what it was."""
-    pipe, networks = load(model, base)
     with contextlib.ExitStack() as stack:
+        if model.method == "DreamBooth":  # a second pipeline: both would not fit in 8 GB
+            stack.enter_context(training.offloaded(base.unet, base.vae, base.text_encoder))
+        pipe, networks = load(model, base)
         for network in networks.values():
             stack.enter_context(network.on(pipe.unet))
         yield pipe
