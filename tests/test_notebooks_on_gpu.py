@@ -1,0 +1,136 @@
+"""The notebooks with MODEL=sd15 on a GPU that is not there: every cell, in SD 1.5's own files but for their size."""
+
+import ast
+import asyncio
+import inspect
+import itertools
+import json
+import shutil
+import time
+import traceback
+
+import fake_gpu
+import pytest
+import torch
+from diffusers import PNDMScheduler, StableDiffusionPipeline
+from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
+from transformers import CLIPConfig, CLIPImageProcessor, GenerationMixin
+
+from helpers import diffusion, machine
+from tools import notebooks
+
+NUMBERS = ("00", "01", "02", "03", "04", "05", "06", "07")  # in this order: 05 reads what 03 and 04 left
+
+
+@pytest.fixture(scope="module")
+def sd15(tmp_path_factory, tiny_dino):
+    """The environment in which sd15 is pocket in the hub's own layout: PNDM, a safety checker, 64 x 64 latents."""
+    folder = tmp_path_factory.mktemp("sd15")
+    for part in ("unet", "vae", "text_encoder", "tokenizer"):
+        shutil.copytree(diffusion.POCKET / part, folder / part)
+    schedule = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
+    PNDMScheduler(**schedule, skip_prk_steps=True, steps_offset=1).save_pretrained(folder / "scheduler")
+    config = diffusion.model_config("sd15")
+    unet = machine.read_json(folder / "unet" / "config.json")
+    machine.write_json(folder / "unet" / "config.json", unet | {"sample_size": config.image_size // 8})
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+    vision = sizes | {"image_size": 224, "patch_size": 32, "projection_dim": 32}
+    torch.manual_seed(0)
+    checker = StableDiffusionSafetyChecker(CLIPConfig(vision_config=vision, text_config=sizes, projection_dim=32))
+    checker.save_pretrained(folder / "safety_checker")
+    pixels = {"size": {"shortest_edge": 224}, "crop_size": {"height": 224, "width": 224}}
+    CLIPImageProcessor(**pixels).save_pretrained(folder / "feature_extractor")
+    index = machine.read_json(diffusion.POCKET / "model_index.json")
+    index |= {"scheduler": ["diffusers", "PNDMScheduler"], "feature_extractor": ["transformers", "CLIPImageProcessor"]}
+    index |= {"safety_checker": ["stable_diffusion", "StableDiffusionSafetyChecker"], "requires_safety_checker": True}
+    machine.write_json(folder / "model_index.json", index)
+    parts = {"CAPTIONER": diffusion.POCKET / "blip", "CLIP": diffusion.POCKET / "clip", "DINO": tiny_dino}
+    return {f"SD15_{part}": str(path) for part, path in (parts | {"WEIGHTS": folder}).items()}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    return {card: str(tmp_path_factory.mktemp(card)) for card in fake_gpu.CARDS}
+
+
+def walk(gpu, number):
+    """Runs a notebook's cells; returns [(cell, seconds, kernels, waits, peak in bytes, the error or "")]."""
+    let_all_pass()
+    save_from_the_host()
+    write_greedily()
+    (path,) = (path for path in notebooks.paths() if path.name.startswith(number))
+    names, rows = {"display": lambda *_, **__: None, "__name__": "__main__"}, []
+    for position, cell in enumerate(json.loads(path.read_text())["cells"]):
+        if cell["cell_type"] == "code":
+            gpu.reset()
+            began, error = time.perf_counter(), ""
+            try:
+                execute("".join(cell["source"]), names)
+            except Exception:  # noqa: BLE001  the walk goes on
+                error = f"cell {position} of {path.stem}: {traceback.format_exc()[-2500:]}"
+            seconds = round(time.perf_counter() - began, 1)
+            rows.append((position, seconds, gpu.kernels, len(gpu.waits), gpu.peak, error))
+    return rows
+
+
+def execute(source, names):
+    """A cell, which may await; in this thread, for the GPU is in no other."""
+    awaited = eval(compile(source, "cell", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT), names)
+    if inspect.iscoroutine(awaited):
+        asyncio.new_event_loop().run_until_complete(awaited)
+
+
+def let_all_pass():
+    """Made-up scores withhold made-up pictures: the safety checker looks, and passes all."""
+    looks = StableDiffusionSafetyChecker.forward
+
+    def forward(self, clip_input, images):
+        with torch.no_grad():
+            looks(self, clip_input, images.clone())
+        return images, [False] * len(images)
+
+    StableDiffusionSafetyChecker.forward = forward
+
+
+def save_from_the_host():
+    """safetensors reads the bytes of tensors, and there are none on this GPU."""
+    saves = StableDiffusionPipeline.save_pretrained
+
+    def save_pretrained(self, *args, **kwargs):
+        parts = [part for part in self.components.values() if isinstance(part, torch.nn.Module)]
+        for part in parts:
+            torch.nn.Module.to(part, "cpu")
+        saves(self, *args, **kwargs)
+        for part in parts:
+            torch.nn.Module.to(part, "cuda")
+
+    StableDiffusionPipeline.save_pretrained = save_pretrained
+
+
+def write_greedily():
+    """Beam search compares made-up scores, and needs more of them than there are."""
+    writes = GenerationMixin.generate
+
+    def generate(self, *args, **kwargs):
+        return writes(self, *args, **kwargs | {"num_beams": 1, "do_sample": False, "top_p": None})
+
+    GenerationMixin.generate = generate
+
+
+def cases():
+    """Notebook 03 on a T4 always, and on Colab's versions; all else weekly."""
+    for card, number in itertools.product(fake_gpu.CARDS, NUMBERS):
+        always = card == "T4" and number == "03"
+        yield pytest.param(card, number, marks=[] if always else [pytest.mark.weekly], id=f"{card}-{number}")
+
+
+@fake_gpu.needs_compiler
+@pytest.mark.slow
+@pytest.mark.parametrize("card, number", cases())
+def test_every_cell_runs_on_a_gpu(card, number, sd15, runs):
+    rows = fake_gpu.run(walk, number, card=card, QUICK="1", MODEL="sd15", RUNS_DIR=runs[card], **sd15)
+    for row in rows:
+        print(*row[:-1])
+    assert not [error for *_, error in rows if error]
+    model = number not in ("01", "06")
+    assert (sum(row[2] for row in rows) > 1000) is model, "it computed on the GPU, where it has something to compute"
