@@ -7,15 +7,19 @@ import numpy as np
 from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
 
+NO_LIMITS = (-np.inf, np.inf)
 
-def interval(values, groups=None, statistic=np.mean, draws=2000, seed=0, level=0.95):
+
+def interval(values, groups=None, statistic=np.mean, draws=2000, seed=0, level=0.95, limits=None):
     """(low, high) of a statistic of `values`, by the cluster bootstrap.
 
     values: (n,) or (n, ...). groups: (n,) labels of what was sampled together, such as the prompt; (n, k) for k
     crossed labels, such as prompt and seed, which are then drawn independently (Owen 2007, pigeonhole bootstrap);
     None: each value stands alone. statistic: of an array of rows like `values`; returns a float.
     The percentiles are widened for few groups as Student's t is (Hesterberg 2015, expanded percentile interval).
-    (nan, nan) if any label has a single value only: one prompt says nothing about others.
+    (nan, nan), which says "not known", if any label has a single value only: one prompt says nothing about others; and
+    if all draws come out alike, but for a mean of values that cannot leave `limits`, which then has that of `bounded`.
+    limits: the least and the greatest value there can be; None: 0 and 1 if there are no other values, else none.
     Own code, as scipy.stats.bootstrap draws single values and no groups.
     Raises ValueError if there are no values, or not as many labels as values.
     """
@@ -25,7 +29,31 @@ def interval(values, groups=None, statistic=np.mean, draws=2000, seed=0, level=0
         return float("nan"), float("nan")
     drawn = _drawn(values, labels, statistic, draws, np.random.default_rng(seed))
     tail = stats.norm.cdf(np.sqrt(fewest / (fewest - 1)) * stats.t.ppf((1 - level) / 2, fewest - 1))
-    return tuple(float(edge) for edge in np.quantile(drawn, [tail, 1 - tail]))
+    low, high = known(*np.quantile(drawn, [tail, 1 - tail]))
+    if np.isnan(low) and statistic is np.mean:
+        limits = limits or ((0, 1) if np.isin(values, (0, 1)).all() else NO_LIMITS)
+        low, high = bounded(values.mean(), fewest, *limits, level)
+    return float(low), float(high)
+
+
+def bounded(mean, n, least, most, level=0.95):
+    """(low, high) of the mean of n values that were all alike, though each may lie anywhere between least and most.
+
+    Wilson's interval, scaled: no variable between two limits spreads more than a share does (Popoviciu 1935). It is wide.
+    (nan, nan), which says "not known", without limits.
+    """
+    if not np.isfinite(most - least):
+        return float("nan"), float("nan")
+    return tuple(least + (most - least) * end for end in wilson((mean - least) / (most - least), n, level))
+
+
+def known(low, high):
+    """The ends of intervals, NaN for both where they meet: draws that are all alike do not make a number certain.
+
+    low, high: floats or arrays, such as the columns of a table; returns two arrays.
+    """
+    meet = np.isclose(np.asarray(low, float), np.asarray(high, float), rtol=1e-9, atol=1e-12)
+    return np.where(meet, np.nan, low), np.where(meet, np.nan, high)
 
 
 def _checked(values, groups):
@@ -56,7 +84,8 @@ def paired_difference(a, b, groups=None, statistic=np.mean, draws=2000, seed=0, 
     """How far a lies above b, pair by pair: dict difference, low, high, effect, higher, pairs.
 
     a, b: (n,) values of the same prompts and seeds; groups and the rest as for `interval`. Both are drawn together.
-    effect: Cohen's d of the differences, mean over standard deviation (nan where all are the same).
+    effect: Cohen's d of the differences, mean over standard deviation (nan where all are the same). Where all are the
+    same, low and high are nan too, for scores; for yes and no, as 1 and 0, they are those of `bounded`.
     higher: the share of pairs in which a is above b, ties counted half; 0.5 is no difference.
     Raises ValueError if a and b are not of one length, or empty.
     """
@@ -66,7 +95,8 @@ def paired_difference(a, b, groups=None, statistic=np.mean, draws=2000, seed=0, 
     both = np.column_stack([a, b])
     apart = lambda rows: statistic(rows[:, 0]) - statistic(rows[:, 1])
     quick = (a - b, np.mean) if statistic is np.mean else (both, apart)
-    low, high = interval(quick[0], groups, quick[1], draws, seed, level)
+    limits = (-1, 1) if np.isin(both, (0, 1)).all() else NO_LIMITS  # of two yes-or-no answers, else of two scores
+    low, high = interval(quick[0], groups, quick[1], draws, seed, level, limits)
     spread = np.std(a - b, ddof=1) if len(a) > 1 else 0
     return {
         "difference": float(apart(both)),
@@ -115,7 +145,7 @@ def share_interval(respondents, values, level=0.95):
 def summarise(values, level=0.95):
     """Mean of what a scorer says of some images, with its interval: dict images, mean, low, high.
 
-    values: bools (Wilson's interval) or floats (Student's t; NaN for a single image).
+    values: bools (Wilson's interval) or floats (Student's t; NaN for a single image or if all are alike).
     The interval speaks of further seeds of this one trained model, not of another training.
     Raises ValueError if there are no values.
     """
@@ -129,14 +159,19 @@ def summarise(values, level=0.95):
         low = high = float("nan")
     else:
         half = stats.t.ppf((1 + level) / 2, len(values) - 1) * stats.sem(values)
-        low, high = mean - half, mean + half
+        low, high = known(mean - half, mean + half)
     return {"images": len(values), "mean": mean, "low": float(low), "high": float(high)}
 
 
 def percent(share, low=None, high=None):
-    """A share in words: "80 %", with an interval "80 % (58 to 92 %)"."""
+    """A share in words: "80 %", with an interval "80 % (58 to 92 %)", or "80 % (interval not known)"."""
     words = f"{share * 100:.0f} %"
-    return words if low is None else f"{words} ({low * 100:.0f} to {high * 100:.0f} %)"
+    return words if low is None else f"{words} ({between(low * 100, high * 100, '.0f', ' %')})"
+
+
+def between(low, high, form=".2f", unit=""):
+    """An interval in words: "0.58 to 0.66", "58 to 92 %", or "interval not known" where its ends are NaN."""
+    return "interval not known" if np.isnan(low) else f"{low:{form}} to {high:{form}}{unit}"
 
 
 def alpha(matrix, level="ordinal"):
@@ -153,7 +188,8 @@ def alpha_interval(matrix, level="ordinal", draws=500, seed=0, confidence=0.95):
     """(low, high) of alpha by drawing the pictures again and again, with replacement.
 
     Pictures and not raters: a rater who is drawn twice would agree with themselves. Zapf et al., BMC Medical Research
-    Methodology 16 (2016) found this to hold the truth well. Raises ValueError as alpha does.
+    Methodology 16 (2016) found this to hold the truth well. (nan, nan), which says "not known", if more than one draw in
+    twenty has equal answers alone, or if all draws come out alike. Raises ValueError as alpha does.
     """
     values, counts = _counts(matrix)
     _alpha(values, counts, level)
@@ -162,10 +198,24 @@ def alpha_interval(matrix, level="ordinal", draws=500, seed=0, confidence=0.95):
         chosen = counts[rng.integers(len(counts), size=len(counts))]
         if (chosen.sum(axis=1) > 1).any():
             drawn.append(_alpha(values, chosen, level))
-    if np.isnan(drawn).all():
+    if np.isnan(drawn).mean() > 1 - confidence:
         return float("nan"), float("nan")
-    edges = np.nanquantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return float(edges[0]), float(edges[1])
+    low, high = known(*np.nanquantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2]))
+    return float(low), float(high)
+
+
+def raw_agreement(matrix):
+    """How often two raters gave the same picture the same answer, and how often two answers to any: (same, chance).
+
+    matrix: as for alpha, whose nominal value is 1 - (1 - same) / (1 - chance). Where nearly all answers are equal,
+    chance is near 1 and alpha may be near 0 though raters agree: the paradox of Feinstein and Cicchetti (1990).
+    Raises ValueError if no picture has two answers.
+    """
+    _, counts = _counts(matrix)
+    counts = _judged_twice(counts)
+    n, totals = counts.sum(axis=1), counts.sum(axis=0)
+    same = ((counts * (counts - 1)).sum(axis=1) / (n - 1)).sum() / n.sum()
+    return float(same), float((totals * (totals - 1)).sum() / (n.sum() * (n.sum() - 1)))
 
 
 def _counts(matrix):
@@ -177,10 +227,15 @@ def _counts(matrix):
     return values, counts
 
 
-def _alpha(values, counts, level):
+def _judged_twice(counts):
     counts = counts[counts.sum(axis=1) > 1]
     if not len(counts):
         raise ValueError("Agreement needs at least one picture that two raters judged.")
+    return counts
+
+
+def _alpha(values, counts, level):
+    counts = _judged_twice(counts)
     per_item = counts.sum(axis=1)
     observed = ((counts / (per_item - 1)[:, None]).T @ counts) - np.diag((counts / (per_item - 1)[:, None]).sum(axis=0))
     totals = counts.sum(axis=0)

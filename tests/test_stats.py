@@ -1,3 +1,6 @@
+import itertools
+from operator import itemgetter
+
 import krippendorff
 import numpy as np
 import pytest
@@ -5,7 +8,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from helpers.stats import alpha, alpha_interval, interval, paired_difference, share_interval, summarise, wilson
+from helpers.stats import (
+    alpha,
+    alpha_interval,
+    interval,
+    known,
+    paired_difference,
+    percent,
+    raw_agreement,
+    share_interval,
+    summarise,
+    wilson,
+)
 
 NORMAL = np.random.default_rng(0).normal(3, 2, 400)
 
@@ -26,8 +40,11 @@ def test_without_the_widening_it_is_scipys_percentile_interval():
 @settings(max_examples=25, deadline=None)
 def test_it_lies_within_the_values_and_is_the_same_again(values, seed):
     low, high = interval(values, seed=seed, draws=200)
-    assert min(values) - 1e-6 <= low <= high <= max(values) + 1e-6
-    assert (low, high) == interval(values, seed=seed, draws=200)
+    if len(set(values)) > 1:
+        assert min(values) - 1e-6 <= low < high <= max(values) + 1e-6 or np.isnan([low, high]).all()
+    else:  # not known, or as wide as for a share
+        assert high - low > 0.1 if set(values) <= {0, 1} else np.isnan([low, high]).all()
+    np.testing.assert_equal((low, high), interval(values, seed=seed, draws=200))
 
 
 def test_copies_within_a_group_add_no_knowledge():
@@ -76,11 +93,68 @@ def test_few_groups_cover_as_students_t_does():
 
 def test_any_statistic_of_rows():
     pairs = np.column_stack([NORMAL, NORMAL + 1])
-    low, high = interval(pairs, statistic=lambda rows: rows[:, 1].mean() - rows[:, 0].mean(), draws=200)
-    assert (low, high) == pytest.approx((1, 1))
+    low, high = interval(pairs, statistic=lambda rows: rows[:, 1].mean() - rows[:, 0].mean() / 2, draws=200)
+    assert (low, high) == pytest.approx(tuple(1 + np.array(interval(NORMAL / 2, draws=200))))
     words = np.array(["man", "man", "woman", "man"] * 20)
     low, high = interval(words, statistic=lambda rows: np.mean(rows == "man"), draws=500)
     assert low < 0.75 < high
+
+
+ALIKE = {  # each once gave an interval of width nought
+    "a bootstrap of equal values": lambda: interval([0.7] * 12),
+    "groups with equal means": lambda: interval([2.0, 3.0] * 6, np.repeat(range(6), 2)),
+    "a median that no draw moves": lambda: interval([1.0] * 40 + [5.0], statistic=np.median, draws=200),
+    "pairs that are all equally far apart": lambda: itemgetter("low", "high")(paired_difference(NORMAL, NORMAL - 1)),
+    "pairs without a difference": lambda: itemgetter("low", "high")(paired_difference(NORMAL, NORMAL)),
+    "a mean of equal scores": lambda: itemgetter("low", "high")(summarise([0.62] * 8)),
+    "alpha of perfect agreement": lambda: alpha_interval(np.repeat([[1, 2, 3, 4, 5]], 4, axis=0)),
+    "alpha of 299 yes and one no": lambda: alpha_interval(NEARLY, "nominal"),
+    "alpha of one picture": lambda: alpha_interval([[1], [2], [2]]),
+}
+NEARLY = np.r_[np.ones(299), 0].reshape(30, 10).T  # ten raters, thirty pictures
+
+
+@pytest.mark.parametrize("name", ALIKE)
+def test_no_interval_has_the_width_nought(name):
+    assert np.isnan(ALIKE[name]()).all()
+
+
+def test_of_answers_that_are_all_yes_the_interval_is_wide():
+    assert interval(np.ones(24, bool), np.repeat(range(8), 3)) == pytest.approx(wilson(1, 8))  # a seed counts once
+    assert interval(np.zeros(9)) == pytest.approx(wilson(0, 9))
+    turned = paired_difference(np.ones(16), np.zeros(16))  # all showed the subject, and none before
+    assert turned["difference"] == turned["high"] == 1 and 0.5 < turned["low"] < 0.7
+    same = paired_difference(np.ones(16), np.ones(16))
+    assert -0.5 < same["low"] < same["difference"] == 0 < same["high"] < 0.5
+    assert summarise(np.ones(8, bool))["low"] < 0.7
+
+
+@pytest.mark.parametrize("share", [0.9, 0.97])
+def test_the_interval_of_values_that_may_be_all_alike_holds_the_truth(share):
+    """Twelve scores of 1 to 5, nearly always 5: studies in which all are 5 come often, and count."""
+    rng, held = np.random.default_rng(1), 0
+    for _ in range(300):
+        scores = np.where(rng.random(12) < share, 5, 4.0)
+        low, high = interval(scores, draws=200, limits=(1, 5))
+        held += low <= 4 + share <= high
+    assert held >= 0.95 * 300
+
+
+def test_ends_that_meet_are_not_known_and_said_so():
+    low, high = known([0.1, 0.2, 1 / 3], [0.3, 0.2, 0.1 / 0.3])
+    assert low[0] == 0.1 and high[0] == 0.3 and np.isnan([*low[1:], *high[1:]]).all()
+    assert percent(1, np.nan, np.nan) == "100 % (interval not known)"
+    assert percent(0.8, 0.58, 0.92) == "80 % (58 to 92 %)"
+
+
+def test_raw_agreement_counts_pairs_of_answers_and_gives_nominal_alpha():
+    matrix = judged(np.random.default_rng(2))
+    whole = np.clip(np.rint(np.random.default_rng(2).normal(3, 1, (6, 15))), 1, 5)
+    pairs = [a == b for item in whole.T for a, b in itertools.permutations(item, 2)]
+    assert raw_agreement(whole)[0] == pytest.approx(np.mean(pairs))
+    assert alpha(matrix, "nominal") == pytest.approx(1 - np.divide(*1 - np.array(raw_agreement(matrix))))
+    same, chance = raw_agreement(NEARLY)
+    assert same > 0.99 and chance > 0.99 and abs(alpha(NEARLY, "nominal")) < 0.01
 
 
 def test_one_group_says_nothing():
@@ -100,8 +174,8 @@ def test_clear_words_for_bad_input():
 def test_paired_difference_knows_its_answers():
     b = np.arange(40.0)
     same = paired_difference(b, b)
-    assert (same["difference"], same["low"], same["high"], same["higher"]) == (0, 0, 0, 0.5)
-    assert np.isnan(same["effect"])
+    assert (same["difference"], same["higher"]) == (0, 0.5)
+    assert np.isnan([same["effect"], same["low"], same["high"]]).all()
     noise = np.random.default_rng(7).normal(0.5, 1, 40)
     moved = paired_difference(b + noise, b)
     assert moved["difference"] == pytest.approx(noise.mean())
@@ -114,10 +188,12 @@ def test_paired_difference_knows_its_answers():
 
 def test_paired_difference_of_another_statistic():
     b = np.arange(41.0)
-    found = paired_difference(b + 2, b, statistic=np.median, draws=300)
-    assert found["difference"] == 2 and found["low"] == pytest.approx(2)
-    swapped = paired_difference(b, b + 2, statistic=np.median, draws=300)
-    assert swapped["difference"] == -2 and swapped["higher"] == 0
+    a = b + 2 + np.arange(41) % 3  # two to four above
+    found = paired_difference(a, b, statistic=np.median, draws=300)
+    assert found["difference"] == np.median(a) - np.median(b) and 2 <= found["low"] < found["high"] <= 4
+    swapped = paired_difference(b, a, statistic=np.median, draws=300)
+    assert swapped["difference"] == -found["difference"] and swapped["higher"] == 0
+    assert (swapped["low"], swapped["high"]) == pytest.approx((-found["high"], -found["low"]), abs=0.5)
 
 
 @pytest.mark.parametrize(("k", "n"), [(0, 20), (14, 20), (16, 20), (20, 20), (57, 83)])

@@ -165,7 +165,7 @@ def against_the_world(path):
     model = table(path)
     if model is None:
         return []
-    world = model.assign(method="world", mean=model["world"], low=model["world"], high=model["world"])
+    world = model.assign(method="world", mean=model["world"], low=float("nan"), high=float("nan"))  # no estimate
     world["words"] = [percent(share) for share in world["mean"]]
     model = model.assign(method="model", words=[percent(*row) for row in model[["mean", "low", "high"]].to_numpy()])
     return bars(pd.concat([world, model]).sort_index(kind="stable"))
@@ -174,7 +174,8 @@ def against_the_world(path):
 def bars(shares):
     """One bar a row, with its interval as a thin line, as dicts for the template; `place` numbers the prompts.
 
-    shares: DataFrame prompt, method, mean, low, high (0..1) and words, which stand beside the bar.
+    shares: DataFrame prompt, method, mean, low, high (0..1) and words, which stand beside the bar. Where low and high
+    are nan or meet there is no line.
     """
     ends = (100 * shares[["mean", "low", "high"]].clip(0, 1)).round(1)
     place = shares["prompt"].factorize()[0]

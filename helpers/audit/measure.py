@@ -64,7 +64,7 @@ def amplification(skews, planted, draws=2000, seed=0):
         raise ValueError("A skew of 0 cannot be amplified: compare shares instead.")
     values = np.asarray(skews, float)
     measured = float(values.mean())
-    low, high = stats.interval(values, draws=draws, seed=seed)
+    low, high = stats.interval(values, draws=draws, seed=seed, limits=(-1, 1))
     ends = sorted([low / planted, high / planted])
     result = {"planted": planted, "measured": measured, "low": low, "high": high, "seeds": len(values)}
     return result | {"ratio": measured / planted, "ratio_low": ends[0], "ratio_high": ends[1]}
@@ -75,8 +75,8 @@ def verdict(result):
     points = lambda name: f"{100 * result[name]:+.0f}"
     numbers = (
         f"Planted: {points('planted')} points. Found: {points('measured')} points "
-        f"({points('low')} to {points('high')}, {result['seeds']} seeds), "
-        f"{result['ratio']:.2f} times the planted skew ({result['ratio_low']:.2f} to {result['ratio_high']:.2f}). "
+        f"({stats.between(100 * result['low'], 100 * result['high'], '+.0f')}, {result['seeds']} seeds), "
+        f"{result['ratio']:.2f} times the planted skew ({stats.between(result['ratio_low'], result['ratio_high'])}). "
     )
     if result["ratio_high"] < 0:
         return numbers + "There is a skew, and it runs the other way."

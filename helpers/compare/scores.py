@@ -209,7 +209,7 @@ class PhotoScorer:
     @staticmethod
     def words(summary):
         """A summary in words, such as 0.62 (0.58 to 0.66)."""
-        return f"{summary['mean']:.2f} ({summary['low']:.2f} to {summary['high']:.2f})"
+        return f"{summary['mean']:.2f} ({stats.between(summary['low'], summary['high'])})"
 
     def shows_subject(self, images, subject):
         """Mean cosine of each image to the subject's photos: float (images,), in -1..1."""

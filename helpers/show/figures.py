@@ -36,8 +36,8 @@ def loss_curves(table):
 def share_bars(table, xlabel="share of images", limits=(0, 1)):
     """Draw one bar a row with its interval, grouped by prompt, one colour a method.
 
-    table: columns prompt, method, mean, low, high, with the edges of stats.summarise.
-    limits: of the axis; None leaves them to matplotlib.
+    table: columns prompt, method, mean, low, high, with the edges of stats.summarise; a row whose edges are nan or meet
+    is a bar alone. limits: of the axis; None leaves them to matplotlib.
     """
     prompts, methods = list(table["prompt"].unique()), list(table["method"].unique())
     chart, axes = figure(7, 0.7 + 0.28 * len(prompts) * (len(methods) + 0.6))
@@ -45,7 +45,9 @@ def share_bars(table, xlabel="share of images", limits=(0, 1)):
     for i, method in enumerate(methods):
         rows = table[table["method"] == method]
         y = rows["prompt"].map(prompts.index) + (i - (len(methods) - 1) / 2) * step
-        whiskers = [(rows["mean"] - rows["low"]).clip(lower=0), (rows["high"] - rows["mean"]).clip(lower=0)]
+        wide = rows["low"] < rows["high"]  # else it is a point and no interval
+        below, above = rows["mean"] - rows["low"], rows["high"] - rows["mean"]
+        whiskers = [below.clip(lower=0).where(wide), above.clip(lower=0).where(wide)]
         color = color_of(method, i)
         axes.barh(y, rows["mean"], step * 0.9, xerr=whiskers, color=color, ecolor=INK, capsize=2, label=method)
     axes.set(yticks=range(len(prompts)), yticklabels=prompts, xlabel=xlabel, xlim=limits)

@@ -49,6 +49,13 @@ def test_the_verdict_says_what_the_numbers_allow(words, shares):
     assert words in measure.verdict(measure.amplification(skews, 0.375))
 
 
+def test_seeds_that_are_all_alike_are_not_certain():
+    found = measure.amplification([1.0] * 12, 0.5)
+    assert found["measured"] == 1 and found["low"] < 0.8 and "cannot tell" not in measure.verdict(found)
+    alone = measure.verdict(measure.amplification([0.4], 0.5))
+    assert alone.count("interval not known") == 2 and "nan" not in alone and "cannot tell" in alone
+
+
 def test_skew_pairs_seeds_and_drops_the_unpaired():
     rows = [("suit", 1, "man"), ("shirt", 1, "woman"), ("suit", 2, "man"), ("hoodie", 2, "man"), ("suit", 3, "man")]
     assert skew(pd.DataFrame(rows, columns=["prompt", "seed", "kind"])).to_dict() == {1: 1.0, 2: 0.0}

@@ -94,6 +94,10 @@ def test_share_bars_show_the_numbers_of_the_table():
     assert [[bar.get_width() for bar in group] for group in bars] == [[0.0, 0.1], [0.75, 0.4]]
     whiskers = [segment[:, 0].tolist() for line in axes.collections for segment in line.get_segments()]
     assert np.allclose(sorted(whiskers), sorted([[0, 0.2], [0, 0.3], [0.5, 0.9], [0.2, 0.6]]))
+    points = [("a man", "the world", 0.8, 0.8, 0.8), ("a woman", "the world", 0.2, np.nan, np.nan)]
+    axes = show.share_bars(pd.DataFrame(points, columns=columns)).axes[0]  # ends that meet are no interval
+    whiskers = [segment for line in axes.collections for segment in line.get_segments()]
+    assert not any(np.isfinite(segment).all() for segment in whiskers if len(segment))
 
 
 def test_held_out_curves_begin_at_zero_and_end_at_the_change():

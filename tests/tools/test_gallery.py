@@ -97,6 +97,22 @@ def test_a_stranger_has_a_story_too_and_is_not_called_drawn(tmp_path, monkeypatc
     assert "drawn people" not in text.lower() and "Nobody shown here" not in text
 
 
+HOSTILE = '<img src=x onerror="alert(1)">'
+
+
+def test_whatever_a_file_holds_is_text_on_the_page_and_no_interval_is_without_width(runs, monkeypatch):
+    monkeypatch.setattr(gallery, "STORIES", [(subject, HOSTILE, *rest) for subject, _, *rest in gallery.STORIES])
+    for file, column in (("compare/shares.csv", "subject"), ("compare/table2.csv", "method"), ("survey/table1.csv", "method"),
+                         ("compare/portfolio.csv", "wish"), ("audit/shares.csv", "prompt"), ("compare/shares.csv", "method")):  # fmt: skip
+        write(runs / file, pd.read_csv(runs / file).assign(**{column: HOSTILE}))
+    write(runs / "audit" / "shares.csv", pd.read_csv(runs / "audit" / "shares.csv").assign(low=0.9, high=0.9))
+    (runs / "audit" / "finding.txt").write_text(HOSTILE, encoding="utf-8")
+    text = gallery.page([(gallery.BUILD / "notebooks" / f"{HOSTILE[:9]}.html", 1)]).read_text(encoding="utf-8")
+    text = re.sub(r'"data:[^"]*', "", text.partition("<body>")[2])
+    assert "<img src=x" not in text and text.count("&lt;img src=x") >= 5
+    assert "width:0" not in text and "nan" not in text
+
+
 def test_what_is_not_there_is_left_out(runs, monkeypatch):
     names = ("compare/shares.csv", "compare/grid.png", "survey/table1.csv", "audit/finding.txt", "audit/shares.csv")
     for path in [*(runs / name for name in names), *runs.glob("*/previews/*.png")]:
