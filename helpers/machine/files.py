@@ -6,12 +6,14 @@ import functools
 import hashlib
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
 DRIVE = Path("/content/drive")  # where Colab mounts Google Drive
 REPO = Path(__file__).resolve().parents[2]
 QUICK = os.environ.get("QUICK", "") not in ("", "0")  # a trial of every cell in seconds, nothing learnt
+FORMULA = re.compile(r"'*[=+\-@\t\r]")  # begins what a spreadsheet computes, or what as_text made of it
 TORCH_SIGNS = ("inline_container", "iostream", "PytorchStreamWriter")  # its writer knows no OSError
 
 
@@ -67,6 +69,16 @@ def read_json(path):
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path} is not readable JSON ({error}): delete it or restore it from a copy.") from error
+
+
+def as_text(cell):
+    """A cell for a CSV file that a spreadsheet shows instead of computing it: a formula gets a leading '."""
+    return "'" + cell if isinstance(cell, str) and FORMULA.match(cell) else cell
+
+
+def plain(cell):
+    """What as_text was given, from what it made of it."""
+    return cell[1:] if isinstance(cell, str) and cell[:1] == "'" and FORMULA.match(cell[1:]) else cell
 
 
 def write_csv(path, table, index=False):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from helpers.machine import atomic_write
+from helpers.machine import as_text, atomic_write, plain
 from helpers.photos import folders
 
 COLUMNS = ["file", "caption", "machine_caption", "edited", "draft"]
@@ -62,10 +62,10 @@ def write_captions(folder, table):
     machine_caption = table.get("machine_caption", table["caption"])
     draft = table.get("draft", machine_caption)
     table = table.assign(machine_caption=machine_caption, draft=draft, edited=table["caption"] != draft)
-    path = Path(folder) / "captions.csv"
+    path, table = Path(folder) / "captions.csv", table[COLUMNS].map(as_text)
     how = {"quoting": csv.QUOTE_ALL, "lineterminator": "\r\n"}  # or a lone carriage return would end a row
     with atomic_write(path) as partial:
-        table.to_csv(partial, columns=COLUMNS, index=False, encoding="utf-8-sig", **how)
+        table.to_csv(partial, index=False, encoding="utf-8-sig", **how)
 
 
 def read_captions(folder):
@@ -97,6 +97,7 @@ def _rows(path):
     missing = [column for column in COLUMNS[:4] if not rows or any(row.get(column) is None for row in rows)]
     if missing:
         raise ValueError(f"{path} lacks {', '.join(missing)}: save it with commas and the first line unchanged.")
+    rows = [{name: plain(cell) for name, cell in row.items()} for row in rows]
     for row in rows:
         row["draft"] = row["machine_caption"] if row.get("draft") is None else row["draft"]
     table = pd.DataFrame(rows)[COLUMNS]

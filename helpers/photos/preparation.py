@@ -16,7 +16,7 @@ from pathlib import Path
 import pandas as pd
 from PIL import ImageColor
 
-from helpers.machine import atomic_write, read_json, write_csv, write_json
+from helpers.machine import as_text, atomic_write, read_json, write_csv, write_json
 from helpers.photos import check, crop, folders
 
 COLUMNS = ["file", "kept", "why", "width", "height", "faces", "focus", "blur", "darkest", "brightness"]
@@ -192,5 +192,5 @@ def report_of(rows, folder_out):
     report["crop"] = [tuple(box) if box else None for box in report["crop"]]
     report["further_crops"] = [[tuple(box) for box in boxes or []] for boxes in report["further_crops"]]
     lists = {name: report[name].map(json.dumps) for name in ("copies", "further_crops")}
-    write_csv(folder_out / "report.csv", report.assign(**lists))
+    write_csv(folder_out / "report.csv", report.assign(**lists).map(as_text))
     return report

@@ -5,6 +5,7 @@ import functools
 import io
 import re
 import secrets
+import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,10 +13,13 @@ import pandas as pd
 
 from helpers import machine
 from helpers.survey import design, questionnaire
-from helpers.survey.platforms import COLUMNS, FORMULA, READERS, tag
+from helpers.survey.platforms import COLUMNS, READERS, ROW, tag
 
 LONG = ["respondent", "item", "prompt_id", "method", "question", "value", "position", "duration_s", "source"]
 RANDOM_ID = re.compile(r"r[0-9a-f]{10}")  # the random id that the questionnaire gives
+JUNK = re.compile(r"\.|~\$|__MACOSX$|desktop\.ini$|(eh)?thumbs\.db$", re.IGNORECASE)  # what computers put in folders
+COPY = re.compile(r"[ (](\d+)\)?$")  # a browser's number on a file that was saved once more
+LARGEST = 100 * 2**20  # bytes in a zip; answers are far smaller
 DEMOGRAPHICS = ["Age", "Sex", "Country of residence", "Nationality", "Language", "Student status", "Employment status"]
 
 
@@ -28,63 +32,117 @@ class Answers(NamedTuple):
 
 
 def read_answers(paths, key, *, study=None, demographics=None):
-    """Read CSV files of answers (our own, Google Forms, Qualtrics, Mechanical Turk) and unblind them.
+    """Read CSV files of answers (our own, Google Forms, Qualtrics, Mechanical Turk), also in zips, and unblind them.
 
     key: columns item, prompt_id, method. study: the id of the plan; answers to another plan are left out.
+    Of several answers of one person to the same question on the same screen the last counts.
     demographics: Prolific's export, joined by participant id. Ids of platforms become random ones, and nothing else
-    about a person is read. A row that cannot be used is left out and listed in `odd` with file and line.
-    Raises ValueError for a file of no known kind or that is not text, FileNotFoundError if there is none.
+    about a person is read. A row that cannot be used is left out and listed in `odd` with file and line, as is a file
+    that a computer put there or that has no answers.
+    Raises ValueError for a file of no known kind or that is not text, or if there are no answers at all;
+    FileNotFoundError for a file that is not there.
     """
     tables, odd, names = [], [], {}
-    for path in map(Path, paths):
-        notes, first = [], names.setdefault(path.read_bytes(), path)
-        if first is not path:
-            odd.append((path.name, 1, f"the same file as {first.name}: left out"))
+    for name, data in _files(map(Path, paths), odd):
+        notes, first = [], names.setdefault(data, name)
+        if first != name:
+            odd.append((name, 1, f"the same file as {first}: left out"))
             continue
-        tables.append(_usable(_rows(path, notes), key, study, notes).assign(file=path.name))
-        odd += [(path.name, line, problem) for line, problem in notes]
+        table = _usable(_rows(name, data, notes), key, study, notes).assign(file=name)
+        if table.empty:
+            notes.append((1, "no answers to this study were found in it"))
+        tables.append(table)
+        odd += [(name, line, problem) for line, problem in notes]
+    if not sum(map(len, tables)):
+        said = "; ".join(f"{name}, line {line}: {problem}" for name, line, problem in odd[:5]) or "no file was given"
+        raise ValueError(f"There are no answers to read ({said}). Put the files that raters handed in there.")
     table, again = _without_doubles(pd.concat(tables, ignore_index=True))
     table, people, unread = _nameless(table, demographics)
     odd = pd.DataFrame(odd + again + unread, columns=["file", "line", "problem"])
     return Answers(table[LONG], odd.sort_values(["file", "line"], kind="stable", ignore_index=True), people)
 
 
-def _rows(path, odd):
+def _files(paths, odd):
+    """[(name, bytes)] of what may be answers, folders and zips opened, a file that was saved once more after the first.
+
+    What computers put beside them and what is empty is passed over, and told.
+    """
+    found = []
+    for path in paths:
+        inside = sorted(each for each in path.rglob("*") if each.is_file()) if path.is_dir() else [path]
+        for each in inside:
+            parts = each.relative_to(path.parent).parts
+            if any(map(JUNK.match, parts)):
+                odd.append(("/".join(parts), 1, JUNK_NOTE))
+            elif each.suffix.lower() == ".zip":
+                found += _unzipped(each, odd)
+            else:
+                found.append(("/".join(parts), each.read_bytes()))
+    odd += [(name, 1, "the file is empty: passed over") for name, data in found if not _has_text(data)]
+    number = lambda file: int((COPY.search(file[0].rpartition(".")[0]) or [0, 0])[1])
+    return sorted((file for file in found if _has_text(file[1])), key=number)
+
+
+JUNK_NOTE = "not answers but a file that the computer keeps for itself: passed over"
+_has_text = lambda data: data.strip(b"\xef\xbb\xbf\xff\xfe\x00 \t\r\n") != b""
+
+
+def _unzipped(path, odd):
+    """[(zip/name, bytes)] of the files in a zip. Raises ValueError if it is damaged, locked or far too large."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = [member for member in archive.infolist() if not member.is_dir()]
+            junk = [member for member in members if any(map(JUNK.match, member.filename.split("/")))]
+            odd += [(f"{path.name}/{member.filename}", 1, JUNK_NOTE) for member in junk]
+            members = [member for member in members if member not in junk]
+            if sum(member.file_size for member in members) > LARGEST:
+                raise ValueError(f"The file {path.name} unpacks to over {LARGEST >> 20} MB, which answers never do.")
+            return [(f"{path.name}/{member.filename}", archive.read(member)) for member in members]
+    except (zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
+        raise ValueError(f"The file {path.name} cannot be unpacked ({error}): unpack it yourself.") from error
+
+
+def _rows(name, data, odd):
     """The rows of a file with their source. Raises ValueError that lists the columns of a file of no known kind."""
-    header, rows = cells(path, odd)
+    if data.lstrip()[:1] in (b"[", b"{"):
+        odd.append(
+            (1, "the file is JSON, such as Label Studio's, and not CSV: nothing of it was read; export it as CSV")
+        )
+        return pd.DataFrame(columns=[*ROW, "source"])
+    header, rows = cells(name, data, odd)
     for source, read in READERS.items():
         own = COLUMNS[source]["recognised"]  # of Google's files, in any language, the tags alone
         if set(own) <= set(header) and (own or any(map(tag, header))):
             table = read(header, rows, odd)
             return table.assign(source=table.get("source", source))
-    names = ", ".join(header)[:200] or "none"
-    raise ValueError(f"The file {path.name} is of no known kind; its columns are: {names}. Export it again, as CSV.")
+    columns = ", ".join(header)[:200] or "none"
+    raise ValueError(f"The file {name} is of no known kind; its columns are: {columns}. Export it again, as CSV.")
 
 
-def cells(path, odd):
+def cells(name, data, odd):
     """The header of a CSV file and its rows as [(line, cells)]; rows that are cut or too long go to `odd`.
 
     A last line without an end may be cut. Of our own files it is left out, of others its last cell, but for Google's,
     whose downloads never end their last line. Raises ValueError for text that is neither UTF-8 nor UTF-16.
     """
-    data = path.read_bytes()
     wide = data[:2] in (b"\xff\xfe", b"\xfe\xff")
     if wide:
         odd.append((1, "the file is in UTF-16, as Excel's 'Unicode text'; it was read as such"))
     try:
         text = data.decode("utf-16", errors="replace") if wide else data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ValueError(f"The file {path.name} is not in UTF-8 (byte {error.start}): save as 'CSV UTF-8'.") from error
-    first = text.partition("\n")[0]
-    separator = max(",;\t", key=first.count)
+        raise ValueError(f"The file {name} is not in UTF-8 (byte {error.start}): save as 'CSV UTF-8'.") from error
+    first, unquoted = (re.split(r"[\r\n]", part, maxsplit=1)[0] for part in (text, re.sub(r'"[^"]*"', "", text)))
+    separator = max(",;\t", key=unquoted.count)
     if separator != ",":
         odd.append((1, f"the cells are separated by {separator!r} instead of a comma; they were read as such"))
-    whole = text.endswith("\n")
+    end = "\n" if "\n" in text else "\r"
+    whole = text.endswith(end)
     if "respondent" in first and not whole:
-        text, _, rest = text.rpartition("\n")
-        whole = True
+        rest = text.rpartition(end)[2]
+        text, whole = text.removesuffix(rest), True
         note = f"the last line has no end, so it is left out: {rest[:60]!r}; is the file cut?"
-        odd.append((text.count("\n") + 2, note))
+        odd.append((text.count(end) + 1, note))
     header, rows = _rows_of(csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True), odd)
     if not whole and rows:
         _check_last(header, *rows[-1], odd)
@@ -141,7 +199,7 @@ def _usable(rows, key, study, notes):
         notes += [(line, f"{problem}: left out") for line in rows.loc[wrong & ~bad, "line"]]
         bad |= wrong
     formulas = rows[~bad & (rows["question"] == "comment")]
-    formulas = formulas.loc[formulas["value"].astype(str).str.match(FORMULA), "line"]
+    formulas = formulas.loc[formulas["value"].map(machine.as_text) != formulas["value"], "line"]
     notes += [(line, "the comment begins like a formula: kept as plain text") for line in formulas]
     known = {"prompt_id": rows["item"].map(prompts), "method": rows["item"].map(methods)}
     rows = rows.assign(position=position, duration_s=duration, **known)[~bad]
@@ -181,11 +239,18 @@ def unblind(key, items):
 
 
 def _without_doubles(table):
-    """The table without answers that were handed in before, and a note for each file and person that has such."""
-    same = table.duplicated(["person", "item", "question", "position"])
-    again = table[same].groupby(["file", "person"], sort=False)["line"].agg(["min", "size"])
-    note = "handed in before: {} answers of the same respondent are left out"
-    return table[~same], [(file, row["min"], note.format(row["size"])) for (file, _), row in again.iterrows()]
+    """The table without what was handed in before or corrected later, and a note for each file and person with such."""
+    place = ["person", "item", "question", "position"]
+    last = table.groupby(place, dropna=False)["value"].transform("last")
+    old = table["value"] != last
+    again = ~old & table.assign(old=old).duplicated([*place, "old"])
+    found = {"handed in before: {} answers of the same respondent are left out": again}
+    found["handed in again with another answer: {} earlier answers of the same respondent are left out"] = old
+    notes = []
+    for note, rows in found.items():
+        groups = table[rows].groupby(["file", "person"], sort=False)["line"].agg(["min", "size"])
+        notes += [(file, row["min"], note.format(row["size"])) for (file, _), row in groups.iterrows()]
+    return table[~(old | again)], notes
 
 
 def _nameless(table, demographics):
@@ -202,7 +267,7 @@ def _nameless(table, demographics):
 
 def _prolific(path, notes):
     """Prolific's export by participant: the columns in DEMOGRAPHICS and nothing else."""
-    header, rows = cells(path, notes)
+    header, rows = cells(path.name, path.read_bytes(), notes)
     if "Participant id" not in header:
         raise ValueError(f"The file {path.name} has no column 'Participant id': export the demographics from Prolific.")
     frame = pd.DataFrame([row for _, row in rows], columns=header).drop_duplicates("Participant id")
@@ -211,5 +276,4 @@ def _prolific(path, notes):
 
 def write_table(path, table):
     """Keep a long table as CSV; a comment that a spreadsheet would take for a formula gets a leading '."""
-    risky = (table["question"] == "comment") & table["value"].str.match(FORMULA)
-    machine.write_csv(path, table.assign(value=table["value"].mask(risky, "'" + table["value"])))
+    machine.write_csv(path, table.assign(value=table["value"].map(machine.as_text)))

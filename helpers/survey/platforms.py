@@ -17,7 +17,13 @@ ROW = ["person", "item", "question", "value", "position", "duration_s", "line"]
 CODE = r"[b-z][2-9][b-z][2-9]"
 ITEM = rf"(?<![a-z0-9])(attention|{CODE}(?:[+_]{CODE})?)"
 TAG = re.compile(rf"{ITEM}[/_](satisfied|likeness|match|pair|comment|attention)(?![a-z])")
-FORMULA = re.compile(r"'*[=+\-@\t\r]")
+NO_ANSWER = 1 | 2 | 8  # bits of Qualtrics' Status: preview, test, spam; 0 is an answer, 4 imported, 16 offline, 32 EX
+ANSWER = re.compile(  # the same in words: "IP Address" has IP in every language, whatever else may be is no answer
+    r"(?<![a-z])ip(?![a-z])|^\W*(imported|importiert|importad[oa]|import[ée]e?|importat[oa]|ge.?mporteerd|importerad|"
+    r"импорт\w*|インポート\w*|已?导入|已?匯入|가져\w*|offline|hors ligne|sin conexi.n|オフライン|离线|離線|오프라인)\W*$",
+    re.IGNORECASE,
+)
+SECONDS = re.compile(r"\d+\D\d+\D\d+\D+\d+[:.]\d+[:.]\d+")  # a date, and a time to the second
 TURK_ZONES = {"PST": "-0800", "PDT": "-0700", "UTC": "+0000", "GMT": "+0000"}  # Mechanical Turk writes the first two
 
 
@@ -39,9 +45,7 @@ def _questionnaire(header, rows, odd):
     """Our questionnaire's file, or a long table that write_table wrote."""
     frame = pd.DataFrame([row for _, row in rows], columns=header, dtype=str)
     _note_unread(header, "questionnaire", odd)
-    comments = frame["question"] == "comment"
-    plain = frame["value"].str.replace(rf"^'({FORMULA.pattern})", r"\1", regex=True)
-    frame["value"] = frame["value"].mask(comments, plain)
+    frame["value"] = frame["value"].mask(frame["question"] == "comment", frame["value"].map(machine.plain))
     frame = frame.rename(columns={"respondent": "person"}).assign(line=[line for line, _ in rows])
     return frame[[*ROW, *(name for name in ("study", "source") if name in frame)]]
 
@@ -49,8 +53,9 @@ def _questionnaire(header, rows, odd):
 def _google_forms(header, rows, odd):
     """Google Forms, or the Sheet linked to it: one row a person; only tagged columns are read, no name or e-mail.
 
-    A person is known by the time (first column, in any language) and all answers: the same row in two downloads is one
-    person. If somebody deleted the time, every row of a file is another person.
+    A person is known by the time (first column, in any language) and the answers: the same row in two downloads is one
+    person, and so it is if a spreadsheet saved one of them again. If somebody deleted the time, every row of a file is
+    another person.
     """
     timed = not tag(header[0])
     if not timed:
@@ -58,20 +63,59 @@ def _google_forms(header, rows, odd):
     elif header[0] != "Timestamp":
         odd.append((1, f"the first column, {header[0]!r}, was taken for the time of the answers"))
     _note_unread(header[int(timed) :], "Google Forms", odd)
-    columns = [column for column, name in enumerate(header) if tag(name) or (timed and column == 0)]
-    people = pd.Series([repr([row[column] for column in columns]) for _, row in rows], dtype=str)
-    return _wide(header, rows, people if timed else people + people.groupby(people).cumcount().astype(str))
+    return _wide(header, rows, _people(header, rows, timed))
+
+
+def _people(header, rows, timed):
+    """Who each row is from. Spreadsheets write times another way and without seconds, so the minute and the closed
+    answers count; whoever is alike in both is numbered in the order of the file."""
+    tags, people, seen = [(column, tag(name)) for column, name in enumerate(header) if tag(name)], [], {}
+    for number, (_, row) in enumerate(rows):
+        given = [(row[column].strip(), place) for column, place in tags]
+        closed = [answer for answer in given if not timed or answer[1][1] != "comment"]
+        alike = seen.setdefault(repr((_minute(row[0]) if timed else "", closed)), [])
+        whole = (row[0], given) if timed and SECONDS.search(row[0]) else number  # to the second: the same again
+        if whole not in alike:
+            alike.append(whole)
+        people.append(f"{_minute(row[0]) if timed else ''} {closed} {alike.index(whole)}")
+    return people
+
+
+def _minute(time):
+    """A time to the minute, however it is written: day, month and year in any order, 12 hours or 24."""
+    numbers = [int(number) for number in re.findall(r"\d+", time)]
+    if len(numbers) < 5:
+        return time
+    *date, hour, minute = numbers[:5]
+    return repr((sorted(number % 100 for number in date), hour % 12, minute))
 
 
 def _qualtrics(header, rows, odd):
-    """Qualtrics: three header rows, of which the first or second has the tags; unfinished rows are read too."""
+    """Qualtrics: three header rows, of which the first or second has the tags; unfinished rows are read too.
+
+    Previews, tests and spam are left out, and told, whether Status is a number or a word of any language.
+    """
     if len(rows) < 2 or not any("ImportId" in cell for cell in rows[1][1]):
         odd.append((3, "the third row is not Qualtrics' ImportId row: export again with all three header rows"))
         return pd.DataFrame(columns=ROW)
     named = [name if tag(name) else text for name, text in zip(header, rows[0][1])]
     _note_unread([name for name, text in zip(header, named) if not tag(text)], "Qualtrics", odd)
     person = header.index("PROLIFIC_PID" if "PROLIFIC_PID" in header else "ResponseId")
-    return _wide(named, rows[2:], [row[person] for _, row in rows[2:]])
+    kept = []
+    for line, row in rows[2:]:
+        status, channel = (dict(zip(header, row)).get(name, "").strip() for name in ("Status", "DistributionChannel"))
+        if _answer(status, channel):
+            kept.append((line, row))
+        else:
+            odd.append((line, f"a preview, a test or spam, by its status {status or channel!r}: left out"))
+    return _wide(named, kept, [row[person] for _, row in kept])
+
+
+def _answer(status, channel):
+    """Whether a row of Qualtrics is from somebody who was asked; without a status it is."""
+    if re.fullmatch(r"\d+", status):
+        return not int(status) & NO_ANSWER
+    return channel not in ("preview", "test") and (not status or bool(ANSWER.search(status)))
 
 
 def _wide(header, rows, people):

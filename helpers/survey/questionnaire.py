@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from pathlib import Path
 
 from PIL import Image
@@ -10,6 +11,7 @@ from helpers import machine, show
 from helpers.show import html
 
 TEMPLATE = Path(__file__).with_suffix(".html")
+REWRITTEN = re.compile(r"^\d*[de]?\d*$|dec|feb")  # 49018e16 and 1dec2026 are a number and a date to a spreadsheet
 INTERFACE = machine.REPO / "data" / "survey" / "interface.json"
 
 
@@ -43,7 +45,7 @@ def embed(path, side=512):
 
 
 def study_id(plan, key):
-    """Eight digits that tell one study from another, so that answers to two are never mixed.
+    """Eight hexadecimal digits that tell one study from another, so that answers to two are never mixed.
 
     They change with the plan, and with the words and the pixels behind any code where the key has a column prompt, file.
     """
@@ -53,7 +55,8 @@ def study_id(plan, key):
         if "file" in row:
             with Image.open(row["file"]) as image:
                 digest.update(f"{image.size}".encode() + image.convert("RGB").tobytes())
-    return digest.hexdigest()[:8]
+    digits = digest.hexdigest()
+    return next(digits[at : at + 8] for at in range(56) if not REWRITTEN.search(digits[at : at + 8]))
 
 
 def write(path, key, plan, references):

@@ -2,12 +2,15 @@
 
 import csv
 import io
+import json
+import re
+import zipfile
 
 import pandas as pd
 import pytest
 
 from helpers import survey
-from helpers.survey import design, simulation
+from helpers.survey import design, questionnaire, simulation
 
 KEY = design.paper_key()
 ONE, TWO = KEY["item"][0], KEY["item"][1]
@@ -123,7 +126,8 @@ CHANGED = [  # what somebody renamed, and what is said about it
     (turk, "Answer.", "Reply.", "no answers in columns named Answer"),
     (own, "respondent", "name", "no known kind; its columns are: study, name"),
     (google, f"[{ONE}/", "[", "no known kind; its columns are: Timestamp, Sat"),
-    (own, table(own(*PEOPLE)), "", "no known kind"),
+    (own, table(own(*PEOPLE)), "", "is empty"),
+    (own, table(own(*PEOPLE)), "one,two\n", "no known kind"),
 ]
 
 
@@ -266,3 +270,129 @@ def test_the_position_in_mechanical_turk_is_the_order_of_acceptance(read):
         rows[2]["AcceptTime"] = third
         *unknown, known = read(pd.DataFrame([*rows, other])).table["position"]
         assert pd.isna(unknown).all() and known == 1
+
+
+STATUS = [  # Qualtrics' own words and numbers, and whether the row is an answer
+    *[(word, True) for word in ("IP Address", "IP-Adresse", "Dirección IP", "IP 地址", "IP アドレス", "IP-адрес", "Adresse IP")],
+    *[(word, True) for word in ("0", "4", "16", "32", "", "Imported", "Offline")],
+    *[(word, False) for word in ("Survey Preview", "Survey Test", "Spam", "Umfragenvorschau", "Vista previa de la encuesta")],
+    *[(word, False) for word in ("Aperçu de l'enquête", "アンケートプレビュー", "调查预览", "Possible Spam", "Offline Survey Preview")],
+    *[(word, False) for word in ("1", "2", "8", "9", "12", "17", "40")],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("status", "counts"), STATUS)
+def test_previews_tests_and_spam_are_no_raters_in_any_language(read, status, counts):
+    rows = qualtrics(*PEOPLE)
+    columns = ["Status", "Status", '{"ImportId":"status"}', "IP Address", status]
+    answers = read(table([[*row, cell] for row, cell in zip(rows, columns)]))
+    assert raters(answers) == 1 + counts
+    assert ("0.csv 5: a preview, a test or spam" in told(answers)) == (not counts)
+
+
+def test_a_preview_is_known_by_its_channel_too(read):
+    columns = ["DistributionChannel", "Channel", '{"ImportId":"distributionChannel"}', "anonymous", "preview"]
+    answers = read(table([[*row, cell] for row, cell in zip(qualtrics(*PEOPLE), columns)]))
+    assert raters(answers) == 1 and "'preview'" in told(answers)
+
+
+LABEL_STUDIO = [{"id": 7, "prompt": "a man", f"{ONE}/satisfied": "yes"}]
+NOTHING = [  # what yields no answer, and what is said
+    (json.dumps(LABEL_STUDIO), "1.csv 1: the file is JSON"),
+    (json.dumps(LABEL_STUDIO, indent=2), "1.csv 1: the file is JSON"),
+    (table(own()), "1.csv 1: no answers to this study"),
+    (table(google()), "1.csv 1: no answers to this study"),
+    (table(turk(("", ""))), "1.csv 1: no answers to this study"),
+    ("", "1.csv 1: the file is empty"),
+    (b"\xef\xbb\xbf\r\n", "1.csv 1: the file is empty"),
+]
+
+
+@pytest.mark.parametrize(("content", "words"), NOTHING)
+def test_a_file_that_yields_nothing_is_named_and_the_others_are_read(read, content, words):
+    answers = read(table(own(*PEOPLE)), content)
+    assert found(answers) == WHOLE and words in told(answers)
+    with pytest.raises(ValueError, match=r"no answers to read \(0\.csv"):
+        read(content)
+
+
+EXCEL = [  # a time as Google writes it, and as a spreadsheet somewhere saves it again
+    ("11/23/2026 10:00:07", "11/23/2026 10:00"),
+    ("2026/11/23 10:00:07 PM GMT+1", "23.11.2026 22:00"),
+    ("2026/11/03 12:00:07 AM EST", "3/11/26 0:00"),
+    ("2026/11/23 9:05:07 AM GMT+1", "2026-11-23 09:05:07"),
+]
+
+
+@pytest.mark.parametrize(("google_time", "excel_time"), EXCEL)
+def test_a_form_that_a_spreadsheet_saved_again_is_of_the_same_people(read, google_time, excel_time):
+    """Three people in one minute, two of them of one opinion: they stay three in both files."""
+    rows = google(("yes", ""), ("no", ""), ("yes", ""))
+    times = [google_time.replace(":07", f":{second:02}") for second in (7, 8, 9)]
+    first = table([rows[0], *([time, *row[1:]] for time, row in zip(times, rows[1:]))])
+    times = [excel_time.replace(":07", f":{second:02}") for second in (7, 8, 9)]
+    again = table([rows[0], *([time, *row[1:]] for time, row in zip(times, rows[1:]))], ";")
+    for files in ([first], [again], [first, again], [again, first]):
+        assert raters(read(*files)) == 3 and len(found(read(*files))) == 3
+
+
+def test_other_forms_of_the_same_minute_are_of_other_people(read):
+    form = table(google(("yes", "")))
+    assert raters(read(form, form.replace(ONE, TWO))) == 2
+
+
+def test_no_id_of_ours_is_a_number_or_a_date_to_a_spreadsheet():
+    plans = [pd.DataFrame({"rater": [number], "item": [ONE]}) for number in range(300)]
+    ids = [questionnaire.study_id(plan, KEY) for plan in plans]
+    assert not any(re.fullmatch(r"\d*[de]?\d*", name) or re.search("dec|feb", name) for name in ids)
+    assert len(set(ids)) == 300 and all(re.fullmatch("[0-9a-f]{8}", name) for name in ids)
+    assert pd.to_numeric(pd.Series([*ids, *KEY["item"], "r0123456789"]), errors="coerce").isna().all()
+
+
+@every
+def test_titles_with_separators_in_quotes_and_lone_carriage_returns_are_read(read, source):
+    rows = [[*row, "a; b; c; d; e; f; g; h; i; j"] for row in source(*PEOPLE)]
+    for end in ("\r\n", "\n", "\r"):
+        text = io.StringIO(newline="")
+        csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator=end).writerows(rows)
+        answers = read(text.getvalue())
+        assert found(answers) == WHOLE and "cut" not in told(answers) and "separated" not in told(answers)
+
+
+def test_what_computers_put_beside_the_answers_is_passed_over_and_a_zip_is_opened(tmp_path):
+    folder = tmp_path / "answers"
+    (folder / ".ipynb_checkpoints").mkdir(parents=True)
+    junk = [".DS_Store", "._a.csv", ".ipynb_checkpoints/a-checkpoint.csv", "desktop.ini", "~$a.xlsx", "Thumbs.db"]
+    for name in junk:
+        (folder / name).write_bytes(b"\x00\x05\x16\x07\xff")
+    (folder / "empty.csv").touch()
+    (folder / "a.csv").write_text(table(own(PEOPLE[0])))
+    with zipfile.ZipFile(folder / "class.zip", "w") as archive:
+        archive.writestr("b/b.csv", table([HEADER, *own((), PEOPLE[1])[1:]]))
+        archive.writestr("__MACOSX/b/._b.csv", b"\x00\x05")
+        archive.writestr("b/", "")
+    answers = survey.answers.read_answers(sorted(folder.iterdir()), KEY)
+    assert found(answers) == WHOLE and raters(answers) == 2
+    for name in (*junk, "empty.csv", "class.zip/__MACOSX/b/._b.csv"):
+        assert f"{name} 1: " in told(answers) and "passed over" in told(answers)
+    again = survey.answers.read_answers([folder], KEY)  # the folder itself
+    assert found(again) == WHOLE and len(again.odd) == len(answers.odd)
+    for path in folder.glob("*.csv"):
+        path.unlink()
+    (folder / "class.zip").write_bytes(b"PK\x03\x04 cut")
+    with pytest.raises(ValueError, match=r"class\.zip cannot be unpacked"):
+        survey.answers.read_answers(sorted(folder.iterdir()), KEY)
+
+
+def test_of_two_answers_the_corrected_one_counts_wherever_it_stands(read, tmp_path):
+    answers = read(table([HEADER]) + line() + line(value="no") + line(value="no"))
+    assert found(answers) == [("satisfied", "no")]
+    assert "0.csv 2: handed in again with another answer: 1 " in told(answers) and "4: handed in before" in told(
+        answers
+    )
+    first, second = table([HEADER]) + line(), table([HEADER]) + line(value="no")
+    assert found(read(first, second)) == [("satisfied", "no")] and found(read(second, first)) == [("satisfied", "yes")]
+    for name, text in (("a (1).csv", second), ("a.csv", first)):
+        (tmp_path / name).write_text(text)
+    copies = survey.answers.read_answers(sorted(tmp_path.glob("a*.csv")), KEY)  # the browser's number decides
+    assert found(copies) == [("satisfied", "no")] and "a.csv 2: handed in again" in told(copies)
