@@ -28,12 +28,16 @@ def draws(values, title, *, mark=None, label="observed", bins=30, answers=None):
 def intervals(table, xlabel, *, limits=None, marks=None, answers=None):
     """One dot and whisker a row. table: columns low, high and the first one before them, in that order of rows.
 
+    Where low and high are nan it says so beside the dot.
     marks: {row name: x} drawn as open diamonds, such as the paper's shares; answers: the long table, for the stamp.
     """
     chart, axes = figures.figure(6, 0.9 + 0.33 * len(table))
     places, middle = range(len(table)), next(name for name in table if name not in ("low", "high"))
     axes.hlines(places, table["low"], table["high"], color=show.COLORS[2], linewidth=3, capstyle="round")
     axes.plot(table[middle], places, "o", color=show.COLORS[2], markersize=7)
+    for place in table["low"].isna().to_numpy().nonzero()[0]:
+        where = {"xytext": (0, 8), "textcoords": "offset points", "ha": "center", "fontsize": 8}
+        axes.annotate("interval not known", (table[middle].iloc[place], place), **where)
     if marks:
         axes.plot(table.index.map(marks), places, "D", color=show.INK, markersize=7, fillstyle="none")
     axes.set(yticks=places, yticklabels=table.index.map(str), xlabel=xlabel, xlim=limits, ylim=(len(table) - 0.4, -0.6))

@@ -145,7 +145,7 @@ def _scale(table, question):
     means = statistics.rating_means(table, question)
     if means.empty:
         return "<p>Not asked.</p>"
-    words = [f"{row.Index} {row.mean:.1f} ({row.low:.1f} to {row.high:.1f})" for row in means.itertuples()]
+    words = [f"{row.Index} {row.mean:.1f} ({stats.between(row.low, row.high, '.1f')})" for row in means.itertuples()]
     chart = _image(figures.scales(table, question), f"{question} by method")
     return f"{chart}<p>Means of raters: {'; '.join(words)}.</p>"
 
@@ -163,11 +163,12 @@ def _pairs(table):
 def _tests(table):
     """Cochran's Q, the pairs of methods and the odds of the GEE."""
     wide = statistics.blocks(table)
-    if wide.empty or wide.shape[1] < 2:
-        return ["No rater judged every method on one prompt, so the methods cannot be compared within raters."]
+    try:
+        q = statistics.cochran_q(wide)
+    except ValueError as error:
+        return [str(error)]
     if wide.to_numpy().min() == wide.to_numpy().max():
         return ["All answers agree, so there is no difference to test."]
-    q = statistics.cochran_q(wide)
     numbers = f"Cochran's Q = {q['statistic']:.1f}; shuffled within raters p = {q['p_raters']:.3f}"
     sentences = [f"All methods together: {numbers}."]
     for row in statistics.mcnemar_pairs(wide).itertuples():
@@ -175,7 +176,7 @@ def _tests(table):
         sentences.append(f"{points}, p by raters {row.holm_raters:.3f} (Holm).")
     try:
         for row in statistics.gee(table).itertuples():
-            interval = f"{row.odds_ratio:.1f} ({row.low:.1f} to {row.high:.1f})"
+            interval = f"{row.odds_ratio:.1f} ({stats.between(row.low, row.high, '.1f')})"
             sentences.append(f"Odds of {row.Index} against base: {interval}, GEE.")
     except ValueError as error:
         sentences.append(f"No odds: {error}")
@@ -183,14 +184,12 @@ def _tests(table):
 
 
 def _agreement(everybody, table, fixed_rules, coders):
-    sentences = []
-    for question, level in (("satisfied", "nominal"), ("likeness", "ordinal"), ("match", "ordinal")):
-        try:
-            ratings = statistics.ratings(table, question)
-            value, (low, high) = stats.alpha(ratings, level), stats.alpha_interval(ratings, level)
-            sentences.append(f"Krippendorff's alpha of {question}: {value:.2f} ({low:.2f} to {high:.2f}).")
-        except ValueError:
-            sentences.append(f"{question}: no picture was judged by two raters.")
+    found = statistics.agreement(table)
+    sentences = statistics.paradox_in_words(found) if len(found) else ["No picture was judged by two raters."]
+    for row in found.itertuples():
+        value = f"{row.alpha:.2f} ({stats.between(row.low, row.high)})" if pd.notna(row.alpha) else "not known"
+        same = f"two answers are the same in {percent(row.same)} of cases"
+        sentences.append(f"Krippendorff's alpha of {row.Index}: {value}; {same}.")
     same, repeated = rules.consistency(table)
     if repeated:
         same = f"The same rater gave the same answer again to {percent(same)}"
@@ -214,4 +213,5 @@ def limits(table, simulated):
         "One training of each method was judged, not the method.",
         "A difference that is not shown is not shown to be absent: look at how wide the interval is.",
         "The paper does not say how many pictures each student judged, so its percentages have no known interval.",
+        *(f"These answers do not tell: {words}" for words in statistics.untold_in_words(table)),
     ]

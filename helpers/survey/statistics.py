@@ -8,12 +8,13 @@ import itertools
 import numpy as np
 import pandas as pd
 from scipy import optimize, special, stats
+from scipy.sparse import csgraph
 from statsmodels.genmod.cov_struct import Exchangeable
 from statsmodels.genmod.families import Binomial
 from statsmodels.genmod.generalized_estimating_equations import GEE
 from statsmodels.stats import contingency_tables, multitest
 
-from helpers.stats import alpha, share_interval
+from helpers.stats import alpha, alpha_interval, bounded, known, percent, raw_agreement, share_interval
 from helpers.survey.design import QUESTIONS, SCALE, in_order
 
 
@@ -35,23 +36,33 @@ def satisfied(table):
 
 
 def satisfaction(table):
-    """share_interval for every method: DataFrame with index method."""
+    """share_interval for every method: DataFrame with index method; with one rater low, high and effect are nan."""
     groups = dict(list(satisfied(table).groupby("method")))
-    shares = {name: share_interval(groups[name]["respondent"], groups[name]["value"]) for name in in_order(groups)}
-    return pd.DataFrame(shares).T
+    shares = {name: _share(groups[name]["respondent"], groups[name]["value"]) for name in in_order(groups)}
+    return pd.DataFrame(shares, index=["share", "low", "high", "answers", "raters", "effect"], dtype=float).T
+
+
+def _share(respondents, values):
+    if respondents.nunique() > 1:
+        return share_interval(respondents, values)
+    one = {"share": values.mean(), "answers": len(values), "raters": 1}
+    return one | dict.fromkeys(("low", "high", "effect"), np.nan)
 
 
 def rating_means(table, question):
     """Likeness or match by method: DataFrame mean, low, high (95 %), raters; index method.
 
-    Every rater's own mean counts once; the interval is Student's over the raters. "undecided", repeats and methods that
-    fewer than two raters judged are left out.
+    Every rater's own mean counts once; the interval is Student's over the raters, or that of stats.bounded if all means
+    are alike. "undecided", repeats and methods that fewer than two raters judged are left out.
     """
     rows = first_answers(table, question, SCALE[:-1])
     own = rows.assign(value=rows["value"].astype(int)).pivot_table(index="respondent", columns="method", values="value")
     own = own.loc[:, in_order(own.columns[own.count() > 1])]
     mean, half = own.mean(), stats.t.ppf(0.975, own.count() - 1) * own.sem()
-    return pd.DataFrame({"mean": mean, "low": mean - half, "high": mean + half, "raters": own.count()})
+    means = pd.DataFrame({"mean": mean, "low": mean - half, "high": mean + half, "raters": own.count()})
+    for name in means.index[half < 1e-9]:  # everybody says 5
+        means.loc[name, ["low", "high"]] = bounded(mean[name], own[name].count(), 1, 5)
+    return means
 
 
 def scale_counts(table, question):
@@ -71,8 +82,9 @@ def cochran_q(wide, draws=2000, seed=0):
     """Do the methods differ at all? dict statistic, p_textbook, p_raters. wide: as blocks() returns it.
 
     The textbook takes rater and prompt as independent blocks (Cochran 1950); for p_raters each draw shuffles the methods
-    of a whole rater at once, which keeps that person's answers together.
+    of a whole rater at once, which keeps that person's answers together. Raises ValueError without a complete block.
     """
+    _complete(wide)
     result = contingency_tables.cochrans_q(wide.to_numpy())
     sums = wide.groupby(level="respondent").sum().to_numpy()
     rng, spread = np.random.default_rng(seed), sums.sum(axis=0).var()
@@ -84,8 +96,10 @@ def cochran_q(wide, draws=2000, seed=0):
 def mcnemar_pairs(wide, draws=2000, seed=0):
     """Every two methods: difference of the shares, exact McNemar p, the same by Holm, and by raters.
 
-    p_raters swaps the two methods of whole raters at random (a sign-flip test), again with Holm.
+    p_raters swaps the two methods of whole raters at random (a sign-flip test), again with Holm. Raises ValueError
+    without a complete block.
     """
+    _complete(wide)
     rows = []
     for first, second in itertools.combinations(wide.columns, 2):
         one, two = wide[first], wide[second]
@@ -96,6 +110,11 @@ def mcnemar_pairs(wide, draws=2000, seed=0):
     for name in ("exact", "raters"):
         pairs[f"holm_{name}"] = multitest.multipletests(pairs[f"p_{name}"], method="holm")[1]
     return pairs
+
+
+def _complete(wide):
+    if wide.empty or wide.shape[1] < 2:
+        raise ValueError("No rater judged every method on one prompt, so the methods cannot be compared within raters.")
 
 
 def _sign_flip(sums, draws, seed):
@@ -119,6 +138,7 @@ def gee(table, reference="base"):
     fit = model.fit(cov_type="bias_reduced")
     low, high = np.exp(fit.conf_int()[1:]).T
     columns = {"odds_ratio": np.exp(fit.params[1:]), "low": low, "high": high, "p": fit.pvalues[1:]}
+    columns["low"], columns["high"] = known(low, high)  # nobody judged the two methods differently
     return pd.DataFrame(columns, index=others)
 
 
@@ -130,6 +150,46 @@ def ratings(table, question):
     rows = first_answers(table, question, QUESTIONS[question])
     numbers = pd.to_numeric(rows["value"].replace({"yes": "1", "no": "0"}), errors="coerce")
     return rows.assign(value=numbers).pivot(index="respondent", columns="item", values="value")
+
+
+def agreement(table):
+    """How far raters agree: DataFrame alpha, low, high, same (stats.raw_agreement), chance; index question.
+
+    Nominal for yes and no, ordinal for the scales. A question of which no picture was judged twice is left out.
+    """
+    rows = {}
+    for question, level in (("satisfied", "nominal"), ("likeness", "ordinal"), ("match", "ordinal")):
+        given = ratings(table, question)
+        if (given.count() > 1).any():
+            rows[question] = alpha(given, level), *alpha_interval(given, level), *raw_agreement(given)
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["alpha", "low", "high", "same", "chance"])
+
+
+def paradox_in_words(found):
+    """A sentence for each question that nearly all answered alike, where alpha misleads. found: as of agreement()."""
+    return [
+        f"{row.Index}: two answers are the same in {percent(row.same)} of cases, but in {percent(row.chance)} any two would "
+        "be, since nearly all answers are alike. Alpha counts only what is beyond that, so it says little here: it may be "
+        "near 0 although raters agree."
+        for row in found[found["chance"] > 0.8].itertuples()
+    ]
+
+
+def untold_in_words(table):
+    """What cannot be told from such answers: a list of sentences, empty after a whole study."""
+    judged = satisfied(table).groupby("method")["respondent"].nunique()
+    alone = ", ".join(in_order(judged.index[judged < 2]))
+    pairs, pictures = duels(table), table[table["question"].isin(("satisfied", "likeness", "match"))]
+    twice = pictures.groupby("item")["respondent"].nunique()
+    endless = len(pairs) > 0 and not _told_apart(*_cells(pairs)[:2])
+    said = {
+        f"How sure the share of {alone} is: fewer than two raters judged it.": len(alone) > 0,
+        "Whether the methods differ within raters: nobody judged every method on one prompt.": blocks(table).empty,
+        "Whether raters agree: no picture was judged by two of them.": not (twice > 1).any(),
+        "Which of two pictures is better: no pair was decided.": pairs.empty,
+        "How much stronger the best in pairs is: some methods never lost a duel to the others.": endless,
+    }
+    return [words for words, untold in said.items() if untold]
 
 
 def alpha_of_words(table):
@@ -153,7 +213,8 @@ def bradley_terry(table, draws=200, level=0.95, seed=0):
     """Strengths of the methods from duels(): DataFrame strength (log, sum 0), low, high; intervals draw whole raters.
 
     Davidson (1970): wins go as p_i, ties as nu * sqrt(p_i p_j). A weak pull to 0 (a normal prior of SD 10) keeps a
-    method that won every duel finite. Raises ValueError without any duel.
+    method that won every duel finite; how much stronger it is nobody can tell, so low and high are then nan, as they
+    are with one rater. Raises ValueError without any duel.
     """
     methods, cells, cell = _cells(table)
     _, rater = np.unique(table["respondent"], return_inverse=True)
@@ -162,8 +223,23 @@ def bradley_terry(table, draws=200, level=0.95, seed=0):
         times = np.bincount(rng.integers(raters, size=raters), minlength=raters)  # each rater is drawn
         drawn.append(_fit(methods, cells, np.bincount(cell, times[rater], len(cells))))
     edges = pd.DataFrame(drawn).quantile([(1 - level) / 2, (1 + level) / 2])
-    strengths = _fit(methods, cells, np.bincount(cell))
-    return pd.DataFrame({"strength": strengths, "low": edges.iloc[0], "high": edges.iloc[1]})
+    low, high = known(edges.iloc[0], edges.iloc[1]) if _told_apart(methods, cells) else (np.nan, np.nan)
+    return pd.DataFrame({"strength": _fit(methods, cells, np.bincount(cell)), "low": low, "high": high})
+
+
+def _told_apart(methods, cells):
+    """Whether the duels bound every strength: each method wins over each other one, if need be by way of others.
+
+    Ford (1957): only then has the likelihood its highest point at finite strengths. Ties count once some methods won
+    against each other both ways: before, more ties may always be taken for a larger nu.
+    """
+    wins, ties = np.zeros((2, len(methods), len(methods)))
+    for left, right, outcome in cells:
+        wins[left, right] += outcome == 0
+        wins[right, left] += outcome == 1
+        ties[left, right] += outcome == 2
+    groups = lambda graph: csgraph.connected_components(graph, connection="strong")[0]
+    return groups(wins) < len(methods) and groups(wins + ties + ties.T) == 1
 
 
 def _cells(table):

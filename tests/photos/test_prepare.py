@@ -174,7 +174,7 @@ def test_a_file_name_is_no_formula_in_the_report_and_is_known_again(raw, out, pr
     report = prepare(rename="-{number:03}")
     cells = pd.read_csv(out / "report.csv", dtype=str, keep_default_na=False)
     assert cells["file"][0] == "'=1+1.png" and cells["output"][0] == "'-001.png"
-    assert report["file"][0] == "=1+1.png" and [path.name for path, _ in photos.load_prepared(out)] == ["-001.png"]
+    assert list(report.index) == ["=1+1.png"] and [path.name for path, _ in photos.load_prepared(out)] == ["-001.png"]
     prepare(rename="me {number:03}")
     assert [path.name for path, _ in photos.load_prepared(out)] == ["me 001.png"], "the square of before is gone"
 
