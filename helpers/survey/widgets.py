@@ -16,6 +16,7 @@ from helpers.survey import design, figures, questionnaire, simulation, statistic
 from helpers.survey.answers import write_table
 
 COLUMNS = ["study", "respondent", "item", "question", "value", "position", "duration_s"]
+ALERT = '<p role="alert" style="color:#a8281c;font-weight:600">{}</p>'
 CODES = {  # one a comment: what it is mostly about
     "likeness": "whether it is the person in the photos",
     "words": "whether the picture shows what the words say",
@@ -53,7 +54,8 @@ class Rater(widgets.VBox):
         self.path, self.references, self.side, self.answers = path, references, side, []
         self.study = questionnaire.study_id(plan, key)
         if path.exists():
-            self.answers = pd.read_csv(path, dtype={"study": str}, keep_default_na=False).to_dict("records")
+            kept = pd.read_csv(path, dtype={"study": str}, keep_default_na=False)
+            self.answers = kept.assign(value=kept["value"].map(machine.plain)).to_dict("records")
         if {row["study"] for row in self.answers} - {self.study}:
             raise ValueError(f"The file {path} has answers to another plan: move it away, then begin.")
         self.respondent = self.answers[0]["respondent"] if self.answers else "r" + secrets.token_hex(5)
@@ -98,19 +100,22 @@ class Rater(widgets.VBox):
         return "\n".join([*parts, '<div dir="ltr" style="margin:8px 0">', *shown, "</div>"])
 
     def keep(self):
-        """Keep this screen's answers on disk and go on; says so if one is missing."""
+        """Keep this screen's answers on disk and go on; says so and stays if one is missing or the disk is full."""
         given = {name: box.value for name, box in self.questions.items()}
         if None in given.values():
-            alert = html.escape(self.words["missing"])
-            self.alert.value = f'<p role="alert" style="color:#a8281c;font-weight:600">{alert}</p>'
+            self.alert.value = ALERT.format(html.escape(self.words["missing"]))
             return
         if self.comment.value.strip():
             given["comment"] = self.comment.value.strip()[:500]
         item, seconds = self.screens[self.at][1], round(time.monotonic() - self.began, 1)
         rows = [(self.study, self.respondent, item, *pair, self.at + 1, seconds) for pair in given.items()]
-        self.answers += [dict(zip(COLUMNS, row)) for row in rows]
-        write_table(self.path, pd.DataFrame(self.answers).astype({"value": str}))
-        self.at += 1
+        answers = [*self.answers, *(dict(zip(COLUMNS, row)) for row in rows)]
+        try:
+            write_table(self.path, pd.DataFrame(answers).astype({"value": str}))
+        except OSError:  # a full disk; a raised error would not be seen below a widget
+            self.alert.value = ALERT.format(html.escape(self.words["not_written"].replace("{0}", str(self.path))))
+            return
+        self.answers, self.at = answers, self.at + 1
         self.show()
 
 
@@ -138,12 +143,18 @@ class Annotator(widgets.VBox):
         self.show()
 
     def answer(self, answer):
-        """Give the item now shown an answer, save, and show the first item without one."""
+        """Give the item now shown an answer, save, and show the first item without one; says so if the disk is full."""
         if self.at < len(self.order):
-            self.given[self.order[self.at]] = answer
+            given = self.given | {self.order[self.at]: answer}
             names = [name for name, value in self.columns.items() if value is None]
-            table = pd.DataFrame(self.columns | dict(zip(names, (list(self.given), list(self.given.values())))))
-            machine.write_csv(self.path, table)
+            try:
+                columns = self.columns | dict(zip(names, (list(given), list(given.values()))))
+                machine.write_csv(self.path, pd.DataFrame(columns))
+            except OSError as error:
+                words = f"This answer could not be written to {self.path} ({error.strerror}): make room, then give it again."
+                self.status.value = ALERT.format(html.escape(words))
+                return
+            self.given = given
         self.show()
 
     def show(self, at=None):

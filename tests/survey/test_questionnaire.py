@@ -98,6 +98,7 @@ def test_it_can_be_filled_in_by_keys_alone(asked, browser, tmp_path):
     address, key, plan = asked
     page, expected = open_page(browser, viewport={"width": 1000, "height": 700}), []
     page.goto(address.as_uri())  # no click, no focus set by a script
+    page.wait_for_selector("h1")
     assert focused(page, "tagName") == "H1"
     page.keyboard.press("Shift+Tab")
     for code in ("es", "ar", "fr"):
@@ -146,6 +147,7 @@ def test_on_a_phone_in_arabic_a_closed_tab_loses_nothing(asked, browser, tmp_pat
             page.close()
             page = page.context.new_page()
             page.goto(address.as_uri())
+            page.wait_for_selector("input:checked")
             assert page.locator("input:checked").count() > 0  # the half-answered screen is as it was left
         page.locator("button[type=submit]").tap()
         expected += rows
@@ -153,3 +155,118 @@ def test_on_a_phone_in_arabic_a_closed_tab_loses_nothing(asked, browser, tmp_pat
     told, found, odd = saved(page, tmp_path / "phone.csv", plan, key, page.locator("#download").tap)
     assert found == sorted([*expected, said]) and "begins like a formula" in odd[0] and len(odd) == 1
     assert told == sorted([*expected, (*said[:2], "'" + formula, "1")])
+
+
+def begin(page, address, number="1"):
+    page.goto(address.as_uri())
+    page.fill("#number", number)
+    page.click("button[type=submit]")
+
+
+def answer_all(page, screens, shift=0):
+    """Answers every question of so many screens with one of its answers."""
+    for _ in range(screens):
+        for group in page.locator("fieldset").all():
+            group.locator("input").nth(shift).check()
+        page.click("button[type=submit]")
+
+
+def respondents(page):
+    """{respondent: how many answers} that the browser remembers."""
+    script = (
+        "Object.values(localStorage).map(text => JSON.parse(text)).map(one => [one.respondent, one.answers.length])"
+    )
+    return dict(page.evaluate(script))
+
+
+@pytest.mark.slow
+def test_nobody_begins_anew_over_answers_that_were_not_saved(asked, browser, tmp_path):
+    address, key, plan = asked
+    page, screens, questions = open_page(browser), len(plan[plan["rater"] == 1]), []
+    begin(page, address)
+    answer_all(page, screens)
+    (before,) = respondents(page).items()
+    page.once("dialog", lambda dialog: (questions.append(dialog.message), dialog.dismiss()))
+    page.click("#again")
+    assert questions == [questionnaire.interface()["en"]["discard"]]
+    assert respondents(page) == dict([before]) and page.locator("#download").count()
+    _, found, _ = saved(page, tmp_path / "kept.csv", plan, key, lambda: page.click("#download"))
+    assert len(found) == before[1]
+    page.click("#again")  # now it is saved: no question
+    page.wait_for_selector("#number")
+    assert list(respondents(page).values()) == [0] and before[0] not in respondents(page)
+    begin(page, address)
+    answer_all(page, screens)
+    page.once("dialog", lambda dialog: dialog.accept())
+    page.click("#again")
+    page.wait_for_selector("#number")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("language", ["en", "ar"])
+def test_a_storage_that_fills_midway_is_said_at_once_and_the_page_not_closed_unasked(
+    asked, browser, tmp_path, language
+):
+    address, key, plan = asked
+    page, screens, asked_for = open_page(browser), len(plan[plan["rater"] == 1]), []
+    page.goto(address.as_uri())
+    page.select_option("#language", language)
+    page.fill("#number", "1")
+    page.click("button[type=submit]")
+    answer_all(page, 2)
+    assert page.locator("#memory").is_hidden()
+    page.evaluate("for (let size = 2 ** 22; size >= 1; size /= 2) try { while (true) localStorage.setItem('x' + Math.random(), 'x'.repeat(size)) } catch {}")  # fmt: skip
+    answer_all(page, 1)
+    assert page.locator("#memory").inner_text() == questionnaire.interface()[language]["no_memory"]
+    page.on("dialog", lambda dialog: (asked_for.append(dialog.type), dialog.dismiss()))
+    page.close(run_before_unload=True)
+    page.wait_for_timeout(300)
+    assert asked_for == ["beforeunload"] and not page.is_closed()
+    answer_all(page, screens - 3)
+    assert page.locator("#memory").is_visible()  # on the last screen too
+    _, found, odd = saved(page, tmp_path / "full.csv", plan, key, lambda: page.click("#download"))
+    assert {int(position) for *_, position in found} == set(range(1, screens + 1)) and not odd
+
+
+@pytest.mark.slow
+def test_every_tab_has_its_own_respondent_and_a_closed_one_is_taken_up_again(asked, browser):
+    address = asked[0]
+    first = open_page(browser)
+    begin(first, address)
+    answer_all(first, 2)
+    second = first.context.new_page()
+    begin(second, address, "2")
+    answer_all(second, 1, shift=1)
+    answer_all(first, 1)
+    counts = respondents(first)
+    assert len(counts) == 2 and len(set(counts.values())) == 2  # neither wrote over the other
+    for page in (first, second):
+        before = page.locator("h1").inner_text()
+        page.reload()
+        page.wait_for_selector("header h1")
+        assert page.locator("h1").inner_text() == before and respondents(page) == counts
+    words = first.locator("h1").inner_text()
+    first.close()
+    third = second.context.new_page()
+    third.goto(address.as_uri())
+    third.wait_for_selector("header h1")
+    assert third.locator("h1").inner_text() == words and respondents(third) == counts
+
+
+@pytest.mark.slow
+def test_without_locks_as_on_http_tabs_are_told_apart_too(asked, browser):
+    address = asked[0]
+    first = open_page(browser)
+    first.context.add_init_script("Object.defineProperty(Navigator.prototype, 'locks', { get: () => undefined })")
+    begin(first, address)
+    answer_all(first, 2)
+    second = first.context.new_page()
+    begin(second, address, "2")
+    answer_all(second, 1)
+    assert len(respondents(first)) == 2
+    words = first.locator("h1").inner_text()
+    first.close()
+    third = second.context.new_page()
+    third.goto(address.as_uri())
+    third.wait_for_selector("header h1")
+    assert third.locator("h1").inner_text() == words and len(respondents(third)) == 2

@@ -1,5 +1,8 @@
 """Rating and coding in the notebook: the widgets without a browser, and with one."""
 
+import errno
+import html
+import os
 import re
 
 import pandas as pd
@@ -97,6 +100,59 @@ def test_a_coder_codes_goes_back_and_finds_all_again(tmp_path):
     assert again.at == 2
     again.back.click(), again.back.click()
     assert again.at == 0 and widgets.read_codes(path) == {"c001": "look", "c002": "other"}
+
+
+class Full:
+    """A disk that is full until there is room again."""
+
+    def __init__(self, monkeypatch):
+        self.full, write = True, os.fsync
+        monkeypatch.setattr(os, "fsync", lambda file: self.refuse() if self.full else write(file))
+
+    def refuse(self):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize("language", WORDS)
+def test_a_full_disk_is_told_and_doubles_no_answer(rater, monkeypatch, language):
+    widget = rater(language=language)
+    given = answer(widget)
+    disk, before = Full(monkeypatch), widget.path.read_bytes()
+    for _ in range(2):
+        answer(widget)
+        told = html.unescape(widget.alert.value)
+        assert WORDS[language]["not_written"].partition("{")[0] in told and str(widget.path) in told
+        assert widget.at == 1 and widget.path.read_bytes() == before
+    disk.full = False
+    widget.questions["satisfied"].value = "yes"  # corrected meanwhile
+    rows = [(item, name, box.value, 2) for item in [widget.screens[1][1]] for name, box in widget.questions.items()]
+    widget.next.click()
+    kept = pd.read_csv(widget.path, dtype={"value": str})
+    assert list(kept[["item", "question", "value", "position"]].itertuples(index=False, name=None)) == given + rows
+
+
+def test_a_formula_in_a_comment_stays_itself_over_restarts(rater):
+    widget = rater()
+    widget.comment.value = "=1+1"
+    answer(widget)
+    for _ in range(2):
+        widget = rater()
+        answer(widget)
+    assert (survey.answers.read_answers([widget.path], KEY).table["value"] == "=1+1").sum() == 1
+
+
+def test_a_full_disk_is_told_to_a_coder_and_nothing_is_lost(tmp_path, monkeypatch):
+    table = pd.DataFrame(
+        {"respondent": "r", "item": KEY["item"][:3], "question": "comment", "value": "x", "position": 1}
+    )
+    coder = widgets.coder(widgets.sheet(table), tmp_path / "codes.csv")
+    coder.answer("look")
+    disk = Full(monkeypatch)
+    coder.answer("fault")
+    assert "codes.csv" in coder.status.value and "make room" in coder.status.value and coder.at == 1
+    disk.full = False
+    coder.answer("other")
+    assert widgets.read_codes(tmp_path / "codes.csv") == {"c001": "look", "c002": "other"} and coder.at == 2
 
 
 CELLS = """
