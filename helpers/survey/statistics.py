@@ -82,9 +82,9 @@ def cochran_q(wide, draws=2000, seed=0):
     """Do the methods differ at all? dict statistic, p_textbook, p_raters. wide: as blocks() returns it.
 
     The textbook takes rater and prompt as independent blocks (Cochran 1950); for p_raters each draw shuffles the methods
-    of a whole rater at once, which keeps that person's answers together. Raises ValueError without a complete block.
+    of a whole rater at once, which keeps that person's answers together. Raises ValueError without a complete block or if all agree.
     """
-    _complete(wide)
+    _comparable(wide)
     result = contingency_tables.cochrans_q(wide.to_numpy())
     sums = wide.groupby(level="respondent").sum().to_numpy()
     rng, spread = np.random.default_rng(seed), sums.sum(axis=0).var()
@@ -97,9 +97,9 @@ def mcnemar_pairs(wide, draws=2000, seed=0):
     """Every two methods: difference of the shares, exact McNemar p, the same by Holm, and by raters.
 
     p_raters swaps the two methods of whole raters at random (a sign-flip test), again with Holm. Raises ValueError
-    without a complete block.
+    without a complete block or if all agree.
     """
-    _complete(wide)
+    _comparable(wide)
     rows = []
     for first, second in itertools.combinations(wide.columns, 2):
         one, two = wide[first], wide[second]
@@ -112,9 +112,11 @@ def mcnemar_pairs(wide, draws=2000, seed=0):
     return pairs
 
 
-def _complete(wide):
+def _comparable(wide):
     if wide.empty or wide.shape[1] < 2:
         raise ValueError("No rater judged every method on one prompt, so the methods cannot be compared within raters.")
+    if wide.to_numpy().min() == wide.to_numpy().max():
+        raise ValueError("All answers agree, so there is no difference to test.")
 
 
 def _sign_flip(sums, draws, seed):
