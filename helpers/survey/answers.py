@@ -6,6 +6,7 @@ import io
 import re
 import secrets
 import zipfile
+import zlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ from helpers.survey.platforms import COLUMNS, READERS, ROW, tag
 LONG = ["respondent", "item", "prompt_id", "method", "question", "value", "position", "duration_s", "source"]
 RANDOM_ID = re.compile(r"r[0-9a-f]{10}")  # the random id that the questionnaire gives
 JUNK = re.compile(r"\.|~\$|__MACOSX$|desktop\.ini$|(eh)?thumbs\.db$", re.IGNORECASE)  # what computers put in folders
+JSON = re.compile(rb'(\xef\xbb\xbf)?\s*\[?\s*\{\s*"')  # how a table in JSON begins
 COPY = re.compile(r"[ (](\d+)\)?$")  # a browser's number on a file that was saved once more
 LARGEST = 100 * 2**20  # bytes in a zip; answers are far smaller
 DEMOGRAPHICS = ["Age", "Sex", "Country of residence", "Nationality", "Language", "Student status", "Employment status"]
@@ -98,13 +100,13 @@ def _unzipped(path, odd):
             if sum(member.file_size for member in members) > LARGEST:
                 raise ValueError(f"The file {path.name} unpacks to over {LARGEST >> 20} MB, which answers never do.")
             return [(f"{path.name}/{member.filename}", archive.read(member)) for member in members]
-    except (zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
         raise ValueError(f"The file {path.name} cannot be unpacked ({error}): unpack it yourself.") from error
 
 
 def _rows(name, data, odd):
     """The rows of a file with their source. Raises ValueError that lists the columns of a file of no known kind."""
-    if data.lstrip()[:1] in (b"[", b"{"):
+    if JSON.match(data):
         odd.append(
             (1, "the file is JSON, such as Label Studio's, and not CSV: nothing of it was read; export it as CSV")
         )

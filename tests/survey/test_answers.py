@@ -300,6 +300,7 @@ LABEL_STUDIO = [{"id": 7, "prompt": "a man", f"{ONE}/satisfied": "yes"}]
 NOTHING = [  # what yields no answer, and what is said
     (json.dumps(LABEL_STUDIO), "1.csv 1: the file is JSON"),
     (json.dumps(LABEL_STUDIO, indent=2), "1.csv 1: the file is JSON"),
+    (json.dumps(LABEL_STUDIO[0]).encode("utf-8-sig"), "1.csv 1: the file is JSON"),
     (table(own()), "1.csv 1: no answers to this study"),
     (table(google()), "1.csv 1: no answers to this study"),
     (table(turk(("", ""))), "1.csv 1: no answers to this study"),

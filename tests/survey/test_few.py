@@ -12,7 +12,7 @@ from cells import execute, sources
 
 from helpers import survey
 from helpers.stats import wilson
-from helpers.survey import design, figures, report, statistics
+from helpers.survey import design, figures, report, simulation, statistics
 
 KEY = design.paper_key()
 CODE = KEY.set_index(["prompt_id", "method"])["item"]
@@ -124,6 +124,11 @@ def test_the_report_says_what_cannot_be_told(study, tmp_path, monkeypatch):
     assert "These answers do not tell" in text and not re.search(r"\bnan\b", text)
     for low, high in re.findall(r"(-?[\d.]+) to (-?[\d.]+)", text.partition("Satisfied or not")[2]):
         assert low != high
+
+
+def test_of_a_whole_study_nothing_is_untold():
+    table = survey.answers.read_answers([simulation.FILE], KEY).table
+    assert statistics.untold_in_words(table) == [] and statistics.paradox_in_words(statistics.agreement(table)) == []
 
 
 @pytest.mark.slow

@@ -156,6 +156,7 @@ def test_a_full_disk_is_told_to_a_coder_and_nothing_is_lost(tmp_path, monkeypatc
 
 
 CELLS = """
+import os
 from helpers import machine, survey
 from helpers.survey import design, simulation, widgets
 key = design.finished_key()
@@ -181,6 +182,17 @@ def test_rating_by_keys_coding_by_mouse_and_sliding_in_jupyterlab(lab):
     shown.get_by_text(WORDS["en"]["next"], exact=True).click()
     shown.get_by_text(WORDS["en"]["progress"].format(2, (PLAN["rater"] == 1).sum())).wait_for()
     assert notebook.python("rater.at") == 1
+    full = "lambda file: (_ for _ in ()).throw(OSError(28, 'No space left on device'))"
+    assert notebook.python(f"[setattr(os, 'sync_', os.fsync), setattr(os, 'fsync', {full})]")
+    for group in range(notebook.python("len(rater.questions)")):
+        shown.locator(".widget-radio-box").nth(group).locator("input").first.check()
+    shown.get_by_text(WORDS["en"]["next"], exact=True).click()
+    shown.get_by_role("alert").filter(has_text="Make room on the disk").wait_for()
+    assert notebook.python("rater.at, setattr(os, 'fsync', os.sync_)")[0] == 1
+    shown.get_by_text(WORDS["en"]["next"], exact=True).click()
+    shown.get_by_text(WORDS["en"]["progress"].format(3, (PLAN["rater"] == 1).sum())).wait_for()
+    places = "[(row['question'], row['position']) for row in rater.answers]"
+    assert notebook.python(f"len({places}) == len(set({places}))")  # nothing is doubled
     notebook.output(1).get_by_text("look: style, colours").click()
     notebook.output(1).get_by_text("Comment 2 of").wait_for()
     assert notebook.python("list(coder.given.values())") == ["look"]
