@@ -71,14 +71,14 @@ def read_json(path):
         raise ValueError(f"{path} is not readable JSON ({error}): delete it or restore it from a copy.") from error
 
 
-def as_text(cell):
-    """A cell for a CSV file that a spreadsheet shows instead of computing it: a formula gets a leading '."""
-    return "'" + cell if isinstance(cell, str) and FORMULA.match(cell) else cell
+def as_text(cell, back=False):
+    """A cell for a CSV file that a spreadsheet shows instead of computing it: a formula gets a leading '.
 
-
-def plain(cell):
-    """What as_text was given, from what it made of it."""
-    return cell[1:] if isinstance(cell, str) and cell[:1] == "'" and FORMULA.match(cell[1:]) else cell
+    back: the other way, from such a cell to what it was made of. Cells that are not text stay as they are.
+    """
+    if not isinstance(cell, str) or not FORMULA.match(cell):
+        return cell
+    return "'" + cell if not back else cell.removeprefix("'")
 
 
 def write_csv(path, table, index=False):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from helpers.machine import as_text, atomic_write, plain
+from helpers.machine import as_text, atomic_write
 from helpers.photos import folders
 
 COLUMNS = ["file", "caption", "machine_caption", "edited", "draft"]
@@ -97,7 +97,7 @@ def _rows(path):
     missing = [column for column in COLUMNS[:4] if not rows or any(row.get(column) is None for row in rows)]
     if missing:
         raise ValueError(f"{path} lacks {', '.join(missing)}: save it with commas and the first line unchanged.")
-    rows = [{name: plain(cell) for name, cell in row.items()} for row in rows]
+    rows = [{name: as_text(cell, back=True) for name, cell in row.items()} for row in rows]
     for row in rows:
         row["draft"] = row["machine_caption"] if row.get("draft") is None else row["draft"]
     table = pd.DataFrame(rows)[COLUMNS]

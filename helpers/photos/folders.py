@@ -200,4 +200,7 @@ def reported(folder):
     if not path.is_file():
         return []
     table = pd.read_csv(path, keep_default_na=False)
-    return [[machine.plain(row["output"]), *json.loads(row.get("copies") or "[]")] for row in table.to_dict("records")]
+    return [
+        [machine.as_text(row["output"], back=True), *json.loads(row.get("copies") or "[]")]
+        for row in table.to_dict("records")
+    ]

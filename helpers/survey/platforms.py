@@ -45,7 +45,8 @@ def _questionnaire(header, rows, odd):
     """Our questionnaire's file, or a long table that write_table wrote."""
     frame = pd.DataFrame([row for _, row in rows], columns=header, dtype=str)
     _note_unread(header, "questionnaire", odd)
-    frame["value"] = frame["value"].mask(frame["question"] == "comment", frame["value"].map(machine.plain))
+    plain = [machine.as_text(value, back=True) for value in frame["value"]]
+    frame["value"] = frame["value"].where(frame["question"] != "comment", plain)
     frame = frame.rename(columns={"respondent": "person"}).assign(line=[line for line, _ in rows])
     return frame[[*ROW, *(name for name in ("study", "source") if name in frame)]]
 

@@ -55,7 +55,8 @@ class Rater(widgets.VBox):
         self.study = questionnaire.study_id(plan, key)
         if path.exists():
             kept = pd.read_csv(path, dtype={"study": str}, keep_default_na=False)
-            self.answers = kept.assign(value=kept["value"].map(machine.plain)).to_dict("records")
+            kept["value"] = [machine.as_text(value, back=True) for value in kept["value"]]
+            self.answers = kept.to_dict("records")
         if {row["study"] for row in self.answers} - {self.study}:
             raise ValueError(f"The file {path} has answers to another plan: move it away, then begin.")
         self.respondent = self.answers[0]["respondent"] if self.answers else "r" + secrets.token_hex(5)

@@ -64,7 +64,12 @@ def test_differences_are_paired_by_prompt_and_seed():
     table = crossed(0.3)
     found = scores.differences(table.sample(frac=1, random_state=0), ["CLIP-I"]).iloc[0]
     assert (found["model"], found["pairs"], found["against"]) == ("h", 30, "base")
-    assert found["difference"] == pytest.approx(0.3) and found["low"] == pytest.approx(0.3)
+    assert found["difference"] == pytest.approx(0.3) and np.isnan(found["low"])  # all alike: not known
+    uneven = table.assign(**{"CLIP-I": table["CLIP-I"] + 0.01 * np.random.default_rng(4).normal(size=len(table))})
+    found = scores.differences(uneven.sample(frac=1, random_state=0), ["CLIP-I"]).iloc[0]
+    assert found["low"] < 0.3 < found["high"] and found["high"] - found["low"] < 0.05, (
+        "the prompts' spread is taken away"
+    )
     summary = scores.summary(table, ["CLIP-I"], draws=300).set_index("model")
     assert summary.loc["h", "mean"] - summary.loc["base", "mean"] == pytest.approx(0.3)
     assert summary.loc["h", "low"] < summary.loc["base", "high"], "unpaired, the prompts' spread hides it"

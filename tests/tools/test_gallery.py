@@ -101,7 +101,8 @@ HOSTILE = '<img src=x onerror="alert(1)">'
 
 
 def test_whatever_a_file_holds_is_text_on_the_page_and_no_interval_is_without_width(runs, monkeypatch):
-    monkeypatch.setattr(gallery, "STORIES", [(subject, HOSTILE, *rest) for subject, _, *rest in gallery.STORIES])
+    people = [(subject, HOSTILE, *rest) for subject, _, *rest in gallery.people()]
+    monkeypatch.setattr(gallery, "people", lambda: people)
     for file, column in (("compare/shares.csv", "subject"), ("compare/table2.csv", "method"), ("survey/table1.csv", "method"),
                          ("compare/portfolio.csv", "wish"), ("audit/shares.csv", "prompt"), ("compare/shares.csv", "method")):  # fmt: skip
         write(runs / file, pd.read_csv(runs / file).assign(**{column: HOSTILE}))
