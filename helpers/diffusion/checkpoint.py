@@ -5,15 +5,23 @@ structure, so a smaller model is exported by the same rules. .pt and .ckpt pass 
 """
 
 import re
+import sys
 import zipfile
+from collections import OrderedDict
 from pathlib import Path
 
 import safetensors.torch
 import torch
+from transformers import CLIPTextModel
 
 from helpers.machine import atomic_write
 
 ALLOWED = re.compile(r"[^/]+/(data/\d+|version|data\.pkl)")  # what may be inside, in modules/safe.py of March 2023
+PLAIN = re.compile(  # of Python itself, and no call of anything
+    r"builtins\.(bool|dict|float|frozenset|int|list|str|tuple)|argparse\.Namespace|collections\.defaultdict"
+    r"|datetime\.\w+|pathlib\.[\w.]+|typing\.\w+"
+)
+MOST_EXTRAS = 100  # names of classes in one file
 UNET, VAE, TEXT = "model.diffusion_model.", "first_stage_model.", "cond_stage_model.transformer.text_model."
 POSITIONS = "embeddings.position_ids"  # in every original file; transformers no longer keeps it
 UNET_ENDS = {
@@ -65,20 +73,57 @@ def save_pt(path, data):
             archive.comment = b""  # any change of it has the list written
 
 
-def load_pt(path, mmap=False):
+def is_whole(value):
+    """Whether a value is a plain tensor with a number of its own at each place; others can claim more memory than exists."""
+    plain = torch.is_tensor(value) and value.layout == torch.strided and value.device.type == "cpu"
+    return plain and not value.is_quantized and value.untyped_storage().nbytes() >= value.nbytes
+
+
+class _Object:
+    """Stands for an object that a checkpoint brings and nobody needs, such as a callback: an empty dict, without code."""
+
+    def __new__(cls, *arguments):
+        return OrderedDict()
+
+
+class _Number:
+    """Stands for a number or a type of NumPy's, and for nothing in particular."""
+
+    def __init__(self, *arguments):
+        pass
+
+    def __setstate__(self, state):
+        pass
+
+
+def load_pt(path, mmap=False, extras=False):
     """Reads a .pt of tensors and plain values and executes nothing; mmap leaves tensors on disk until they are used.
 
+    extras: whether objects of other packages may be in it, as a trainer leaves them: something empty stands there, and
+    their code is not even imported. Names of Python's own, by which a pickle does harm, are refused all the same.
     Raises ValueError if it is no such file, or holds anything else.
     """
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap and zipfile.is_zipfile(path))
-    except (FileNotFoundError, IsADirectoryError, PermissionError):
-        raise
-    except Exception as error:  # bytes that are no .pt lead torch into any error at all
-        called = re.search(r"GLOBAL (\S+)", str(error))
-        code = f" (it wants to call {called[1]}, which was not done)" if called else ""
-        advice = "take it again from a source you trust."
-        raise ValueError(f"{path} is not a readable .pt of plain tensors{code}: {advice}") from error
+    stand_ins = {}
+    while True:
+        try:
+            with torch.serialization.safe_globals([(kind, name) for name, kind in stand_ins.items()]):
+                return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap and zipfile.is_zipfile(path))
+        except (FileNotFoundError, IsADirectoryError, PermissionError):
+            raise
+        except Exception as error:  # bytes that are no .pt lead torch into any error at all
+            called = re.search(r"GLOBAL (\S+)", str(error))
+            name = called and (called[1] if "." in called[1] else f"builtins.{called[1]}")
+            if extras and called and _is_harmless(name) and name not in stand_ins and len(stand_ins) < MOST_EXTRAS:
+                stand_ins[name] = _Number if name.startswith("numpy.") else _Object
+                continue
+            code = f" (it wants to call {called[1]}, which was not done)" if called else ""
+            advice = "take it again from a source you trust."
+            raise ValueError(f"{path} is not a readable .pt of plain tensors{code}: {advice}") from error
+
+
+def _is_harmless(name):
+    """Whether a name in a pickle is that of a container or path of Python's, or of another package's."""
+    return bool(PLAIN.fullmatch(name)) or name.split(".")[0] not in sys.stdlib_module_names
 
 
 def save_safetensors(path, tensors, metadata=None):
@@ -106,7 +151,7 @@ def export(path, pipe, dtype=torch.float16):
 
     dtype: torch.float16 (2.1 GB for SD 1.x) or torch.float32 (4.3 GB).
     Needs as much memory as the file has bytes where weights must be converted or come from a GPU, else none.
-    Raises ValueError for SD 2 and XL, or weights that `dtype` cannot hold.
+    Raises ValueError, before anything is written, for SD 2 and XL, weights that `dtype` cannot hold, or a LoRA on it.
     """
     path, tensors = Path(path), state_dict(pipe)
     if dtype not in (torch.float16, torch.float32):
@@ -137,7 +182,7 @@ def load_into(pipe, path):
     from_single_file: it refuses those names, lets a weight of the text encoder be missing without a word, and needs a
     second pipeline with a folder of its config.
     """
-    stored, places = _read(path), _places(pipe)
+    stored, places = read(path), _places(pipe)
     short = {name.replace("text_model.", ""): name for name in places if name.startswith(TEXT)}
     stored = {short.get(name, name): tensor for name, tensor in stored.items()}
     fault = [f"it has no {name}" for name in sorted(places.keys() - stored.keys())]
@@ -155,32 +200,55 @@ def load_into(pipe, path):
             tensor.copy_(stored[name].reshape(tensor.shape))
 
 
-def _read(path):
-    """{name: tensor} of a file, left on disk until used."""
-    if Path(path).suffix != ".safetensors":
-        data = load_pt(path, mmap=True)
-        data = data.get("state_dict", data) if isinstance(data, dict) else {}
-        return {name: value for name, value in data.items() if isinstance(value, torch.Tensor)}
-    return load_safetensors(path)
+def read(path):
+    """{name: tensor} of a .safetensors, .ckpt, .pt or .bin, left on disk until used; the rest of a pickle is left out.
+
+    Raises ValueError if it is unreadable.
+    """
+    if Path(path).suffix == ".safetensors":
+        return load_safetensors(path)
+    data = load_pt(path, mmap=True, extras=True)
+    data = data.get("state_dict", data) if isinstance(data, dict) else {}
+    items = data.items() if isinstance(data, dict) else ()
+    return {name: value for name, value in items if isinstance(name, str) and is_whole(value)}
+
+
+def check_bare(pipe):
+    """Raises ValueError if U-Net, VAE or text encoder have other weights than their configs say: under a LoRA, say."""
+    for name in ("unet", "vae", "text_encoder"):
+        part = getattr(pipe, name)
+        with torch.device("meta"):
+            bare = CLIPTextModel(part.config) if name == "text_encoder" else part.from_config(part.config)
+        shapes = [{_plain(key): tensor.shape for key, tensor in one.state_dict().items()} for one in (part, bare)]
+        if strange := {key for key, _ in shapes[0].items() ^ shapes[1].items()} - {POSITIONS}:
+            raise ValueError(
+                f"The {name} is not as its config says, there is something at {min(strange)}: if that is a LoRA, call "
+                "pipe.fuse_lora(), which bakes it in, and then pipe.unload_lora_weights(), which takes it off."
+            )
 
 
 def _places(pipe):
     """{original name: the pipeline's tensor}, viewed in the original's shape."""
+    check_bare(pipe)
     if pipe.unet.config.use_linear_projection or hasattr(pipe, "text_encoder_2"):
         raise ValueError("This is no Stable Diffusion 1.x: export SD 2 and XL, with other names, by another tool.")
     unet, vae, text = (part.state_dict() for part in (pipe.unet, pipe.vae, pipe.text_encoder))
     attends = {name.split(".attentions.")[0] for name in unet if ".attentions." in name}
     each, levels = pipe.unet.config.layers_per_block, len(pipe.vae.config.block_out_channels)
-    places = {UNET + _unet_name(name, each, attends): tensor for name, tensor in unet.items()}
+    places = {UNET + original_unet_name(name, each, attends): tensor for name, tensor in unet.items()}
     vae = {_vae_name(name, levels): tensor for name, tensor in vae.items()}
     matrices = {name for name, tensor in vae.items() if ".attn_1." in name and tensor.ndim == 2}  # there convolutions
     places |= {VAE + name: t[:, :, None, None] if name in matrices else t for name, t in vae.items()}
-    # transformers 5.6 dropped text_model. from these names; without it the web UI silently loads nothing
-    text = {name.removeprefix("text_model."): tensor for name, tensor in text.items()}
+    text = {_plain(name): tensor for name, tensor in text.items()}  # without TEXT the web UI silently loads nothing
     return places | {TEXT + name: tensor for name, tensor in text.items() if name != POSITIONS}
 
 
-def _unet_name(name, layers_per_block, attends):
+def _plain(name):
+    """A name in a text encoder without text_model., which transformers 5.6 dropped."""
+    return name.removeprefix("text_model.")
+
+
+def original_unet_name(name, layers_per_block, attends):
     """The original counts its blocks through: input_blocks.N.part, N over resnets and resamplers alike."""
     for ours, theirs in UNET_ENDS.items():
         if name.startswith(ours + "."):

@@ -130,7 +130,9 @@ def save(folder, pipe):
     """Writes the whole pipeline in 16 bits (about 2 GB for SD 1.x), replacing `folder` in one move.
 
     The pipeline in memory is rounded to the same 16 bits, so what it makes from now on is what the folder makes.
+    Raises ValueError, before anything is written, if a LoRA is on it.
     """
+    diffusion.checkpoint.check_bare(pipe)
     folder = Path(folder)
     partial = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(partial, ignore_errors=True)

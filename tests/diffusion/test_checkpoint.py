@@ -1,8 +1,12 @@
 import hashlib
 import pickle
+import sys
+import zipfile
 from collections import OrderedDict
+from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 import web_ui
@@ -215,6 +219,79 @@ def test_the_same_weights_give_the_same_bytes_under_any_name(tmp_path):
     tmp_path.chmod(0o755)
     checkpoint.export(tmp_path / "one.safetensors", pipe)
     assert (tmp_path / "one.safetensors").stat().st_mode & 0o777 == 0o644, "who may read the folder may read the file"
+
+
+class ModelCheckpoint:
+    """Lightning's, as it lies in the first Stable Diffusion's checkpoints: the class, and an object of it with a state."""
+
+    def __init__(self):
+        self.best_model_path, self.monitor = "/home/someone", "val"
+
+
+class AttributeDict(dict):
+    """Lightning's, of hyper-parameters."""
+
+
+def test_what_a_trainer_leaves_beside_the_weights_is_not_needed(tmp_path, monkeypatch):
+    """Nothing of it is imported: these modules are not even there."""
+    extras = {"callbacks": {ModelCheckpoint: {"best": np.float64(0.1)}, "one": ModelCheckpoint()}, "epoch": np.int64(3)}
+    extras |= {"hyper_parameters": AttributeDict(lr=1e-4), "loops": Path("somewhere"), "array": np.ones(2)}
+    for kind in (ModelCheckpoint, AttributeDict):
+        monkeypatch.setattr(kind, "__module__", "lightning_of_nowhere")
+        monkeypatch.setitem(sys.modules, kind.__module__, sys.modules[__name__])
+    pipe, other = tiny_pipe(), tiny_pipe(seed=1)
+    data = {"state_dict": dict(checkpoint.state_dict(pipe)), "global_step": 470_000} | extras
+    torch.save(data, tmp_path / "zip.ckpt")
+    torch.save(data, tmp_path / "legacy.ckpt", _use_new_zipfile_serialization=False)
+    monkeypatch.setitem(sys.modules, ModelCheckpoint.__module__, None)
+    for name in ("zip", "legacy"):
+        checkpoint.load_into(other, tmp_path / f"{name}.ckpt")
+        same_weights(pipe, other)
+        other = tiny_pipe(seed=1)
+    with pytest.raises(ValueError, match="wants to call"):
+        checkpoint.load_pt(tmp_path / "zip.ckpt")
+
+
+@pytest.mark.parametrize("module", ["os", "builtins", "subprocess", "pickle"])
+def test_what_could_do_harm_is_refused_beside_the_weights_too(tmp_path, capsys, module):
+    torch.save({"state_dict": {}, "more": web_ui.Evil()}, tmp_path / "evil.ckpt")
+    path = tmp_path / f"{module}.ckpt"
+    with zipfile.ZipFile(tmp_path / "evil.ckpt") as archive, zipfile.ZipFile(path, "w") as other:
+        for member in archive.namelist():
+            data = archive.read(member).replace(b"__builtin__\nprint", module.encode() + b"\nprint")
+            other.writestr(member, data.replace(b"builtins\nprint", module.encode() + b"\nprint"))
+    with pytest.raises(ValueError, match="print, which was not done"):
+        checkpoint.load_into(tiny_pipe(), path)
+    assert "executed" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        [1, 2],
+        {1: torch.zeros(2), (2, 3): "x"},
+        {"state_dict": None},
+        {"state_dict": [torch.zeros(2)]},
+        {"state_dict": {checkpoint.UNET + "out.0.bias": torch.zeros(1).expand(2**40)}},
+        {"state_dict": {checkpoint.UNET + "out.0.bias": "a text", checkpoint.VAE + "x": torch.zeros(2, device="meta")}},
+        {"state_dict": {checkpoint.UNET + "out.0.bias": torch.zeros(8).to_sparse()}},
+    ],
+)
+def test_a_malformed_checkpoint_is_refused_in_one_sentence(tmp_path, data):
+    torch.save(data, tmp_path / "odd.ckpt")
+    with pytest.raises(ValueError, match=r"odd\.ckpt is no such model.*it has no") as error:
+        checkpoint.load_into(tiny_pipe(), tmp_path / "odd.ckpt")
+    assert "\n" not in str(error.value)
+
+
+def test_no_export_with_a_name_missing(tmp_path):
+    """Whatever took it away, nothing is written."""
+    pipe = tiny_pipe()
+    del pipe.unet.conv_out.bias
+    pipe.unet.conv_out.register_parameter("bias", None)
+    with pytest.raises(ValueError, match=r"unet.*conv_out\.bias"):
+        checkpoint.export(tmp_path / "model.ckpt", pipe)
+    assert not [*tmp_path.iterdir()]
 
 
 @pytest.mark.slow
