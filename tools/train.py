@@ -178,7 +178,10 @@ def _subjects(options, config, pipe):
     for subject in subjects:
         subject.check()
     sampler = {"guidance_scale": plan["class_guidance"], "num_inference_steps": config.num_inference_steps}
-    count, kept = options.class_images or plan["class_images"], machine.RUNS / "class_images"
+    count, kept = (
+        plan["class_images"] if options.class_images is None else options.class_images,
+        machine.RUNS / "class_images",
+    )
     make = lambda p: dreambooth.class_images(pipe, p, kept, count, options.seed, weights=config.weights, **sampler)
     class_set = concepts.class_images(subjects, make)
     # dealt as in notebook 01, by the first process alone, which writes split.json

@@ -137,7 +137,7 @@ class PromptBox(widgets.VBox):
         self.negative_prompt = words("Not wanted", rows=1, placeholder="negative prompt")
         self.method = field(widgets.Dropdown, "Method", options=list(methods))
         self.strength = field(widgets.FloatSlider, "Strength", value=1.0, min=0.0, max=2.0, step=0.1)
-        self.seed = field(widgets.BoundedIntText, "Seed", value=1, min=0, max=2**31 - 1)
+        self.seed = field(widgets.BoundedIntText, "Seed", value=1, min=0, max=2**32 - 1)
         self.fresh = field(widgets.Checkbox, "A fresh seed each time", value=False)
         self.steps = field(widgets.IntSlider, "Steps", value=steps, min=1, max=100)
         self.guidance = field(widgets.FloatSlider, "Guidance", value=guidance, min=1.0, max=20.0, step=0.5)
@@ -174,7 +174,7 @@ class PromptBox(widgets.VBox):
     def run(self):
         """Make the pictures and show them; an error is a sentence below the button."""
         if self.fresh.value:
-            self.seed.value = random.SystemRandom().randrange(2**31 - MOST)
+            self.seed.value = random.SystemRandom().randrange(2**32 - MOST)
         settings = self.settings()
         self.button.disabled, self.progress.layout.visibility = True, "visible"
         self.say("Making pictures ...")

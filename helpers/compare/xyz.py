@@ -1,6 +1,7 @@
 """The web UI's X/Y/Z plot: one labelled picture over two or three settings, and a JSON that makes it again."""
 
 import dataclasses
+import inspect
 import itertools
 import warnings
 from pathlib import Path
@@ -157,8 +158,12 @@ def sampler(pipe, name):
     plain = name.removesuffix(" Karras")
     if plain not in SAMPLERS:
         raise ValueError(f"There is no sampler {name!r}: there are {', '.join(SAMPLERS)}, some also with Karras.")
-    karras = {"use_karras_sigmas": True} if plain != name else {}
-    return getattr(diffusers, SAMPLERS[plain]).from_config(pipe.scheduler.config, **karras)
+    kind = getattr(diffusers, SAMPLERS[plain])
+    # as the name says, whatever the pipeline's own sampler does; PLMS begins as the web UI's, not by Runge-Kutta,
+    # which takes nine calls of the U-Net more, and four steps at least
+    settings = {"use_karras_sigmas": plain != name, "skip_prk_steps": True}
+    known = inspect.signature(kind.__init__).parameters
+    return kind.from_config(pipe.scheduler.config, **{key: settings[key] for key in settings if key in known})
 
 
 def _grid(axes, pictures, fixed):

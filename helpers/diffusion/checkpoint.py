@@ -74,13 +74,13 @@ def save_pt(path, data):
 
 
 def is_whole(value):
-    """Whether a value is a plain tensor with a number of its own at each place; others can claim more memory than exists."""
+    """Whether a value is a plain tensor with a number of its own at each place: others may claim any memory."""
     plain = torch.is_tensor(value) and value.layout == torch.strided and value.device.type == "cpu"
     return plain and not value.is_quantized and value.untyped_storage().nbytes() >= value.nbytes
 
 
 class _Object:
-    """Stands for an object that a checkpoint brings and nobody needs, such as a callback: an empty dict, without code."""
+    """Stands for an object that a checkpoint brings and nobody needs, such as a callback: an empty dict."""
 
     def __new__(cls, *arguments):
         return OrderedDict()

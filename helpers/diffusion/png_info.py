@@ -1,4 +1,4 @@
-"""The web UI's `parameters` text: how an image was made, kept inside its PNG, and read back."""
+"""The web UI's `parameters` text: how an image was made, kept inside its PNG, and read back, from JPEG and WebP, too."""
 
 import hashlib
 import json
@@ -10,8 +10,15 @@ from PIL import Image, PngImagePlugin
 from helpers.machine import atomic_write
 
 NEGATIVE = "Negative prompt:"
-_PAIR = re.compile(r'\s*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])*"|[^,]*)(?:,|$)')
-_NUMBERS = {"Steps": int, "CFG scale": float, "Seed": int, "Hypernet strength": float}
+# a name is short, so that a long text without any takes no longer than its length
+_PAIR = re.compile(r'(\w[\w \-/]{1,80}):[ \t]*("(?:\\.|[^\\"])*"(?=,|\n|$)|[^,\n]*)(,?)')
+_TEMPLATE = re.compile(r"^((?:Negative )?Template):(.*?)(?=^(?:Negative )?Template:|\Z)", re.MULTILINE | re.DOTALL)
+_CHANGES = re.compile(  # settings under which the same seed makes another picture, and which are not done here
+    r"Clip skip|Hires .+|(Variation seed|Seed resize|Denoising|Mask|Inpaint|Face restoration|Tiling|Refiner|Emphasis|E?NSD"
+    r"|Eta|Sigma|Token merging|ControlNet|Soft inpainting|TI hashes)\b.*"
+)
+_NOTHING = ("", "0", "0.0", "None", "False", "Original")  # values of these that change nothing
+_EXIF, _USER_COMMENT = 0x8769, 0x9286  # where other programs than PNG's have their texts
 SAMPLERS = {  # diffusers' classes under the names the web UI shows
     "DDIMScheduler": "DDIM",
     "DPMSolverMultistepScheduler": "DPM++ 2M",
@@ -60,7 +67,7 @@ def write_text(prompt, negative_prompt, settings):
     if any(line.startswith(NEGATIVE) for line in f"{prompt}\n{negative_prompt}".split("\n")):
         raise ValueError(f"A line of a prompt cannot begin with {NEGATIVE!r}: write it as the negative prompt.")
     pairs = ", ".join(f"{name}: {_quoted(value)}" for name, value in settings.items())
-    if len(_PAIR.findall(pairs)) < 3 or [name for name, _ in _PAIR.findall(pairs)] != list(settings):
+    if len(settings) < 3 or [name for name, *_ in _PAIR.findall(pairs)] != list(settings):
         raise ValueError(f"{list(settings)} cannot be written: give three or more plain names, of two letters or more.")
     lines = [prompt] if prompt else []
     lines += [f"{NEGATIVE} {negative_prompt}"] if negative_prompt else []
@@ -76,23 +83,51 @@ def _quoted(value):
 def read_text(text):
     """(prompt, negative prompt, settings) of a `parameters` text, ours or the web UI's.
 
-    settings: a dict of texts; Steps and Seed are ints, CFG scale and Hypernet strength floats.
+    settings: a dict of texts; Steps and Seed are ints, CFG scale and Hypernet strength floats, where they can be.
+    They begin at the last line of several that begins with Steps, else with the last; templates may come after them.
     """
-    *lines, last = text.split("\n")
-    if len(_PAIR.findall(last)) < 3:
-        lines, last = [*lines, last], ""
+    lines = text.rstrip().split("\n")
+    full = [i for i, line in enumerate(lines) if len(_PAIR.findall(line)) >= 3]
+    starts = [i for i in full if re.match(r"Steps: *\d", lines[i])] or [i for i in full if i == len(lines) - 1]
+    found = _pairs("\n".join(lines[starts[-1] :])) if starts else {}
+    lines = lines[: starts[-1]] if starts else text.split("\n")
     begin = next((i for i, line in enumerate(lines) if line.startswith(NEGATIVE)), len(lines))
     prompt, negative = "\n".join(lines[:begin]), "\n".join(lines[begin:])
     negative = negative.removeprefix(NEGATIVE).removeprefix(" ")
-    return prompt, negative, {name: _value(name, value) for name, value in _PAIR.findall(last)}
+    return prompt, negative, {name: _value(name, value) for name, value in found.items()}
+
+
+def _pairs(text):
+    """{name: value as it stands} of a line of settings, which a quoted value may break, and of the templates after it."""
+    found, end = {}, len(text)
+    for match in _PAIR.finditer(text):
+        found[match[1]] = match[2]
+        if not match[3]:  # no comma: the line is over
+            end = match.end()
+            break
+    return found | {name: value for name, value in _TEMPLATE.findall(text, end)}
 
 
 def _value(name, value):
     try:
-        value = json.loads(value) if value.startswith('"') else value.strip()
+        value = json.loads(value, strict=False) if value.startswith('"') else value.strip()
         return _NUMBERS.get(name, str)(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return value  # as it stands: another program's idea of the format
+
+
+def _whole(text):
+    """An int of "12", and of "12.0", as some programs write it."""
+    try:
+        return int(text)
+    except ValueError:
+        number = float(text)
+        if number != int(number):
+            raise
+        return int(number)
+
+
+_NUMBERS = {"Steps": _whole, "CFG scale": float, "Seed": _whole, "Hypernet strength": float}
 
 
 def save(path, image, text):
@@ -104,26 +139,55 @@ def save(path, image, text):
 
 
 def read(path):
-    """(prompt, negative prompt, settings) of a PNG. Raises ValueError if it has no `parameters` text."""
-    with Image.open(path) as image:
-        image.load()  # texts may stand after the pixels
-        text = getattr(image, "text", {}).get("parameters")
-    if text is None:
-        raise ValueError(f"{path} has no parameters text: take the PNG as it was saved, not a copy without it.")
+    """(prompt, negative prompt, settings) of a PNG's `parameters`, or of the comment in the EXIF of a JPEG or WebP.
+
+    Raises ValueError if it has no such text, or is no such image.
+    """
+    try:
+        with Image.open(path, formats=("PNG", "JPEG", "WEBP")) as image:
+            image.load()  # texts may stand after the pixels
+            comment = image.getexif().get_ifd(_EXIF).get(_USER_COMMENT, b"")
+            text = getattr(image, "text", {}).get("parameters") or _comment(comment)
+    except (FileNotFoundError, IsADirectoryError, PermissionError):
+        raise
+    except Exception as error:  # of bytes that are no image Pillow may raise anything
+        raise ValueError(f"{path} is not a whole PNG, JPEG or WebP: take it again from its source.") from error
+    if not text:
+        raise ValueError(f"{path} has no parameters text: take the image as it was saved, not a copy without it.")
     return read_text(text)
+
+
+def _comment(data):
+    """The text of an EXIF UserComment: eight bytes that name its encoding, then the text (EXIF 2.3, 4.6.5)."""
+    if isinstance(data, str):
+        return data
+    code, body = data[:8].rstrip(b"\0 "), data[8:]
+    if code == b"UNICODE":  # in either byte order: of a plain letter's two bytes the high one is zero
+        big = body[::2].count(0) >= body[1::2].count(0)
+        return body.decode("utf-16-be" if big else "utf-16-le", "replace").strip("\0\ufeff")
+    codes = {b"ASCII": "utf-8", b"JIS": "iso2022_jp", b"": "utf-8"}
+    return (body if code in codes else data).decode(codes.get(code, "utf-8"), "replace").strip("\0")
 
 
 def generate_arguments(prompt, negative_prompt, settings, size=None):
     """What was read, as the keyword arguments of diffusion.generate that make the image again.
 
     Model, sampler and hypernetwork are the caller's to load. size: pixels a side of what that model makes.
-    Raises ValueError if a setting is missing, or the image has another size.
+    Raises ValueError if a setting is missing or no number, or the image has another size or was made by what is not
+    done here, such as Clip skip or a variation seed.
     """
     if missing := [name for name in ("Steps", "CFG scale", "Seed") if name not in settings]:
         raise ValueError(f"The image has no {', '.join(missing)} in its settings: it cannot be made again.")
     pixels = settings.get("Size", f"{size}x{size}")
     if size and pixels != f"{size}x{size}":
         raise ValueError(f"The image has {pixels} pixels, this model makes {size}x{size}: load a model of its size.")
+    ranges = {"Steps": (1, 10_000), "CFG scale": (-1e6, 1e6), "Seed": (0, 2**64 - 1)}
+    for name, (least, most) in ranges.items():
+        if isinstance(settings[name], str) or not least <= settings[name] <= most:
+            raise ValueError(f"The image says {name}: {settings[name]}, with which it cannot be made again.")
+    neutral = lambda name, value: str(value) in _NOTHING or (name, str(value)) == ("Clip skip", "1")
+    if others := [f"{n}: {v}" for n, v in settings.items() if _CHANGES.fullmatch(n) and not neutral(n, v)]:
+        raise ValueError(f"The image was made with {', '.join(others)}, not done here: it would be another picture.")
     return {
         "prompts": prompt,
         "seeds": [settings["Seed"]],

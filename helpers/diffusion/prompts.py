@@ -25,12 +25,20 @@ LEAST_MEAN = 1e-5  # of the outputs' usual size: a smaller mean is rounding (SD 
 COMMA_REACH = 20  # tokens: a chunk that overflows is cut at its last comma, if that is at most this far back
 
 
+_COMMENT = re.compile(r"\n?#[^\n]*\n?")
+
+
 class Network(NamedTuple):
     """A network a prompt asks for: <hypernet:amir:0.8> is Network("hypernet", "amir", 0.8)."""
 
     kind: str
     name: str
     strength: float
+
+
+def without_comments(text):
+    """The text without what stands between a # and the end of its line, as in the web UI since 1.8."""
+    return _COMMENT.sub("\n", text)
 
 
 def take_networks(text):

@@ -12,7 +12,7 @@ import torch
 from helpers import show
 from helpers.diffusion import device
 from helpers.diffusion.latents import initial_noise
-from helpers.diffusion.prompts import encode_weighted, prompt_at, split_and, take_networks
+from helpers.diffusion.prompts import encode_weighted, prompt_at, split_and, take_networks, without_comments
 
 WITHHELD = "Withheld by the safety checker. It errs at times: another seed may pass."
 
@@ -34,7 +34,7 @@ def generate(
 ):
     """One PIL image for each (prompt, seed) pair; a single prompt goes with every seed.
 
-    Prompts may use the web UI's weights, editing, AND and BREAK, at any length. A plain one gives the pixels of
+    Prompts may use the web UI's weights, editing, AND, BREAK and # comments, at any length. A plain one gives the pixels of
     diffusers' own call (which ignores a guidance_scale below 1): text in the text encoder's precision, all else in
     autocast's. The same seed starts from the same noise whatever the prompt, device or batch.
     hypernetworks: {name: Hypernetwork} for <hypernet:name:0.8>; nothing stays on the U-Net afterwards.
@@ -47,6 +47,7 @@ def generate(
         raise ValueError(f"There are {len(prompts)} prompts but {len(seeds)} seeds: give one seed for each prompt.")
     parsed = [_take_networks(prompt, hypernetworks or {}) for prompt in prompts]
     batches = _batches([networks for _, networks in parsed], batch_size)
+    negative_prompt = without_comments(negative_prompt)
     tick = _ticker(progress, num_inference_steps * len(batches))
     noise = [initial_noise(pipe, seed) for seed in seeds] if noise is None else noise
     images = {}
@@ -62,7 +63,7 @@ def generate(
 
 def _take_networks(prompt, hypernetworks):
     """(prompt without its network tags, the networks it asks for)."""
-    prompt, networks = take_networks(prompt)
+    prompt, networks = take_networks(without_comments(prompt))
     if strange := [net for net in networks if net.kind != "hypernet" or net.name not in hypernetworks]:
         names = ", ".join(hypernetworks) or "none"
         raise ValueError(f"No {strange[0].kind} named {strange[0].name!r} here: there are {names}.")
@@ -107,7 +108,7 @@ def _sample(pipe, scheduler, noise, conditions, guidance_scale, seeds, tick):
     steps, scheduler = len(conditions), copy.deepcopy(scheduler)
     scheduler.set_timesteps(steps, device=pipe.device)
     latents = noise.to(pipe.device, pipe.unet.dtype) * scheduler.init_noise_sigma
-    generators = [torch.Generator().manual_seed(seed + 2**32) for seed in seeds]
+    generators = [torch.Generator().manual_seed((seed + 2**32) % 2**64) for seed in seeds]
     extra = {"generator": generators} if "generator" in inspect.signature(scheduler.step).parameters else {}
     done = 0
     for number, timestep in enumerate(scheduler.timesteps, start=1):

@@ -31,8 +31,9 @@ def class_images(pipe, prompt, folder, count, seed, *, weights, **sampler):
     weights: where the model's weights are. sampler: as for `diffusion.generate`. Image i has seed + i; where the
     safety checker withholds it a further seed is taken. Kept and reused in a folder within `folder`, one for each set
     of settings. Processes that were launched together share the work.
-    Raises ValueError if the checker withholds more than it lets pass.
+    Raises ValueError if the checker withholds more than it lets pass, or for a count of 0.
     """
+    _require_class(count)
     settings = {"prompt": prompt, "seed": seed, "weights": machine.weights_id(weights)} | sampler
     name = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
     folder = Path(folder) / f"{kept.slug(prompt)}-{name}"
@@ -51,6 +52,14 @@ def class_images(pipe, prompt, folder, count, seed, *, weights, **sampler):
             f"The safety checker withheld {tried - len(passed)} of {tried} pictures of {prompt!r}: reword it."
         )
     return passed
+
+
+def _require_class(count):
+    """Without class images half the photos would be taken for them by `dreambooth_loss`."""
+    if count < 1:
+        raise ValueError(
+            "There are no class images: keep one or more, and to learn without them set the prior weight to 0."
+        )
 
 
 def paired_batches(instances, class_count, batch_size, seed):
@@ -76,7 +85,9 @@ def denoising_loss(unet, scheduler, encode_text, photos, class_images, prior_wei
     """A function of (photo indices, class image indices) to the loss of one batch: notebook 04 writes it out.
 
     encode_text: a PromptEncoder. photos, class_images: (latents (n, 4, h, w), n prompts). weights: as for `loss_scale`.
+    Raises ValueError without class images.
     """
+    _require_class(len(class_images[1]))
 
     def draw(pair):
         chosen = list(zip((photos, class_images), pair, strict=True))

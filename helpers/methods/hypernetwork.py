@@ -7,6 +7,7 @@ the context before the U-Net's own to_k and to_v read it: x + strength * f(x).
 import contextlib
 import functools
 import itertools
+import warnings
 import weakref
 
 from torch import nn
@@ -154,13 +155,16 @@ def attach(unet, hypernetwork, strength=1.0):
     """Puts a hypernetwork before to_k and to_v of all attention, self-attention too, as the web UI does.
 
     Several act one after another, each at its own strength; attaching one again only sets its strength. Widths that it
-    lacks pass unchanged. Raises ValueError if it is for another model, or the U-Net's projections are fused.
+    lacks pass unchanged. Warns where two of one config act, as after a cell that ran twice. Raises ValueError if it is for another model, or the U-Net's projections are fused.
     """
     _check_fit(unet, hypernetwork)
     hypernetwork.to(unet.device).set_strength(strength)
     here = _ATTACHED.setdefault(unet, {})
     if hypernetwork in here:
         return
+    if any(other.config == hypernetwork.config for other in here):
+        name = hypernetwork.config["name"]
+        warnings.warn(f"Two hypernetworks {name!r} act now: if a cell ran twice, detach the first one.", stacklevel=2)
     cache, layers = {}, hypernetwork.layers  # cache: which of the pair -> (the text, what it makes of it)
     handles = [
         layer.register_forward_pre_hook(functools.partial(_bend, layers[str(layer.in_features)][which], which, cache))

@@ -73,7 +73,8 @@ def load(path):
         with torch.device("meta"):  # no memory, no random numbers: the file's tensors become the weights
             hypernetwork = Hypernetwork(layers, **config)
     except (ValueError, TypeError, ArithmeticError, LookupError, RuntimeError) as error:
-        raise ValueError(f"{path} describes a hypernetwork that cannot be built: {error}") from error
+        reason = str(error).splitlines()[0]  # torch adds where in its code it happened
+        raise ValueError(f"{path} describes a hypernetwork that cannot be built: {reason}") from error
     for width, states in layers.items():
         for side, module, state in zip(SIDES, hypernetwork.layers[str(width)], states):
             _fill(module, state, f"{path}, width {width}, {side}")
@@ -99,22 +100,25 @@ def _read_safetensors(path):
     try:
         with safe_open(path, framework="pt") as file:
             config = json.loads((file.metadata() or {}).get("hypernetwork", "null"))
-            for name in file.keys() if config else ():
+            for name in file.keys() if config and isinstance(config, dict) else ():
                 width, side, rest = name.split(".", 2)
                 layers.setdefault(int(width), ({}, {}))[SIDES.index(side)][rest] = file.get_tensor(name)
     except (SafetensorError, ValueError) as error:
         raise ValueError(f"{path} is cut off or no .safetensors of a hypernetwork: download it again.") from error
     if not layers:
         raise ValueError(f"{path} holds no hypernetwork, its metadata describes none: choose another file.")
-    widths = config.pop("widths", None) or sorted(layers)  # in the order they had
-    return {width: layers[width] for width in widths if width in layers}, config
+    widths = config.pop("widths", None) or [*layers]
+    if not isinstance(widths, list) or {*map(str, widths)} != {*map(str, layers)}:
+        raise ValueError(f"{path} has other widths than its metadata says, {widths}: take it again from its source.")
+    return {width: layers[width] for width in sorted(layers, key=widths.index)}, config  # in the order they had
 
 
 def _fill(module, state, where):
     """Makes the file's tensors the module's weights."""
     # NovelAI's linear1 and linear2 are the web UI's linear.0 and linear.1
     state = {re.sub("linear([12])\\.", lambda m: f"linear.{int(m[1]) - 1}.", str(k)): v for k, v in state.items()}
-    if broken := [name for name, tensor in state.items() if not torch.is_tensor(tensor) or not tensor.isfinite().all()]:
+    good = lambda tensor: checkpoint.is_whole(tensor) and tensor.isfinite().all()
+    if broken := [name for name, tensor in state.items() if not good(tensor)]:
         raise ValueError(f"{where}: {broken[0]} has values that are not numbers; train again, or choose another file.")
     try:
         module.load_state_dict({name: tensor.float().clone() for name, tensor in state.items()}, assign=True)

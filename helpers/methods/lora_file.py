@@ -1,4 +1,4 @@
-"""LoRA files of other tools: kohya's, diffusers' old and new, PEFT's and OneTrainer's names, and the scales they state."""
+"""LoRA files of other tools: the names of kohya, diffusers (old and new), PEFT and OneTrainer, and the scales they state."""
 
 import json
 import math
@@ -31,7 +31,7 @@ _FOLDER = ("adapter_model", "pytorch_lora_weights")  # what PEFT and diffusers c
 
 
 def read(path, pipe):
-    """{"unet": {layer: (down, up)}, ...}: the matrices of a file in float32, up times alpha / rank, shaped as the model's.
+    """{"unet": {layer: (down, up)}, ...}: the matrices of a file in float32, up times alpha / rank, as the model shapes them.
 
     path: a .safetensors, .bin or .pt, or a folder in which PEFT or diffusers put one. layer: as in named_modules().
     alpha is the one beside the matrices, else that of the header or of PEFT's adapter_config.json, else the rank.
@@ -80,7 +80,7 @@ def _spelt(name):
 
 
 def _configs(path):
-    """{part: PEFT's config of it, a dict} from the header, where diffusers writes it, or from the file PEFT puts beside."""
+    """{part: PEFT's config of it} from the header, where diffusers writes it, or from the file that PEFT puts beside."""
     try:
         if path.suffix == ".safetensors":
             with safe_open(path, framework="pt") as file:
@@ -95,13 +95,13 @@ def _configs(path):
                 return configs
         beside = path.with_name("adapter_config.json")
         one = machine.read_json(beside) if path.stem == _FOLDER[0] and beside.is_file() else {}
-        return dict.fromkeys(("unet", "text_encoder"), {**one})
+        return {"unet": one, "text_encoder": one}
     except (TypeError, ValueError) as error:
         raise ValueError(f"What {path} says of its own making is unreadable ({error}): take it again.") from error
 
 
 def _places(pipe):
-    """{part and layer as files have them, underscores for dots: (part, layer, shape of its weight)}, in new and old names."""
+    """{part and layer as in files, underscores for dots: (part, layer, shape of its weight)}, in new and old names."""
     places, each = {}, pipe.unet.config.layers_per_block
     for part in ("unet", "text_encoder"):
         layers = {
@@ -142,7 +142,7 @@ def _pair(given, shape, config, layer, path):
         down, up = down.reshape(len(down), *shape[1:]), up.reshape(shape[0], len(down), *[1] * (len(shape) - 2))
     except RuntimeError as error:
         raise ValueError(
-            f"{path} is a LoRA for another model: its matrices of {layer}, {list(down.shape)} and {list(up.shape)}, do not "
+            f"{path} is a LoRA for another model: those of {layer}, {list(down.shape)} and {list(up.shape)}, do not "
             f"fit {list(shape)}; text is 768 wide in SD 1.x, 1024 in SD 2.x and 2048 in XL. Choose {_OURS}."
         ) from error
     return down, up * _scale(given, len(down), config, layer, path)

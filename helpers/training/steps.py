@@ -27,12 +27,12 @@ def constant(progress):
 def stretches(text, max_steps, done=0):
     """[(rate, first step, last step)] of a schedule in the web UI's syntax, "5e-5:100, 1e-5:2000, 5e-6".
 
-    A step is the last one of its rate; no step, or -1, means to the end. done: steps already taken. What lies behind
+    A comma may end it. A step is the last one of its rate; no step, or -1, means to the end. done: steps already taken. What lies behind
     them, beyond max_steps or before its turn is left out. Where the last stretch ends sooner, training stops there.
     Raises ValueError if a part is not rate:step, or nothing is left to do.
     """
     first, rows = done + 1, []
-    for part in str(text).split(","):
+    for part in [part for part in str(text).split(",") if part.strip()] or [str(text)]:
         rate, step = _rate_and_step(part, text)
         last = max_steps if step == -1 else min(step, max_steps)
         if last >= first:

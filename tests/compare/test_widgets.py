@@ -40,6 +40,12 @@ def test_a_button_makes_labelled_pictures(box):
     assert grid.settings[0]["seed"] == box.seed.value != 7
 
 
+@pytest.mark.parametrize("seed", [3698135662, 2**32 - 1])
+def test_the_box_takes_the_seeds_of_the_web_ui(box, seed):
+    box.seed.value = seed
+    assert box.settings()["seed"] == seed
+
+
 def test_a_picture_is_enlarged_saved_and_sent_back(box):
     box.prompt.value, box.negative_prompt.value, box.method.value = "a man", "blue", "hypernetwork_amir"
     box.strength.value, box.guidance.value = 0.5, 6.5

@@ -143,6 +143,19 @@ def test_samplers_by_the_web_uis_names():
     assert xyz.sampler(PIPE, "Euler Karras").config["use_karras_sigmas"]
     with pytest.raises(ValueError, match="'Fast': there are DDIM"):
         xyz.sampler(PIPE, "Fast")
+    own = SimpleNamespace(scheduler=DPMSolverMultistepScheduler(use_karras_sigmas=True))
+    assert not xyz.sampler(own, "Euler").config["use_karras_sigmas"]
+
+
+@pytest.mark.parametrize(("steps", "calls"), [(1, 1), (2, 3), (3, 4), (20, 21)])
+def test_plms_takes_any_number_of_steps_and_a_call_more_as_in_the_web_ui(tiny, steps, calls):
+    """Of one step there is no second call, whose place would lie beyond the last."""
+    seen = []
+    handle = tiny.unet.register_forward_hook(lambda *_: seen.append(1))
+    settings = {"guidance_scale": 2, "num_inference_steps": steps, "scheduler": xyz.sampler(tiny, "PLMS")}
+    (image,) = diffusion.generate(tiny, "a man", [1], **settings)
+    handle.remove()
+    assert len(seen) == calls and np.asarray(image).std() > 0
 
 
 def test_a_walk_returns_to_its_beginning_and_the_way_between_two_noises_keeps_its_loudness(monkeypatch):

@@ -97,6 +97,21 @@ def test_alternatives_take_turns_may_be_empty_and_nest(text, expected):
     assert [prompts.prompt_at(text, step, 4) for step in range(1, 5)] == expected.split()
 
 
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("a man # who?", "a man"),
+        ("# first\na man\n#second\n# third\non a horse", "a man on a horse"),
+        ("a man, # hat:1.2)\n(red:1.3)", "a man, (red:1.3)"),
+        ("#", ""),
+        ("a man", "a man"),
+    ],
+)
+def test_a_comment_goes_to_the_end_of_its_line(text, left):
+    """As modules/processing_scripts/comments.py there; the tokenizer makes no difference between line breaks and spaces."""
+    assert prompts.without_comments(text).split() == left.split()
+
+
 def test_and_joins_prompts_with_weights():
     parts = [("a cat", 1.2), ("a dog", 1.0), ("a penguin", -0.5)]
     assert prompts.split_and("a cat :1.2 AND a dog AND a penguin:-.5") == parts

@@ -101,6 +101,15 @@ def test_a_batch_gives_what_each_prompt_gives_alone(tiny):
     assert torch.equal(first, again) and not torch.equal(first, other)
 
 
+def test_comments_and_the_greatest_seeds(tiny):
+    sampler = EulerAncestralDiscreteScheduler.from_config(tiny.scheduler.config)
+    draw = lambda prompt, negative: diffusion.generate(
+        tiny, prompt, [1, 2**64 - 1], negative_prompt=negative, scheduler=sampler, **SETTINGS
+    )
+    plain, commented = draw("a man", "blue"), draw("# who?\na man # <lora:nobody:1>", "blue #, red")
+    assert np.array_equal(pixels(plain), pixels(commented)) and (pixels(plain)[0] != pixels(plain)[1]).any()
+
+
 def test_editing_alternation_and_networks_reach_the_image(tiny, monkeypatch):
     encoded, encode = set(), sampling.encode_weighted
     monkeypatch.setattr(sampling, "encode_weighted", lambda p, texts: encoded.update(texts) or encode(p, texts))

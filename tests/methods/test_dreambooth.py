@@ -57,6 +57,15 @@ def test_what_is_withheld_is_no_class_image(made, tmp_path):
         dreambooth.class_images(None, "a person", tmp_path, 3, 20, weights="owner/model")
 
 
+def test_no_class_images_at_all_are_refused_with_a_word_on_the_prior_weight(made, tmp_path):
+    with pytest.raises(ValueError, match="prior weight to 0"):
+        dreambooth.class_images(None, "a person", tmp_path, 0, 10, weights="owner/model")
+    nothing = (torch.zeros(0, 4, 8, 8), [])
+    with pytest.raises(ValueError, match="prior weight to 0"):
+        dreambooth.denoising_loss(None, None, None, (torch.zeros(4, 4, 8, 8), ["a"] * 4), nothing)
+    assert not [*tmp_path.iterdir()]
+
+
 def test_class_images_are_pictures_of_the_model_and_tell_how_they_were_made(tiny, tmp_path):
     (path,) = dreambooth.class_images(tiny, "a person", tmp_path, 1, 7, weights=diffusion.POCKET, **SETTINGS)
     (expected,) = diffusion.generate(tiny, ["a person"], [7], **SETTINGS)

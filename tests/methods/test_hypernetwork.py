@@ -1,8 +1,10 @@
 import collections
 import copy
 import itertools
+import json
 import pickle
 import tempfile
+import warnings
 from pathlib import Path
 
 import pytest
@@ -11,13 +13,13 @@ import web_ui
 from conftest import small_unet
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn import functional as F
 from toy import same
 
 from benchmarks.hypernetwork import attach_plainly
-from helpers import training
+from helpers import machine, training
 from helpers.diffusion import checkpoint
 from helpers.methods import hypernetwork, hypernetwork_file
 from helpers.training import steps
@@ -310,6 +312,26 @@ def test_two_checkpointed_passes_may_share_a_backward_pass(unet):
     torch.testing.assert_close(gradients(net, loss()), plain, atol=1e-7, rtol=1e-3)
 
 
+def test_two_of_one_config_are_told_of(unet):
+    first, again = grown(name="amir", step=3), grown(name="amir", step=3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        hypernetwork.attach(unet, first)
+        hypernetwork.attach(unet, first, 0.5)
+        hypernetwork.attach(unet, grown(name="amir", step=4))
+    with pytest.warns(UserWarning, match="Two hypernetworks 'amir'"):
+        hypernetwork.attach(unet, again)
+
+
+def test_the_notebook_s_cells_that_attach_may_run_twice():
+    """Each that makes or loads a network first takes off what was on."""
+    notebook = json.loads((machine.REPO / "notebooks" / "03_train_hypernetwork.ipynb").read_text(encoding="utf-8"))
+    cells = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    attaching = [cell for cell in cells if "hypernetwork.attach(" in cell and "at(strength)" not in cell]
+    assert len(attaching) == 2
+    assert all(0 <= cell.find("hypernetwork.detach(") < cell.find("hypernetwork.attach(") for cell in attaching)
+
+
 def test_a_stranger_and_fused_projections_are_refused(unet):
     for widths in ([768], [768, 32], [1024, 32, 64]):
         with pytest.raises(ValueError, match=r"\[16, 32, 64\].*another model"):
@@ -408,6 +430,65 @@ def test_a_file_that_would_do_harm_is_refused_in_one_sentence(tmp_path, capsys, 
         hypernetwork_file.load(tmp_path / "spoilt.pt")
     assert "spoilt.pt" in str(error.value) and "\n" not in str(error.value)
     assert "executed" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "bomb", [torch.zeros(1).expand(200_000, 200_000), torch.zeros(8, 8, device="meta"), torch.zeros(8, 16).to_sparse()]
+)
+def test_a_small_file_that_asks_for_much_memory_is_refused(tmp_path, bomb):
+    """1.7 kB asked for 160 GB: a number that is said to stand at each of as many places."""
+    hypernetwork_file.save(tmp_path / "a.pt", grown([8]))
+    data = checkpoint.load_pt(tmp_path / "a.pt")
+    data[8][0]["linear.0.weight"] = bomb
+    data["layer_structure"] = [1, 25_000, 1]
+    torch.save(data, tmp_path / "bomb.pt")
+    with pytest.raises(ValueError, match=r"bomb\.pt, width 8, keys: linear\.0\.weight"):
+        hypernetwork_file.load(tmp_path / "bomb.pt")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"layer_structure": [1, "two", 1]},
+        {"layer_structure": [1, float("nan"), 1]},
+        {"layer_structure": [1, -2, 1]},
+        {"layer_structure": [1, 1e300, 1]},
+        {"layer_structure": None},
+        {"layer_structure": {1: 2}},
+        {"dropout_structure": [0, 5, 0], "use_dropout": True},
+        {"dropout_structure": "abc"},
+        {"activation_func": ["relu"]},
+        {"activation_func": {}},
+        {"weight_initialization": []},
+        {8: {"a": 1}},
+        {8: ({1: torch.zeros(2)}, {})},
+        {2**70: ({}, {})},
+        {-8: ({}, {})},
+    ],
+)
+@pytest.mark.parametrize("kind", ["pt", "safetensors"])
+def test_a_malformed_config_is_refused_in_one_sentence(tmp_path, change, kind):
+    hypernetwork_file.save(tmp_path / f"a.{kind}", grown([8]))
+    if kind == "pt":
+        torch.save(checkpoint.load_pt(tmp_path / "a.pt") | change, tmp_path / "odd.pt")
+    elif all(isinstance(key, int) for key in change):
+        return
+    else:
+        config = {"activation_func": "linear", "widths": [8]} | {str(key): value for key, value in change.items()}
+        save_file(
+            load_file(tmp_path / "a.safetensors"), tmp_path / "odd.safetensors", {"hypernetwork": json.dumps(config)}
+        )
+    with pytest.raises(ValueError, match=rf"odd\.{kind}") as error:
+        hypernetwork_file.load(tmp_path / f"odd.{kind}")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["[]", "3", '{"widths": 3}', '{"widths": ["a"]}', "{}", '{"strange": 1}'])
+def test_a_malformed_header_is_refused_in_one_sentence(tmp_path, text):
+    hypernetwork_file.save(tmp_path / "a.safetensors", grown([8]))
+    save_file(load_file(tmp_path / "a.safetensors"), tmp_path / "odd.safetensors", {"hypernetwork": text})
+    with pytest.raises(ValueError, match=r"odd\.safetensors"):
+        hypernetwork_file.load(tmp_path / "odd.safetensors")
 
 
 def test_what_is_cut_off_or_no_hypernetwork_is_refused_by_name(tmp_path):

@@ -14,6 +14,8 @@ from helpers import training
         ("1e-3:50, 1e-4:30000, 1e-5:40000", [(1e-3, 50), (1e-4, 20000)]),  # past the end: capped, the rest unused
         ("1e-3:-1, not read", [(1e-3, 20000)]),
         ("1e-3:100, 1e-4:50", [(1e-3, 100)]),  # the second never gets a turn
+        ("5e-5:100, 1e-5:1000,", [(5e-5, 100), (1e-5, 1000)]),  # an end or a gap is passed over
+        ("5e-5:100,, 1e-5:1000 , ", [(5e-5, 100), (1e-5, 1000)]),
         (2e-3, [(2e-3, 20000)]),
     ],
 )
