@@ -38,6 +38,11 @@ class ModelConfig:
     variant: str | None = None  # "fp16" where the hub offers half-sized files
 
 
+REVISIONS = {  # the commits on the hub that these names stand for, so that everybody has the same weights, always
+    "stable-diffusion-v1-5/stable-diffusion-v1-5": "451f4fe16113bff5a5d2269ed5ad43b0592e9a14",
+    "Salesforce/blip-image-captioning-base": "82a37760796d32b1411fe092ab5d4e227313294b",
+    "openai/clip-vit-base-patch32": "3d74acf9a28c67741b2f4f2ea7635f0aaf6f0268",
+}
 HYPERNETWORK = {"paper_steps": 10_000, "activation": "relu"}  # with "linear", the web UI's own, more horses were lost
 MODELS = {
     "pocket": ModelConfig(
@@ -91,6 +96,7 @@ MODELS = {
 def model_config(name):
     """The config of a model: "pocket", "sd15", or any other SD 1.x / 2.x folder, file or hub id as an sd15-like config.
 
+    A hub id may name a commit: owner/name@0123abc.
     SD15_WEIGHTS, SD15_CAPTIONER and SD15_CLIP in the environment replace where sd15's parts come from.
     Raises ValueError if `name` is neither in the table, nor on disk, nor shaped like a hub id.
     """
@@ -113,7 +119,7 @@ def load_pipeline(name):
     """A StableDiffusionPipeline ready to generate: float32 on a CPU and Apple's GPU, else float16, as on disk.
 
     (bfloat16 has three bits less; only `device.autocast` multiplies in it.) name: as for `model_config`, or a config.
-    A safety checker is kept where the folder has one. Raises OSError if the weights are missing, cut short or
+    Warns of a hub id without a commit. A safety checker is kept where the folder has one. Raises OSError if the weights are missing, cut short or
     something else.
     """
     config, device = model_config(name), find_device()
@@ -121,7 +127,7 @@ def load_pipeline(name):
     try:
         pipe = _read(config, {_dtype_keyword(diffusers, "0.42"): dtype})
     except Exception as error:  # libraries four layers deep raise whatever they like
-        raise OSError(_reason(config, error)) from error
+        raise OSError(_reason(config.weights, error)) from error
     # diffusers 0.39 ignores the newer keyword with a log line and would load twice the memory
     assert pipe.unet.dtype == dtype, f"loaded as {pipe.unet.dtype}, not {dtype}"
     pipe.set_progress_bar_config(disable=True)
@@ -136,32 +142,51 @@ def _read(config, settings):
         warnings.simplefilter("ignore", FutureWarning)
         if Path(config.weights).is_file():
             return StableDiffusionPipeline.from_single_file(config.weights, **settings)
-        return StableDiffusionPipeline.from_pretrained(config.weights, variant=config.variant, **settings)
+        source, revision = _at_revision(config.weights)
+        return StableDiffusionPipeline.from_pretrained(source, variant=config.variant, **revision, **settings)
 
 
-def _reason(config, error):
-    """Why a pipeline cannot be loaded, and what to do."""
+def _at_revision(source):
+    """(folder or hub id, {"revision": commit} or {}) of a folder, owner/name or owner/name@commit."""
+    if Path(source).exists():
+        return source, {}
+    name, _, revision = source.partition("@")
+    revision = revision or REVISIONS.get(name)
+    if not revision:
+        warnings.warn(
+            f"{name} is taken as it is on the hub today: to have it so again, write {name}@<commit>.", stacklevel=4
+        )
+    return name, {"revision": revision} if revision else {}
+
+
+def _reason(source, error, variable="SD15_WEIGHTS", kind="Stable Diffusion"):
+    """Why a model cannot be loaded, and what to do."""
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:160].rstrip(".")
-    if Path(config.weights).exists():
-        return f"{config.weights} is not a whole Stable Diffusion ({reason}): a download cut short? Take it again."
+    if Path(source).exists():
+        return f"{source} is not a whole {kind} ({reason}): a download cut short? Take it again."
     return (
-        f"{config.weights} did not come from the Hugging Face hub ({reason}): check its name and your connection and run "
-        "again, which goes on where it was cut, or set SD15_WEIGHTS to a folder or a file on disk."
+        f"{source} did not come from the Hugging Face hub ({reason}): check its name and your connection and run again, "
+        f"which goes on where it was cut, or set {variable} to a folder or a file on disk."
     )
 
 
 def load_captioner(name):
-    """(BlipProcessor, BlipForConditionalGeneration) in float32 on the device, ready to caption."""
-    config = model_config(name)
-    blip = BlipForConditionalGeneration.from_pretrained(config.captioner, dtype=torch.float32)
-    return BlipProcessor.from_pretrained(config.captioner), blip.to(find_device()).eval()
+    """(BlipProcessor, BlipForConditionalGeneration) in float32 on the device, ready to caption. Raises OSError as above."""
+    return _pair(BlipProcessor, BlipForConditionalGeneration, model_config(name).captioner, "SD15_CAPTIONER", "BLIP")
 
 
 def load_clip(name):
-    """(CLIPProcessor, CLIPModel) in float32 on the device, ready to score."""
-    config = model_config(name)
-    clip = CLIPModel.from_pretrained(config.clip, dtype=torch.float32)
-    return CLIPProcessor.from_pretrained(config.clip), clip.to(find_device()).eval()
+    """(CLIPProcessor, CLIPModel) in float32 on the device, ready to score. Raises OSError as above."""
+    return _pair(CLIPProcessor, CLIPModel, model_config(name).clip, "SD15_CLIP", "CLIP")
+
+
+def _pair(processor, network, weights, variable, kind):
+    try:
+        source, revision = _at_revision(weights)
+        loaded = network.from_pretrained(source, dtype=torch.float32, **revision)
+        return processor.from_pretrained(source, **revision), loaded.to(find_device()).eval()
+    except Exception as error:  # as above
+        raise OSError(_reason(weights, error, variable, kind)) from error
 
 
 def _dtype_keyword(library, renamed_in):

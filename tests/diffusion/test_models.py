@@ -1,7 +1,11 @@
+import pickle
+import shutil
+import warnings
 from types import SimpleNamespace
 
 import pytest
 import torch
+import web_ui
 
 from helpers import diffusion
 from helpers.diffusion import model_config, models
@@ -58,6 +62,45 @@ def test_a_model_the_hub_does_not_give_is_told_in_a_sentence(monkeypatch):
     with pytest.raises(OSError, match="runwayml/none .*identifier.*SD15_WEIGHTS") as caught:
         diffusion.load_pipeline("runwayml/none")
     assert "\n" not in str(caught.value) and "More lines" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "asked"),
+    [
+        ("sd15", ("stable-diffusion-v1-5/stable-diffusion-v1-5", models.REVISIONS)),
+        ("owner/model@0123abc", ("owner/model", {"owner/model": "0123abc"})),
+        ("owner/model", ("owner/model", {})),
+    ],
+)
+def test_a_name_on_the_hub_stands_for_one_commit_or_it_is_told(name, asked, monkeypatch):
+    seen = []
+    for kind in ("StableDiffusionPipeline", "BlipForConditionalGeneration", "CLIPModel"):
+        ask = lambda source, kind=kind, **settings: seen.append((source, settings.get("revision"))) or [][0]
+        monkeypatch.setattr(getattr(models, kind), "from_pretrained", ask)
+    source, revisions = asked
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        with pytest.raises(OSError, match=source):
+            diffusion.load_pipeline(name)
+    assert seen == [(source, revisions.get(source))]
+    assert bool([w for w in told if "@<commit>" in str(w.message)]) is (name == "owner/model")
+    for load in (models.load_captioner, models.load_clip):
+        with pytest.raises(OSError, match="did not come from the Hugging Face hub"):
+            load("sd15")
+    assert [revision for _, revision in seen[1:]] == [models.REVISIONS[source] for source, _ in seen[1:]]
+
+
+@pytest.mark.parametrize("data", [b"", b"hello", bytes(1000), pickle.dumps(web_ui.Evil(), protocol=2)])
+def test_a_malformed_captioner_or_clip_is_told_in_a_sentence(monkeypatch, tmp_path, capsys, data):
+    for load, kind in ((models.load_captioner, "captioner"), (models.load_clip, "clip")):
+        folder = tmp_path / kind
+        shutil.copytree(getattr(model_config("pocket"), kind), folder, ignore=shutil.ignore_patterns("*.safetensors"))
+        (folder / "pytorch_model.bin").write_bytes(data)
+        monkeypatch.setenv(f"SD15_{kind.upper()}", str(folder))
+        with pytest.raises(OSError, match=f"{kind} is not a whole") as caught:
+            load("sd15")
+        assert "\n" not in str(caught.value)
+    assert "executed" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("version", "keyword"), [("0.39.0", "torch_dtype"), ("0.42.1", "dtype")])
