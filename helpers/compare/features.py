@@ -73,6 +73,6 @@ def load_encoders(name):
     processor, clip = models.load_clip(name)
     if diffusion.model_config(name).name == "pocket":
         return Encoders(processor, clip)
-    weights = os.environ.get("SD15_DINO", DINO)
-    dino = ViTModel.from_pretrained(weights, add_pooling_layer=False).to(device.find_device()).eval()
-    return Encoders(processor, clip, ViTImageProcessor.from_pretrained(weights), dino)
+    weights, revision = models.at_revision(os.environ.get("SD15_DINO", DINO))
+    dino = ViTModel.from_pretrained(weights, add_pooling_layer=False, **revision).to(device.find_device()).eval()
+    return Encoders(processor, clip, ViTImageProcessor.from_pretrained(weights, **revision), dino)

@@ -209,7 +209,8 @@ def prompt_box(model, base):
             loaded.clear()  # one training in memory at a time
             loaded[model.name] = trained.load(model, base)
         pipe, networks = loaded[model.name]
-        prompt = settings["prompt"] + (f" <hypernet:{model.name}:{settings['strength']}>" if networks else "")
+        prompt = diffusion.prompts.without_comments(settings["prompt"])  # a comment at its end must not hide the tag
+        prompt += f" <hypernet:{model.name}:{settings['strength']}>" if networks else ""
         return diffusion.generate(
             pipe,
             prompt,

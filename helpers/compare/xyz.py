@@ -124,7 +124,8 @@ def _make(cells, used, base):
         weights = str(at_step(model, first["checkpoint"]))
         pipe, networks = trained.load(dataclasses.replace(model, weights=weights), base)
         tag = f" <hypernet:{model.name}:{{}}>" if networks else ""
-        prompts = [cells[i]["prompt"] + tag.format(cells[i]["strength"]) for i in group]
+        text = diffusion.prompts.without_comments  # at the end of a prompt one would hide the tag
+        prompts = [text(cells[i]["prompt"]) + tag.format(cells[i]["strength"]) for i in group]
         images = diffusion.generate(
             pipe, prompts, [cells[i]["seed"] for i in group], hypernetworks=networks, scheduler=sampler(pipe, first["sampler"]),
             guidance_scale=first["guidance"], num_inference_steps=first["steps"], negative_prompt=first["negative_prompt"],

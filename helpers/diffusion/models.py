@@ -41,6 +41,7 @@ class ModelConfig:
 REVISIONS = {  # the commits on the hub that these names stand for, so that everybody has the same weights, always
     "stable-diffusion-v1-5/stable-diffusion-v1-5": "451f4fe16113bff5a5d2269ed5ad43b0592e9a14",
     "Salesforce/blip-image-captioning-base": "82a37760796d32b1411fe092ab5d4e227313294b",
+    "facebook/dino-vits16": "abe3b354cb6a9b6f146096b14a4a9d7eecbcb4bd",
     "openai/clip-vit-base-patch32": "3d74acf9a28c67741b2f4f2ea7635f0aaf6f0268",
 }
 HYPERNETWORK = {"paper_steps": 10_000, "activation": "relu"}  # with "linear", the web UI's own, more horses were lost
@@ -142,11 +143,11 @@ def _read(config, settings):
         warnings.simplefilter("ignore", FutureWarning)
         if Path(config.weights).is_file():
             return StableDiffusionPipeline.from_single_file(config.weights, **settings)
-        source, revision = _at_revision(config.weights)
+        source, revision = at_revision(config.weights)
         return StableDiffusionPipeline.from_pretrained(source, variant=config.variant, **revision, **settings)
 
 
-def _at_revision(source):
+def at_revision(source):
     """(folder or hub id, {"revision": commit} or {}) of a folder, owner/name or owner/name@commit."""
     if Path(source).exists():
         return source, {}
@@ -182,7 +183,7 @@ def load_clip(name):
 
 def _pair(processor, network, weights, variable, kind):
     try:
-        source, revision = _at_revision(weights)
+        source, revision = at_revision(weights)
         loaded = network.from_pretrained(source, dtype=torch.float32, **revision)
         return processor.from_pretrained(source, **revision), loaded.to(find_device()).eval()
     except Exception as error:  # as above

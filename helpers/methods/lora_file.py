@@ -140,7 +140,7 @@ def _pair(given, shape, config, layer, path):
         if "mid" in given:
             down = torch.einsum("nmkl,mj->njkl", given["mid"], down.flatten(1))
         down, up = down.reshape(len(down), *shape[1:]), up.reshape(shape[0], len(down), *[1] * (len(shape) - 2))
-    except RuntimeError as error:
+    except (IndexError, RuntimeError, TypeError) as error:
         raise ValueError(
             f"{path} is a LoRA for another model: those of {layer}, {list(down.shape)} and {list(up.shape)}, do not "
             f"fit {list(shape)}; text is 768 wide in SD 1.x, 1024 in SD 2.x and 2048 in XL. Choose {_OURS}."

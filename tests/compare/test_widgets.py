@@ -90,6 +90,9 @@ def test_the_ready_box_asks_the_right_pipeline(monkeypatch):
     words, networks = "a photo of a man", [settings["hypernetworks"] for *_, settings in asked]
     assert asked[0][:3] == ("the base", f"{words} <hypernet:hypernetwork_amir:0.5>", [1, 2, 3])
     assert asked[1][1] == words and networks == [{"hypernetwork_amir": 1}, {}]
+    box.method.value, box.prompt.value = "hypernetwork_amir", "a man # who?"
+    box.button.click()
+    assert diffusion.prompts.without_comments(asked[2][1]).split() == ["a", "man", "<hypernet:hypernetwork_amir:0.5>"]
 
 
 CELL = """from PIL import Image

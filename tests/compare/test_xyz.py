@@ -84,6 +84,8 @@ def test_prompt_words_strength_and_samplers_reach_the_sampling(drawn, folder, tm
     assert {call["scheduler"] for call in drawn} == {"Euler a", "DDIM"}
     assert drawn[0]["prompts"] == ["a man <hypernet:hypernetwork_amir:0>", "a man <hypernet:hypernetwork_amir:0.5>"]
     assert drawn[0]["hypernetworks"] == {"hypernetwork_amir": 1}
+    xyz.plot("pocket", "base", tmp_path / "more", ("strength", [0.5]), model="hypernetwork_amir", prompt="a man # who?")
+    assert "<hypernet:hypernetwork_amir:0.5>" in diffusion.prompts.without_comments(drawn[-1]["prompts"][0])
 
 
 def test_models_without_a_strength_ignore_it_and_say_so(drawn, folder, tmp_path, monkeypatch):

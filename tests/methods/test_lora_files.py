@@ -229,6 +229,18 @@ def test_a_lora_of_the_text_encoder_alone(pipe, tmp_path):
     assert_merged(pipe, matrices)
 
 
+def test_a_half_precision_model_keeps_its_precision(pipe, tmp_path):
+    save_file(kohya(pipe, made(pipe)), tmp_path / "a.safetensors")
+    for part in (pipe.unet, pipe.text_encoder):
+        part.to(torch.bfloat16)
+    lora.load(pipe, tmp_path / "a.safetensors")
+    for part in (pipe.unet, pipe.text_encoder):
+        assert {parameter.dtype for parameter in part.parameters()} == {torch.bfloat16}
+    text = pipe.text_encoder(torch.tensor([[1, 5, 9, 2]]))[0]
+    noise = torch.randn(1, 4, 8, 8, dtype=torch.bfloat16)
+    assert pipe.unet(noise, 500, text).sample.dtype == torch.bfloat16
+
+
 # What is not applied
 
 
