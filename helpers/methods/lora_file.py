@@ -46,7 +46,10 @@ def read(path, pipe):
         layer, side = found.groups() if found else (name.removesuffix(".alpha"), "alpha")
         if not (place := _find(layer, places)) or not (found or name.endswith(".alpha")):
             raise ValueError(f"{path} has {name}, for which this model has no place: choose {_OURS}.")
-        layers.setdefault(place, {})[side] = tensor.float()
+        given, side = layers.setdefault(place, {}), {"A": "down", "B": "up"}.get(side, side)
+        if side in given:
+            raise ValueError(f"{path} has {name} twice, under two names: take it again from its source.")
+        given[side] = tensor.float()
     for (part, layer, shape), given in layers.items():
         pairs.setdefault(part, {})[layer] = _pair(given, shape, configs.get(part, {}), layer, path)
     return pairs
@@ -131,7 +134,7 @@ def _find(layer, places):
 
 def _pair(given, shape, config, layer, path):
     """(down, up) of one layer, the scale in up. Raises ValueError if they do not fit a weight of this shape."""
-    down, up = (given.get(side, given.get(letter)) for side, letter in (("down", "A"), ("up", "B")))
+    down, up = given.get("down"), given.get("up")
     if down is None or up is None:
         raise ValueError(f"{path} has only one of the two matrices of {layer}: take it again from its source.")
     if bad := [side for side, tensor in given.items() if not tensor.isfinite().all()]:
@@ -139,11 +142,13 @@ def _pair(given, shape, config, layer, path):
     try:
         if "mid" in given:
             down = torch.einsum("nmkl,mj->njkl", given["mid"], down.flatten(1))
-        down, up = down.reshape(len(down), *shape[1:]), up.reshape(shape[0], len(down), *[1] * (len(shape) - 2))
+        if down.shape[1] != shape[1] or up.shape[:2] != (shape[0], len(down)):
+            raise IndexError("other widths")
+        down, up = down.reshape(len(down), *shape[1:]), up.reshape(*up.shape[:2], *[1] * (len(shape) - 2))
     except (IndexError, RuntimeError, TypeError) as error:
         raise ValueError(
-            f"{path} is a LoRA for another model: those of {layer}, {list(down.shape)} and {list(up.shape)}, do not "
-            f"fit {list(shape)}; text is 768 wide in SD 1.x, 1024 in SD 2.x and 2048 in XL. Choose {_OURS}."
+            f"{path} is a LoRA for another model: {list(down.shape)} and {list(up.shape)} of {layer} do not fit its "
+            f"{list(shape)}; text is 768 wide in SD 1.x, 1024 in SD 2.x and 2048 in XL. Choose {_OURS}."
         ) from error
     return down, up * _scale(given, len(down), config, layer, path)
 

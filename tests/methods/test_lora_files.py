@@ -250,7 +250,7 @@ def spoilt(pipe, name, tensor, drop=""):
     return tensors | ({f"{layer}.{name}" if name.islower() else name: tensor} if name else {})
 
 
-WIDE = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_K.lora_down.weight".replace("K", "k")
+ATTENDING = "unet.down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q"
 
 
 @pytest.mark.parametrize(
@@ -266,6 +266,9 @@ WIDE = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_K.lor
         ("Unknown.tensor", torch.ones(1), "", "Unknown.tensor.*no place"),
         ("alpha", torch.ones(2), "", "alpha"),
         ("lora_up.weight", torch.full((32, 2), torch.nan), "", "not numbers"),
+        ("lora_up.weight", torch.ones(64, 1), "", "another model"),  # as many numbers as the right one
+        ("lora_down.weight", torch.ones(()), "", "another model"),
+        (f"{ATTENDING}.lora_A.weight", torch.ones(2, 32), "", "twice"),
         ("", None, "lora_up.weight", "one of the two"),
     ],
 )
