@@ -70,7 +70,7 @@ def _boxes(image, full, faces, settings):
     if settings["focus"]:
         return [crop.crop_box(full, settings["focus"])], "hand"
     (x, y), found_by = crop.find_focus(image, faces)
-    scale = full[0] / image.width
+    scale, found_by = full[0] / image.width, found_by if faces else f"no face found: {found_by}"
     return [crop.crop_box(full, (x * scale, y * scale))], found_by
 
 

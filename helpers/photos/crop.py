@@ -12,6 +12,7 @@ from PIL import Image
 from helpers.machine import REPO, read_json, write_json
 
 STRIP = 0.5  # a photo whose short side is at most this share of its long side is worth cutting into pieces
+HEAD = 0.3  # of a face's height, from its top: the middle of a head with its hair
 OVERLAP = 0.2  # of a piece, shared with the next; both as in AUTOMATIC1111's preprocessing
 
 
@@ -76,20 +77,38 @@ def salience(image):
 
 
 def find_focus(image, faces=None):
-    """The point (x, y) that a crop should hold, in pixels, and what found it: "face", "salience" or "centre".
+    """The point (x, y) that a crop should hold, in pixels, and what found it: "face", "salience", "top" or "centre".
 
-    faces: boxes from find_faces, if they are known already.
+    faces: boxes from find_faces, if they are known already. Without one, what stands out in an upright photo is often
+    the clothes: the square then sits at the top, below nothing but even ground.
     """
     faces = find_faces(image) if faces is None else faces
     if faces:
-        left, top, right, bottom = faces[0]  # a face sits a little above the middle of a portrait
-        return ((left + right) / 2, top + 0.75 * (bottom - top)), "face"
-    weights = salience(image)
-    if weights.sum() < 0.01 * weights.size:
-        return (image.width / 2, image.height / 2), "centre"
-    rows, columns = np.indices(weights.shape) + 0.5
-    x, y = (float((along * weights).sum() / weights.sum()) for along in (columns, rows))
-    return (x * image.width / weights.shape[1], y * image.height / weights.shape[0]), "salience"
+        left, top, right, bottom = faces[0]
+        return ((left + right) / 2, top + HEAD * (bottom - top)), "face"
+    weights, (x, y), found_by = salience(image), (image.width / 2, image.height / 2), "centre"
+    if weights.sum() >= 0.01 * weights.size:
+        rows, columns = np.indices(weights.shape) + 0.5
+        x, y = (float((along * weights).sum() / weights.sum()) for along in (columns, rows))
+        x, y, found_by = x * image.width / weights.shape[1], y * image.height / weights.shape[0], "salience"
+    highest = _even_ground(image) + image.width / 2
+    if image.height > image.width and highest < min(y, image.height - image.width / 2):
+        return (x, highest), "top"
+    return (x, y), found_by
+
+
+def _even_ground(image):
+    """How many pixels from the top show nothing but even ground, light or dark upwards, less a margin; specks pass.
+
+    All, if there is nothing else.
+    """
+    small = np.asarray(image.resize((64, max(2, round(64 * image.height / image.width))), Image.Resampling.BOX), int)
+    ground = np.median(small, axis=1)
+    other = abs(small - ground[:, None]).sum(axis=2) > 48
+    uneven = np.lib.stride_tricks.sliding_window_view(other, 4, axis=1).all(axis=2).any(axis=1)
+    uneven[1:] |= abs(np.diff(ground, axis=0)).sum(axis=1) > 48
+    rows = np.flatnonzero(uneven)
+    return max(0.0, (rows[0] - 2) * image.height / len(small)) if len(rows) else float(image.height)
 
 
 def detector():

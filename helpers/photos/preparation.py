@@ -23,7 +23,7 @@ COLUMNS = ["file", "kept", "why", "width", "height", "faces", "focus", "blur", "
 COLUMNS += ["near_duplicate_of", "crop", "further_crops", "output", "copies"]
 DEFAULTS = {"fit": "crop", "background": "white", "flip": False, "pieces": False, "format": "PNG", "quality": 95}
 WORK = ".squares"  # within the folder of squares: what is done already, photo by photo
-VERSION = 2  # of what examine does with the same settings; a new number does all photos anew
+VERSION = 3  # of what examine does with the same settings; a new number does all photos anew
 ALONE = 32  # photos that are done before two processes have started
 SPAWN = multiprocessing.get_context("spawn")
 

@@ -2,6 +2,8 @@
 
 import io
 import itertools
+import json
+from pathlib import Path
 from unittest.mock import Mock
 
 import numpy as np
@@ -84,6 +86,48 @@ def test_every_real_face_is_found_once_and_an_even_picture_is_cropped_in_the_mid
     for x, (left, top, right, bottom) in zip((0, 256), found, strict=True):
         assert left < x + 100 and right > x + 150 and top < 90 and bottom > 150 and right - left < 200
     assert crop.find_focus(one)[1] == "face"
+
+
+FACES = json.loads((Path(__file__).parent / "faces.json").read_text())  # sizes of photos, with the box of the face
+UPRIGHT = [photo for photo in FACES if photo["size"][1] > photo["size"][0]]
+
+
+def whole_heads(photos, focus):
+    """Whether the head, the face with 35 % above it and 10 % beside, is whole in the square, if it fits into one."""
+    for photo in photos:
+        (width, height), (left, top, right, bottom) = photo["size"], photo["face"]
+        aside, above = (right - left) / 10, 0.35 * (bottom - top)
+        head = max(0, left - aside), max(0, top - above), min(width, right + aside), min(height, bottom)
+        if max(head[2] - head[0], head[3] - head[1]) <= min(width, height):
+            box = crop.crop_box((width, height), focus(photo))
+            yield all(a <= b + 0.5 for a, b in zip((*box[:2], *head[2:]), (*head[:2], *box[2:])))
+
+
+def test_with_the_face_known_the_square_keeps_the_whole_head():
+    focus = lambda photo: crop.find_focus(Image.new("1", photo["size"]), [photo["face"]])[0]
+    for photos in (FACES, UPRIGHT):
+        kept = list(whole_heads(photos, focus))
+        assert len(kept) >= len(photos) - 1 and np.mean(kept) >= 0.97
+
+
+def portrait(photo, ground):
+    """A head of one colour and, below it, clothes that stand out far more, before a wall or before leaves."""
+    image = Image.new("RGB", photo["size"], "beige") if ground == "wall" else blobs(1, *photo["size"])
+    (width, height), (left, top, right, bottom) = photo["size"], photo["face"]
+    draw, above, high = ImageDraw.Draw(image), 0.35 * (bottom - top), bottom - top
+    draw.ellipse((left, top - above, right, bottom), "saddlebrown")
+    draw.rectangle((left - high, min(bottom + high / 8, height), right + high, height), "red")
+    return image
+
+
+@pytest.mark.parametrize("ground", ["wall", "leaves"])
+def test_where_no_face_is_found_an_upright_photo_keeps_its_head_not_its_clothes(ground):
+    photos = [photo for photo in UPRIGHT if photo["face"][3] <= photo["size"][0]]
+    assert all(whole_heads(photos, lambda photo: crop.find_focus(portrait(photo, ground), [])[0]))
+    stars = Image.new("RGB", (300, 500), "navy")
+    ImageDraw.Draw(stars).point([(40, 30), (200, 90)], "white")
+    ImageDraw.Draw(stars).rectangle((60, 300, 240, 500), "red")
+    assert crop.crop_box(stars.size, crop.find_focus(stars, [])[0]) == (0, 200, 300, 500), "nobody is in the sky"
 
 
 def test_yunet_does_the_work_where_it_is(monkeypatch):
