@@ -53,7 +53,7 @@ class Photos(Dataset):
         return [(self._pixels(path), self._tokens(prompt)) for path, prompt in zip(pair, PROMPTS)]
 
     def _pixels(self, path):
-        image = ImageOps.exif_transpose(Image.open(path)).convert("RGB")
+        image = ImageOps.exif_transpose(Image.open(path, formats=["PNG", "JPEG"])).convert("RGB")
         image = ImageOps.fit(image, (self.size, self.size), Image.Resampling.BILINEAR)
         return torch.from_numpy(np.array(image)).permute(2, 0, 1).float().div(255).sub(0.5).div(0.5)
 

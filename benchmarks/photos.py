@@ -47,7 +47,7 @@ def like_the_web_ui(folder, out):
     """Open, turn, convert, fill the square, cut the middle, save: AUTOMATIC1111's preprocess.py and resize_image(1)."""
     out.mkdir()
     for path in sorted(folder.iterdir()):
-        image = ImageOps.exif_transpose(Image.open(path)).convert("RGB")
+        image = ImageOps.exif_transpose(Image.open(path, formats=["JPEG"])).convert("RGB")
         scale = SIZE / min(image.size)
         image = image.resize([round(side * scale) for side in image.size], Image.Resampling.LANCZOS)
         left, top = (image.width - SIZE) // 2, (image.height - SIZE) // 2

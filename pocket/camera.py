@@ -25,7 +25,7 @@ def shoot(scene, view, size, cutout=False):
         f'width="{size[0]}" height="{size[1]}" preserveAspectRatio="none" '
         f'viewBox="{" ".join(f"{number:.4f}" for number in view)}">{content}</svg>'
     )
-    image = Image.open(io.BytesIO(bytes(resvg_py.svg_to_bytes(svg_string=svg))))
+    image = Image.open(io.BytesIO(bytes(resvg_py.svg_to_bytes(svg_string=svg))), formats=["PNG"])
     return image if cutout else image.convert("RGB")
 
 

@@ -294,7 +294,9 @@ def _flames(front):
 
 def _render(svg, size):
     svg = f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="0 0 280 280">{svg}</svg>'
-    return Image.open(io.BytesIO(bytes(resvg_py.svg_to_bytes(svg_string=svg, width=size, height=size))))
+    return Image.open(
+        io.BytesIO(bytes(resvg_py.svg_to_bytes(svg_string=svg, width=size, height=size))), formats=["PNG"]
+    )
 
 
 def draw(scene, size=128):

@@ -89,14 +89,18 @@ def render(notebook, path, others=()):
 
 def _on_white(encoded):
     """The picture of an output, RGB; figures with a transparent ground would be unreadable on a dark page."""
-    image = Image.open(io.BytesIO(base64.b64decode(encoded))).convert("RGBA")
+    image = Image.open(io.BytesIO(base64.b64decode(encoded)), formats=["PNG"]).convert("RGBA")
     return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
 
 
 def _inside(found):
     """A picture of the repository within the page; one that is not there keeps its words only."""
     path = machine.REPO / found[2].lstrip("/")
-    return f'{found[1]}{data_url(Image.open(path), 1600, "WEBP", 88)}"' if path.is_file() else found[0]
+    return (
+        f'{found[1]}{data_url(Image.open(path, formats=[*machine.PICTURES]), 1600, "WEBP", 88)}"'
+        if path.is_file()
+        else found[0]
+    )
 
 
 def render_documents(folder):

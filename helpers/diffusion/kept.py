@@ -41,7 +41,7 @@ def missing(pictures):
 
 def read(path):
     """A picture on disk: RGB, with the texts of its PNG in `info`."""
-    with Image.open(path) as image:
+    with Image.open(path, formats=["PNG"]) as image:
         return image.convert("RGB")
 
 

@@ -1,5 +1,6 @@
 """Where runs lie, and saving so that a crash never leaves half a file."""
 
+import codecs
 import contextlib
 import errno
 import functools
@@ -8,10 +9,13 @@ import json
 import os
 import re
 import shutil
+import stat
 from pathlib import Path
 
 DRIVE = Path("/content/drive")  # where Colab mounts Google Drive
 REPO = Path(__file__).resolve().parents[2]
+# the pictures that trainings take, ours and other programs': Pillow's formats, and the endings of each
+PICTURES = {"PNG": [".png"], "JPEG": [".jpg", ".jpeg", ".jfif"], "WEBP": [".webp"], "BMP": [".bmp"]}
 QUICK = os.environ.get("QUICK", "") not in ("", "0")  # a trial of every cell in seconds, nothing learnt
 FORMULA = re.compile(r"'*[=+\-@\t\r]")  # begins what a spreadsheet computes, or what as_text made of it
 TORCH_SIGNS = ("inline_container", "iostream", "PytorchStreamWriter")  # its writer knows no OSError
@@ -24,8 +28,15 @@ def find_runs():
     """
     if os.environ.get("RUNS_DIR"):
         return Path(os.environ["RUNS_DIR"]).expanduser().resolve()
-    drive = DRIVE / "MyDrive"
-    runs = drive / "personalize" / "runs" if drive.is_dir() else REPO / "runs"
+    drive, runs = DRIVE / "MyDrive", REPO / "runs"
+    try:
+        runs = drive / "personalize" / "runs" if stat.S_ISDIR(drive.stat().st_mode) else runs
+    except FileNotFoundError:
+        pass
+    except OSError as error:  # "Transport endpoint is not connected": mounted in a session that has ended
+        print(
+            f"Google Drive does not answer ({error.strerror}): runs are kept on this machine until it is mounted anew."
+        )
     return runs / "quick" if QUICK else runs
 
 
@@ -57,6 +68,13 @@ def discard(path):
     path.unlink()
 
 
+def pictures_in(folder):
+    """The picture files in a folder, by name, however their endings are written; [] if there is no such folder."""
+    endings = [ending for endings in PICTURES.values() for ending in endings]
+    paths = sorted(Path(folder).iterdir()) if Path(folder).is_dir() else []
+    return [path for path in paths if path.suffix.lower() in endings and not path.name.startswith(".")]
+
+
 def write_json(path, data):
     """Writes `data` as readable JSON, atomically."""
     with atomic_write(path) as partial:
@@ -64,10 +82,14 @@ def write_json(path, data):
 
 
 def read_json(path):
-    """Reads a JSON file. Raises ValueError naming the file if it is not JSON."""
+    """Reads a JSON file, also as Windows' Notepad saves it. Raises ValueError naming the file if it is not JSON."""
+    content = Path(path).read_bytes()
+    wide = content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return json.loads(content.decode("utf-16" if wide else "utf-8-sig"))
     except ValueError as error:
+        if "escape" in str(error):
+            raise ValueError(f"{path} has a single backslash ({error}): write / or \\\\ instead of it.") from error
         raise ValueError(f"{path} is not readable JSON ({error}): delete it or restore it from a copy.") from error
 
 

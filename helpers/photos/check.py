@@ -13,7 +13,6 @@ BLURRED = 30  # sharpness below this; photos in focus have 60 to 80, before a so
 DARK, BRIGHT = 60, 200  # of 255
 LONGEST = 8  # times the short side: a strip, not a photo
 SAME = 0.25  # distance below this; a copy, brighter and shifted by 1 %, has 0.05 to 0.22, another photo 0.3 or more
-BROKEN = 0.1  # of the height, in one flat colour
 SUFFIXES = {"PNG": ".png", "JPEG": ".jpg", "WEBP": ".webp"}
 
 
@@ -52,8 +51,6 @@ def _measure(image, full, settings):
     elif not settings["keep"]:
         cut = max(full) if settings["fit"] == "pad" else boxes[0][2] - boxes[0][0]
         why = complaint(full, settings["size"], sharp, dark, bright, cut, found_by in ("hand", "pieces"))
-        if not why and broken_off(image) > BROKEN:
-            why = "its lower part is one flat colour, as if a copy broke off: look at it."
     row = {"kept": not why, "why": why, "width": full[0], "height": full[1], "faces": len(faces), "focus": found_by}
     row |= {"blur": sharp, "darkest": round(dark), "brightness": round(bright)}
     return row | {"crop": boxes[0], "further_crops": boxes[1:]}, boxes
@@ -139,15 +136,6 @@ def distance(one, other):
     axes, both = (-3, -2, -1), (one, -one[:, ::-1])
     shares = [(a != other).sum(axes) / np.maximum(1, ((a != 0) | (other != 0)).sum(axes)) for a in both]
     return np.minimum(*shares)
-
-
-def broken_off(image):
-    """The share of the picture, from below, that is one flat colour although the top is not, as if a copy broke off."""
-    pixels = np.asarray(image)
-    if (pixels[0] == pixels[0, 0]).all() or (pixels[-1] != pixels[-1, 0]).any():
-        return 0.0
-    flat = (pixels == pixels[-1, 0]).all(axis=(1, 2))[::-1]
-    return float(flat.argmin() / len(flat))
 
 
 def near_duplicates(prints, sharpness, stay=()):

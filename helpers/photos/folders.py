@@ -140,8 +140,7 @@ def prepared_folder(name):
 
 def squares_in(folder):
     """The picture files in a prepared folder, by name."""
-    paths = sorted(Path(folder).iterdir()) if Path(folder).is_dir() else []
-    return [path for path in paths if path.suffix in check.SUFFIXES.values() and not path.name.startswith(".")]
+    return machine.pictures_in(folder)
 
 
 def load_prepared(folder):

@@ -1,15 +1,22 @@
 """Open a picture file of any kind: upright, RGB in the colours of sRGB, nothing hidden in it; or say why not."""
 
+import bisect
+import contextlib
 import io
 import mmap
+import random
 import warnings
 from pathlib import Path
 
 import numpy as np
 import pillow_heif
-from PIL import ExifTags, Image, ImageCms, ImageColor, ImageOps, JpegImagePlugin
+from PIL import ExifTags, Image, ImageCms, ImageColor, ImageOps, JpegImagePlugin, TiffImagePlugin
 
 pillow_heif.register_heif_opener()
+# what Pillow may try, whatever a name says: not EPS, which it would hand to another program
+FORMATS = ("JPEG", "PNG", "WEBP", "HEIF", "AVIF", "TIFF", "BMP", "GIF", "JPEG2000", "PPM", "TGA", "PSD")
+RAW = {".dng", ".nef", ".nrw", ".cr2", ".cr3", ".crw", ".arw", ".raf", ".orf", ".rw2", ".pef", ".srw", ".x3f"}
+FILMS = {".mov", ".mp4", ".m4v", ".avi", ".mkv", ".webm", ".3gp", ".mts", ".wmv"}
 PIXELS = 120_000_000  # a picture of more is not opened: as RGB it would take 360 MB
 SRGB = ImageCms.createProfile("sRGB")
 ORIENTATION = ExifTags.Base.Orientation
@@ -18,9 +25,9 @@ ORIENTATION = ExifTags.Base.Orientation
 def open_photo(path, background="white", at_least=None):
     """The picture in a file: RGB (sRGB), upright, transparent parts on `background`, free of metadata.
 
-    Reads whatever Pillow reads, and HEIC through pillow-heif; of an animation the first frame; 16 bits and floats
-    (0 to 1) are scaled to 8 bits. at_least: no side comes out with fewer pixels, but large pictures come out smaller;
-    a JPEG is then decoded small, in a third of the time.
+    Reads FORMATS, HEIC through pillow-heif; of an animation the first frame; 16 bits and floats (0 to 1) are scaled to
+    8 bits. at_least: no side comes out with fewer pixels, but large pictures come out smaller; a JPEG is then decoded
+    small, in a third of the time, and so is one that is too large for memory.
     Raises ValueError, one sentence that names the file, for whatever cannot be shown whole.
     """
     return decode(path, background, at_least)[0]
@@ -31,13 +38,13 @@ def decode(path, background="white", at_least=None):
     path, background = Path(path), ImageColor.getrgb(background)[:3]
     if not path.is_file():
         raise ValueError(f"{path.name} is not a file: leave only photos in the folder.")
-    if path.stat().st_size == 0:
-        raise ValueError(f"{path.name} is empty: copy it from the phone again.")
+    if why := _no_photo(path):
+        raise ValueError(f"{path.name} {why}")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # large pictures are measured below, odd tags do no harm
             _check_whole(path)
-            with Image.open(path) as file:
+            with _opened(path) as file:
                 return _upright(file, background, at_least)
     except Image.UnidentifiedImageError as error:
         raise ValueError(f"{path.name} is not a picture, whatever its name says: leave it out.") from error
@@ -48,17 +55,51 @@ def decode(path, background="white", at_least=None):
         raise ValueError(f"{path.name} is damaged ({reason}): copy it from the phone again.") from error
 
 
-def _upright(file, background, at_least):
-    stored = file.size
-    if at_least:
-        file.draft(None, (at_least, at_least))
-    drafted = file.size
-    if drafted[0] * drafted[1] > PIXELS:
+def _no_photo(path):
+    """What a file is instead of a photo, with the mend; "" if it may be one."""
+    with path.open("rb") as file:
+        head = file.read(4)
+    if path.suffix.lower() in FILMS:
+        return "is a film: take a still from it, or leave it out."
+    if path.suffix.lower() == ".zip":
+        return "is a zip that cannot be read: unpack it, or pack it again."
+    if not head:
+        return "is empty: copy it from the phone again, without a zip around it."
+    if path.suffix.lower() in RAW or (head in (b"II*\0", b"MM\0*") and _is_raw(path)):
+        return "is a RAW file of a camera: export it as JPEG."
+    return ""
+
+
+def _is_raw(path):
+    """Whether a TIFF is a DNG, or begins with a small preview of what only a camera's own program reads."""
+    with contextlib.suppress(Exception), TiffImagePlugin.TiffImageFile(path) as image:  # damaged: told below
+        return 50706 in image.tag_v2 or (image.tag_v2.get(254) == 1 and 330 in image.tag_v2)
+    return False
+
+
+def _opened(path):
+    """A picture file, nothing of it decoded yet. Of a JPEG's pixels, which can be decoded small, any number may come."""
+    with path.open("rb") as file:
+        jpeg = file.read(2) == b"\xff\xd8"
+    return JpegImagePlugin.JpegImageFile(path) if jpeg else Image.open(path, formats=FORMATS)
+
+
+def _load(file, at_least):
+    """Decode a picture, small if it may be or must be. Raises DecompressionBombError if it would take too much."""
+    shrink = next((by for by in (1, 2, 4) if file.width * file.height <= PIXELS * by * by), 8)
+    file.draft(None, [min(at_least or side, side // shrink) for side in file.size])
+    if file.width * file.height > PIXELS:
         raise Image.DecompressionBombError
     file.load()
-    full = file.size if drafted == stored else stored  # some decoders turn the picture while they load it
+    return file
+
+
+def _upright(file, background, at_least):
+    stored = file.size
+    _load(file, at_least)
+    full = stored if file.format == "JPEG" else file.size  # some decoders turn the picture while they load it
     orientation = file.getexif().get(ORIENTATION, 1)
-    if file.format in ("JPEG", "MPO") and _ends_in_grey(file):
+    if file.format == "JPEG" and _ends_in_grey(file) and _takes_more(file, at_least):
         raise OSError("its lower part is missing")
     factor = min(file.size) // at_least if at_least else 1
     small = file.reduce(factor) if factor > 1 and file.mode in ("RGB", "L", "CMYK") else file
@@ -105,18 +146,32 @@ def _check_whole(path):
     """
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         if content[:8] == b"\x89PNG\r\n\x1a\n":
-            with Image.open(path) as image:
+            with Image.open(path, formats=["PNG"]) as image:
                 image.verify()  # the check sums, which loading skips for the pixels
         elif content[:2] == b"\xff\xd8":
             with JpegImagePlugin.JpegImageFile(path) as image:  # stops at the pixels, past the thumbnail
                 if content.find(b"\xff\xd9", image.fp.tell()) < 0:  # cannot occur among pixels (ITU-T T.81, B.1)
                     raise OSError("its end is missing")  # more may follow it: phones append films
-        elif not content[-max(32, len(content) // 50) :].strip(b"\0"):  # space kept for what never came
-            raise OSError("its end is empty, as if a copy broke off")
+        elif not content[-max(32, len(content) // 50) :].strip(b"\0") and not _black_below(path, content):
+            raise OSError("its end is empty, as if a copy broke off")  # space kept for what never came
         elif (stated := _stated_length(content)) is not None:
             spare = len(content) - stated
             if spare and not (content[:2] == b"BM" and 0 < spare < 4):  # some programs pad their BMP files
                 raise OSError(f"it should be {stated} bytes long")
+
+
+def _black_below(path, content):
+    """Whether the zeros at a file's end are black pixels; a copy breaks off amid a row, above which the picture goes on."""
+    with Image.open(path, formats=FORMATS) as image:
+        tiles = sorted(image.tile, key=lambda tile: tile[2])
+    if not tiles or image.format in ("AVIF", "WEBP", "HEIF") or any(codec != "raw" for codec, *_ in tiles):
+        return False  # their tiles are what a library of their own has decoded
+    end, starts = len(content[:].rstrip(b"\0")), [start for _, _, start, _ in tiles]
+    number = max(0, bisect.bisect(starts, end) - 1)
+    (_, top, _, bottom), stop = tiles[number][1], [*starts, len(content)][number + 1]
+    row = (stop - starts[number]) // (bottom - top)  # in bytes
+    above = content[end - row : end - row + (starts[number] - end) % row]
+    return len(above.replace(b"\0", b"")) <= max(8, len(above) // 2)
 
 
 def _stated_length(content):
@@ -152,3 +207,13 @@ def _ends_in_grey(image):
         return False
     last, first = (np.asarray(image.crop((0, y, image.width, y + 1))) for y in (image.height - 1, 0))
     return bool((last == 128).all() and (first != 128).any())
+
+
+def _takes_more(image, at_least):
+    """Whether a JPEG's pixels break off: more data before its end would then show; of a whole one nobody reads it."""
+    content = Path(image.filename).read_bytes()
+    with JpegImagePlugin.JpegImageFile(io.BytesIO(content)) as head:
+        end = content.find(b"\xff\xd9", head.fp.tell())
+    more = random.Random(0).randbytes(4096).replace(b"\xff", b"\x55")
+    with JpegImagePlugin.JpegImageFile(io.BytesIO(content[:end] + more + content[end:])) as other:
+        return not np.array_equal(_load(other, at_least), image)

@@ -1,13 +1,16 @@
 """Opening picture files of every kind, whole or damaged."""
 
+import ast
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pictures import STORED, bad_files, blobs, corners, encoded
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, ImageOps
 
-from helpers.photos import open, open_photo
+from helpers.machine import REPO
+from helpers.photos import check, open, open_photo, preparation
 
 quick = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 KINDS = ["JPEG", "PNG", "WEBP", "TIFF"]
@@ -145,6 +148,71 @@ def test_a_film_behind_the_photo_does_no_harm(tmp_path):
     assert open_photo(tmp_path / "a.jpg").size == blobs(1).size
     Image.new("RGB", (64, 64), (128, 128, 128)).save(tmp_path / "grey.jpg")
     assert open_photo(tmp_path / "grey.jpg").size == (64, 64), "grey all over is no damage"
+
+
+EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 20 20\n%%EndComments\nshowpage\n%%EOF\n"
+NOT_A_PHOTO = [
+    ("IMG_0001.MOV", b"\0\0\0\x14ftypqt  ", "is a film"),
+    ("DSC_0001.NEF", encoded(blobs(1, 160, 120), "TIFF"), "RAW file of a camera: export it as JPEG"),
+    ("IMG_0001.CR3", b"\0\0\0\x18ftypcrx ", "export it as JPEG"),
+    ("renamed.tif", encoded(blobs(1), "TIFF", tiffinfo={50706: b"\1\4\0\0"}), "export it as JPEG"),
+    ("inner.zip", b"PK\3\4", "is a zip"),
+    ("letter.jpg", EPS, "is not a picture"),
+]
+
+
+@pytest.mark.parametrize(("name", "content", "words"), NOT_A_PHOTO)
+def test_what_is_no_photo_is_told_by_what_it_is(tmp_path, monkeypatch, name, content, words):
+    monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", lambda *_, **__: pytest.fail("handed to Ghostscript"))
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=words):
+        open_photo(tmp_path / name)
+
+
+def test_every_picture_file_is_opened_as_one_of_the_formats_that_are_named():
+    """Else Pillow goes by the content, and hands EPS to Ghostscript, which runs programs."""
+    for path in (
+        path for place in ("helpers", "pocket", "tools", "benchmarks") for path in (REPO / place).rglob("*.py")
+    ):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "Image.open":
+                assert any(keyword.arg == "formats" for keyword in node.keywords), f"{path}, line {node.lineno}"
+
+
+def below(kind, color, **options):
+    """A picture whose lower third is of one colour, as a file."""
+    image = blobs(1, 330, 240)
+    image.paste(color, (0, 160, 330, 240))
+    return encoded(image, kind, **options)
+
+
+@pytest.mark.parametrize("kind", ["TIFF", "BMP", "PPM", "JPEG", "JPEG progressive"])
+def test_a_lower_part_of_one_colour_is_no_damage(tmp_path, kind):
+    kind, *progressive = kind.split()
+    color = (128, 128, 128) if kind == "JPEG" else (0, 0, 0)
+    whole = below(kind, color, progressive=bool(progressive))
+    if kind == "BMP":  # which begins at the bottom
+        whole = encoded(ImageOps.flip(open_photo(write(tmp_path / "b", whole))), kind)
+    assert open_photo(write(tmp_path / "photo", whole)).size == (330, 240)
+    assert open_photo(write(tmp_path / "photo", whole), at_least=60).height >= 60
+    (settings_of_it,) = preparation.settings_of({"photo": tmp_path / "photo"}, 64)
+    assert check.examine(tmp_path / "photo", tmp_path, "key", settings_of_it)["row"]["kept"]
+    broken = whole[: len(whole) // 2 + 400]  # amid a row
+    broken = broken + b"\xff\xd9" if kind == "JPEG" else broken.ljust(len(whole), b"\0")
+    with pytest.raises(ValueError, match="is damaged"):
+        open_photo(write(tmp_path / "photo", broken))
+
+
+def write(path, content):
+    path.write_bytes(content)
+    return path
+
+
+def test_a_jpeg_of_200_megapixels_is_decoded_small(tmp_path):
+    Image.linear_gradient("L").resize((16_400, 12_300)).save(tmp_path / "a.jpg", quality=30)
+    small, full = open.decode(tmp_path / "a.jpg", at_least=512)
+    assert full == (16_400, 12_300) and 512 <= small.height < 1600 and small.getpixel((5, small.height - 5))[0] > 240
+    assert open_photo(tmp_path / "a.jpg").size == (8200, 6150), "where nobody says how small: as large as is safe"
 
 
 def test_too_many_pixels_are_refused_before_they_take_memory(tmp_path, monkeypatch):
