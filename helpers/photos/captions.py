@@ -71,32 +71,41 @@ def write_captions(folder, table):
 def read_captions(folder):
     """The table in folder/captions.csv: file, caption, machine_caption (strings), edited (bool), draft (string).
 
-    Raises FileNotFoundError if there is none, ValueError if columns or the photos it names are missing.
+    Raises FileNotFoundError if there is none, ValueError if columns are missing, or photos that it names beside it.
     """
     path = Path(folder) / "captions.csv"
     if not path.exists():
         raise FileNotFoundError(f"There is no {path}: run 02_caption_with_blip first.")
-    table = _rows(path)
+    table, there = _rows(path), _by_name(folder)
     for file in table["file"]:
-        if not (path.parent / file).is_file():
+        if folders.nfc(file) not in there:
             raise ValueError(f"{path} names {file}, which is not beside it: run 02_caption_with_blip again.")
-    return table
+    return table.assign(file=[there[folders.nfc(file)] for file in table["file"]])
+
+
+def _by_name(folder):
+    """{name in NFC: name as it is on the disk} of the squares in a folder; nothing that lies elsewhere has a caption."""
+    return {folders.nfc(path.name): path.name for path in folders.squares_in(folder)}
 
 
 def _text(path):
-    """A file's text, line ends as they are. Raises ValueError if it is not UTF-8."""
+    """A file's text, line ends as they are. Raises ValueError if it is neither UTF-8 nor Excel's UTF-16."""
+    content = path.read_bytes()
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        return content.decode("utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8: save it again as UTF-8 (in Excel, 'CSV UTF-8').") from error
 
 
 def _rows(path):
     """What stands in a captions.csv, its photos there or not. Without a draft, the machine's words are the draft."""
-    rows = list(csv.DictReader(io.StringIO(_text(path), newline="")))
+    text = _text(path)
+    separator = max(",;\t", key=re.split("[\r\n]", text, maxsplit=1)[0].count)  # some countries' Excel writes others
+    rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator)
+    rows = [row for row in rows if any(row.values())]
     missing = [column for column in COLUMNS[:4] if not rows or any(row.get(column) is None for row in rows)]
     if missing:
-        raise ValueError(f"{path} lacks {', '.join(missing)}: save it with commas and the first line unchanged.")
+        raise ValueError(f"{path} lacks {', '.join(missing)}: save it with its first line unchanged.")
     rows = [{name: as_text(cell, back=True) for name, cell in row.items()} for row in rows]
     for row in rows:
         row["draft"] = row["machine_caption"] if row.get("draft") is None else row["draft"]
@@ -112,8 +121,9 @@ def keep_edits(table, folder):
     path = Path(folder) / "captions.csv"
     if not path.exists():
         return table
-    edited = dict(_rows(path).query("edited")[["file", "caption"]].to_numpy())
-    return table.assign(caption=table["file"].map(edited).fillna(table["caption"]))
+    edited = _rows(path).query("edited")
+    edited = dict(zip(edited["file"].map(folders.nfc), edited["caption"]))
+    return table.assign(caption=[edited.get(folders.nfc(file), text) for file, text in table[["file", "caption"]].values])
 
 
 def check_captions(table, class_word, tokenizer, fixed=()):
@@ -215,13 +225,13 @@ def import_jsonl(folder):
     path, captions = Path(folder) / "metadata.jsonl", {}
     if not path.exists():
         raise FileNotFoundError(f"There is no {path}: export it first, or copy it there.")
-    names = {square.name for square in folders.squares_in(folder)}
+    names = _by_name(folder)
     for number, line in enumerate(_text(path).split("\n"), 1):  # not splitlines: captions may hold other breaks
         if line.strip():
             name, text = _entry(line, f"{path}, line {number}")
-            if name not in names:
+            if folders.nfc(name) not in names:
                 raise ValueError(f"{path}, line {number} names {name!r}, which is not beside it: remove the line.")
-            captions[name] = text
+            captions[names[folders.nfc(name)]] = text
     return _merge(folder, captions)
 
 

@@ -4,6 +4,7 @@ import functools
 import importlib.util
 import math
 import os
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -183,7 +184,7 @@ def read_crops(folder):
     crops = read_json(path) if path.exists() else {}
     if not isinstance(crops, dict) or not all(isinstance(box, list) and len(box) == 4 for box in crops.values()):
         raise ValueError(f"{path} is no list of crops: delete it, or restore it from a copy.")
-    return {file: tuple(box) for file, box in crops.items()}
+    return {unicodedata.normalize("NFC", file): tuple(box) for file, box in crops.items()}
 
 
 def write_crop(folder, file, box, size):

@@ -34,7 +34,7 @@ class CropEditor(anywidget.AnyWidget):
 
     source, folder: as given to photos.prepare, which reads crops.json when it is run again.
     target: pixels a side that the squares need; the editor warns below.
-    Raises ValueError if the photos cannot be found (a zip has to be unpacked first).
+    Photos within a zip are not shown. Raises ValueError if that leaves none: unpack the zip first.
     The page sends {"kind": "show", "index"} or "keep" (file, box; None: automatic). The answer is the trait `view`.
     """
 
@@ -46,8 +46,9 @@ class CropEditor(anywidget.AnyWidget):
         super().__init__()
         self.automatic = {file: tuple(box) for file, box in zip(report["file"], report["crop"]) if box}
         with originals(source) as paths:
-            self.paths = {file: paths.get(file) for file in self.automatic}
-        if not self.paths or not all(path and path.is_file() for path in self.paths.values()):
+            found = {file: paths[file] for file in self.automatic if file in paths}
+        self.paths = {file: path for file, path in found.items() if path.is_file()}  # a zip's are gone by now
+        if not self.paths:
             raise ValueError("The photos of this report cannot be found: unpack the zip, and give the folder.")
         self.files, self.folder, self.target = list(self.paths), folder, target
         self.show(0)

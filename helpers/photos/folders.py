@@ -7,6 +7,7 @@ import random
 import shutil
 import tempfile
 import time
+import unicodedata
 import zipfile
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -17,53 +18,75 @@ from helpers import machine
 from helpers.machine import atomic_write, write_json
 from helpers.photos import check
 from helpers.photos.consent import check_consent
-from helpers.photos.open import open_photo
+from helpers.photos.open import FILMS, open_photo
 
 LARGEST = 200 * 2**20  # bytes of one file in an archive
 TOGETHER = 8 * 2**30  # bytes of all its files
 MOST = 10_000  # files
+LITTER = {"desktop.ini", "thumbs.db"}  # Windows'
 
 
 @contextmanager
 def originals(source):
     """Context of {name: path} of the photos in a folder, a list of files, or a .zip, unpacked as long as it lasts.
 
-    Hidden files are passed over. Files of one name from different folders get the folder's name in front.
-    Raises FileNotFoundError if there are none, ValueError if a zip is broken or too large.
+    Folders and zips within the folder are read too; hidden files, and those that Windows leaves, are passed over. Names
+    are in NFC, however accents are written on the disk. Files of one name get the folder's name in front, or a number.
+    Raises FileNotFoundError if there are none, ValueError if a zip given as the source is broken or too large.
     """
-    if not isinstance(source, (str, os.PathLike)):
-        yield _by_name(map(Path, source), "the list")
-    elif Path(source).suffix.lower() == ".zip" and Path(source).is_file():
-        with tempfile.TemporaryDirectory() as folder:
-            unpack(source, folder)
-            yield _by_name(sorted(Path(folder).iterdir()), source)
-    else:
-        yield _by_name(sorted(Path(source).glob("*")), source)
+    single = isinstance(source, (str, os.PathLike))
+    with tempfile.TemporaryDirectory() as place:
+        if single and Path(source).suffix.lower() == ".zip" and Path(source).is_file():
+            paths = unpack(source, place)
+        else:
+            paths = list(_with_zips(_within(source) if single else map(Path, source), Path(place)))
+        if not paths:
+            raise FileNotFoundError(f"There are no photos in {source if single else 'the list'}: copy some there.")
+        files = {}
+        for path in paths:
+            name = nfc(path.name)
+            if name in files:
+                name = nfc(f"{path.parent.name}_{path.name}")
+            files[name if name not in files else free_name(Path(name).stem, path.suffix, files)] = path
+        yield files
 
 
-def _by_name(paths, source):
-    files = {}
+def nfc(name):
+    """A name with each accent joined to its letter; a Mac may write them apart, and two such names seem different."""
+    return unicodedata.normalize("NFC", name)
+
+
+def _within(folder):
+    """The files in a folder and in the folders within it, those directly in it first."""
+    paths = [path for path in Path(folder).rglob("*") if path.is_file() and not _hidden(path.relative_to(folder))]
+    return sorted(paths, key=lambda path: (len(path.parts), path))
+
+
+def _with_zips(paths, place):
+    """Each path; in place of a zip what is in it, unpacked into a folder of its name in `place`, if it can be read."""
     for path in paths:
-        if not path.name.startswith("."):
-            files[path.name if path.name not in files else f"{path.parent.name}_{path.name}"] = path
-    if not files:
-        raise FileNotFoundError(f"There are no photos in {source}: copy some there.")
-    return files
+        if path.suffix.lower() == ".zip" and path.is_file():
+            try:
+                yield from unpack(path, place / free_name(path.stem, "", os.listdir(place)))
+                continue
+            except ValueError:
+                pass  # `prepare` names it
+        yield path
 
 
 def unpack(archive, folder):
     """Copy the files of a zip straight into a folder, whatever folders they lie in there; returns their paths.
 
     Nothing is written outside the folder; a second file of a name gets a number. Hidden files are passed over. A
-    member that is encrypted or damaged is left empty, so that `prepare` names it.
-    Raises ValueError if this is no zip, or if it holds too many files or too much (8 GB, 200 MB a file).
+    member that is a film, encrypted, damaged or of more than 200 MB is left empty, so that `prepare` names it.
+    Raises ValueError if this is no zip, or if it holds too many files or too much (8 GB).
     """
     folder, written = Path(folder), []
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with zipfile.ZipFile(archive) as opened:
             members = [member for member in opened.infolist() if member.filename]  # is_dir fails without a name
-            members = [member for member in members if not member.is_dir() and not _hidden(member)]
+            members = [member for member in members if not member.is_dir() and not _hidden(_path_of(member))]
             _check_size(members, Path(archive).name)
             for member in members:
                 written.append(_extract(opened, member, folder, [path.name for path in written]))
@@ -72,30 +95,35 @@ def unpack(archive, folder):
     return written
 
 
-def _hidden(member):
-    parts = PurePosixPath(member.filename.replace("\\", "/")).parts
-    return any(part == "__MACOSX" or part.startswith(".") and part.strip(".") for part in parts)
+def _path_of(member):
+    return PurePosixPath(member.filename.replace("\\", "/"))
+
+
+def _hidden(path):
+    return path.name.lower() in LITTER or any(p == "__MACOSX" or p.startswith(".") and p.strip(".") for p in path.parts)
+
+
+def _passed_over(member):
+    return member.file_size > LARGEST or _path_of(member).suffix.lower() in FILMS
 
 
 def _check_size(members, name):
     if len(members) > MOST:
         raise ValueError(f"{name} holds {len(members)} files: pack at most {MOST}.")
-    for member in members:
-        if member.file_size > LARGEST:
-            raise ValueError(f"{name} holds {member.filename!r} of {member.file_size / 2**20:.0f} MB: leave it out.")
-    if sum(member.file_size for member in members) > TOGETHER:
+    if sum(member.file_size for member in members if not _passed_over(member)) > TOGETHER:
         raise ValueError(f"{name} holds more than {TOGETHER // 2**30} GB: pack fewer photos.")
 
 
 def _extract(opened, member, folder, taken):
     """Write one member under its bare name, never more bytes than it declared."""
-    bare = PurePosixPath(member.filename.replace("\\", "/")).name.replace("\0", "").replace(":", "_")
+    bare = _path_of(member).name.replace("\0", "").replace(":", "_")
     bare = Path(bare if bare.strip(".") else "unnamed")
     path = folder / free_name(bare.stem[:100], bare.suffix[:20], taken)
     with atomic_write(path) as partial, partial.open("wb") as target:
         try:
-            with opened.open(member) as content:
-                shutil.copyfileobj(content, target)  # zipfile stops at the declared size and checks the sum
+            if not _passed_over(member):
+                with opened.open(member) as content:
+                    shutil.copyfileobj(content, target)  # zipfile stops at the declared size and checks the sum
         except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError, OSError, ValueError):
             target.truncate(0)  # encrypted or damaged
     when = time.mktime((*member.date_time, 0, 0, -1)) if member.date_time[1] else 0

@@ -42,9 +42,9 @@ def prepare(source, folder_out, size, *, processes=None, progress=None, rename="
     """
     folder_out = Path(folder_out).resolve()
     with folders.originals(source) as files:
-        for path in files.values():
-            if path.resolve().parent in (folder_out, *folder_out.parents):
-                raise ValueError(f"{folder_out} lies within the originals: give another folder for the squares.")
+        given = {Path(source).resolve()} if isinstance(source, (str, os.PathLike)) else set()
+        if (given | {path.resolve().parent for path in files.values()}) & {folder_out, *folder_out.parents}:
+            raise ValueError(f"{folder_out} lies within the originals: give another folder for the squares.")
         settings = settings_of(files, size, crop.read_crops(folder_out), **options)
         check_pattern(rename)
         (folder_out / WORK).mkdir(parents=True, exist_ok=True)
@@ -69,10 +69,12 @@ def settings_of(files, size, crops=None, *, focus=None, keep=(), leave_out=(), *
     format: "PNG", "JPEG" or "WEBP", the latter two with a quality of 1 to 100.
     Raises ValueError for an option or a value that is not possible or a file that is not there.
     """
-    focus, crops, same = focus or {}, crops or {}, {"size": size} | DEFAULTS | options
+    focus, crops = ({folders.nfc(name): at for name, at in (some or {}).items()} for some in (focus, crops))
+    keep, leave_out = (set(map(folders.nfc, names)) for names in (keep, leave_out))
+    same = {"size": size} | DEFAULTS | options
     for name in options.keys() - DEFAULTS.keys():
         raise ValueError(f"There is no option {name!r}: choose from {', '.join(DEFAULTS)}.")
-    for name in {*focus, *keep, *leave_out} - set(files):
+    for name in sorted({*focus, *keep, *leave_out} - set(map(folders.nfc, files))):
         raise ValueError(f"There is no photo {name!r}: write the name of its file with its ending.")
     same["format"] = {"JPG": "JPEG"}.get(same["format"].upper(), same["format"].upper())
     possible = same["format"] in check.SUFFIXES and same["fit"] in ("crop", "pad") and 1 <= same["quality"] <= 100
@@ -81,7 +83,9 @@ def settings_of(files, size, crops=None, *, focus=None, keep=(), leave_out=(), *
     ImageColor.getrgb(same["background"])
     crops = {name: box for name, box in crops.items() if name not in focus}
     by_hand = lambda name: {"keep": name in keep, "leave_out": name in leave_out}
-    return [same | {"box": crops.get(name), "focus": focus.get(name)} | by_hand(name) for name in files]
+    return [
+        same | {"box": crops.get(name), "focus": focus.get(name)} | by_hand(name) for name in map(folders.nfc, files)
+    ]
 
 
 def _key(path, settings):
@@ -156,7 +160,7 @@ def check_pattern(rename):
 
 def leave_out_duplicates(rows, records, keep=()):
     """Keep the sharper of photos that are nearly the same; the others' rows name it. keep: files that stay anyway."""
-    good = [i for i, row in enumerate(rows) if row["kept"]]
+    good, keep = [i for i, row in enumerate(rows) if row["kept"]], set(map(folders.nfc, keep))
     stay = {number for number, i in enumerate(good) if rows[i]["file"] in keep}
     instead = check.near_duplicates([records[i]["print"] for i in good], [rows[i]["blur"] for i in good], stay)
     for loser, winner in instead.items():

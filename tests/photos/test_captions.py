@@ -66,7 +66,7 @@ def test_spreadsheets_and_other_programs_read_the_file(tmp_path):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("file;caption;machine_caption;edited\n0.png;a man;x;True\n", "lacks file, caption.*with commas"),
+        ("file caption\n0.png a man\n", "lacks file, caption.*first line unchanged"),
         ("", "lacks"),
         ("file,caption,machine_caption,edited\n0.png,caf\xe9,x,\n", "is not UTF-8"),
     ],
@@ -78,6 +78,32 @@ def test_a_file_that_cannot_be_read_is_refused_and_not_written_over(tmp_path, co
         with pytest.raises(ValueError, match=words):
             read(tmp_path)
     assert path.read_text(encoding="latin-1") == content
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize("end", ["\n", "\r", "\r\n"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_captions_are_read_as_any_excel_saves_them(tmp_path, separator, end, encoding):
+    table = table_of(tmp_path, ["ein Mann", "a man"], ["ein Mann; vor Bäumen, still", "a man"])
+    table.assign(edited=True).to_csv(
+        tmp_path / "captions.csv", sep=separator, lineterminator=end, encoding=encoding, index=False
+    )
+    with (tmp_path / "captions.csv").open("ab") as file:
+        file.write(f"{3 * separator}{end}".encode(encoding.replace("16", "16-le").replace("-sig", "")))  # a row that was emptied
+    pd.testing.assert_series_equal(photos.read_captions(tmp_path).caption, table.caption)
+
+
+@pytest.mark.parametrize("name", ["../secret.png", "/etc/hostname", "sub/a.png", "..\\secret.png"])
+def test_captions_name_nothing_outside_of_their_folder(tmp_path, name):
+    folder = tmp_path / "squares"
+    (folder / "sub").mkdir(parents=True)
+    for path in (tmp_path / "secret.png", folder / "sub" / "a.png", folder / "a.png"):
+        path.touch()
+    photos.write_captions(folder, pd.DataFrame({"file": [name], "caption": ["x"]}))
+    for read in (photos.read_captions, captions.export_txt, captions.export_jsonl):
+        with pytest.raises(ValueError, match="not beside it"):
+            read(folder)
+    assert {path.name for path in tmp_path.rglob("*") if path.is_file()} == {"secret.png", "a.png", "captions.csv"}
 
 
 def test_missing_files_and_photos_and_two_captions_are_named(tmp_path):

@@ -2,15 +2,17 @@
 
 import io
 import struct
+import unicodedata
 import zipfile
 
+import pandas as pd
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from pictures import blobs, encoded
 
 from helpers import photos
-from helpers.photos import folders
+from helpers.photos import captions, crop, folders
 
 
 def zipped(path, members, **options):
@@ -47,7 +49,6 @@ def test_no_member_leaves_the_folder(tmp_path_factory, members):
 
 
 BOMBS = [
-    ("LARGEST", 1_000_000, {"a.png": bytes(3_000_000)}, "'a.png' of 3 MB"),
     ("TOGETHER", 1000, dict.fromkeys("ab", bytes(600)), "more than 0 GB"),
     ("MOST", 3, dict.fromkeys("abcd", b"x"), "4 files"),
 ]
@@ -60,6 +61,65 @@ def test_bombs_are_refused(tmp_path, monkeypatch, limit, value, members, words):
     with pytest.raises(ValueError, match=words):
         folders.unpack(archive, tmp_path / "out")
     assert not list((tmp_path / "out").iterdir())
+
+
+def test_a_film_and_what_is_too_large_in_a_zip_are_passed_over_and_told(tmp_path, monkeypatch):
+    """As with the Live Photos of an iPhone, whose films may be larger than a photo is allowed to be."""
+    monkeypatch.setattr(folders, "LARGEST", 1_000_000)
+    monkeypatch.setattr(folders, "TOGETHER", 1_000_000)
+    large = {"IMG_1.MOV": bytes(3_000_000), "IMG_2.png": bytes(2_000_000)}
+    members = {"IMG_1.HEIC": encoded(blobs(1), "HEIF"), "IMG_1.mp4": b"film"} | large
+    archive = zipped(tmp_path / "live.zip", members.items(), compress_type=zipfile.ZIP_DEFLATED)
+    report = photos.prepare(archive, tmp_path / "out", 64).set_index("file")
+    assert list(report.index[report.kept]) == ["IMG_1.HEIC"] and len(report) == 4
+    assert "is a film" in report.why["IMG_1.MOV"] and "is a film" in report.why["IMG_1.mp4"]
+    assert "is empty" in report.why["IMG_2.png"]
+
+
+def test_folders_and_zips_within_the_folder_are_read(tmp_path):
+    """As machine.upload says one may: a zip is quicker than many photos."""
+    raw, png = tmp_path / "raw", lambda seed: encoded(blobs(seed), "PNG")
+    for number, name in enumerate(["a.png", "one/a.png", "two/one/a.png", "two/b.png", ".ipynb_checkpoints/a.png"]):
+        (raw / name).parent.mkdir(parents=True, exist_ok=True)
+        (raw / name).write_bytes(png(number))
+    (raw / "desktop.ini").write_text("[.ShellClassInfo]")
+    zipped(raw / "chat.zip", [("c.png", png(7)), ("b.png", png(8)), ("__MACOSX/._c.png", b"x")])
+    (raw / "broken.zip").write_bytes(b"PK nothing")
+    report = photos.prepare(raw, tmp_path / "out", 64).set_index("file")
+    assert set(report.index[report.kept]) == {"a.png", "one_a.png", "one_a_2.png", "b.png", "c.png", "two_b.png"}
+    assert list(report.index[~report.kept]) == ["broken.zip"] and "is a zip" in report.why["broken.zip"]
+    assert photos.prepare(raw, tmp_path / "out", 64).set_index("file").equals(report)
+    photos.contact_sheet(report.reset_index(), raw)
+    editor = photos.CropEditor(report.reset_index(), raw, tmp_path / "out")
+    assert set(editor.files) == {"a.png", "one_a.png", "one_a_2.png", "two_b.png"}, "not those in the zip"
+    with pytest.raises(ValueError, match="within the originals"):
+        photos.prepare(raw, raw / "squares", 64)
+
+
+@pytest.mark.parametrize(("on_disk", "written"), [("NFD", "NFC"), ("NFC", "NFD")])
+def test_a_name_is_found_however_a_mac_writes_its_accents(tmp_path, on_disk, written):
+    on_disk, written = (unicodedata.normalize(form, "Zoë am Café.png") for form in (on_disk, written))
+    (tmp_path / "raw").mkdir()
+    blobs(1).save(tmp_path / "raw" / on_disk)
+    crop.write_crop(tmp_path / "out", written, (0, 0, 100, 100), (320, 240))
+    report = photos.prepare(tmp_path / "raw", tmp_path / "out", 64, keep=[written])
+    assert report.crop[0] == (0, 0, 100, 100) and report.kept[0]
+    assert photos.prepare(tmp_path / "raw", tmp_path / "out", 64, leave_out=[written]).why[0] == "left out by hand."
+    square = tmp_path / "squares" / on_disk
+    square.parent.mkdir()
+    blobs(1).save(square)
+    photos.write_captions(square.parent, pd.DataFrame({"file": [written], "caption": ["a woman"]}))
+    assert photos.read_captions(square.parent).file[0] == on_disk
+    captions.keep_edits(pd.DataFrame({"file": [on_disk], "caption": ["x"]}), square.parent)
+
+
+def test_squares_are_found_however_their_endings_are_written(tmp_path):
+    names = ["a.JPG", "b.jpeg", "c.PNG", "d.webp", "e.bmp", "f.jfif"]
+    for name in [*names, "notes.txt", ".hidden.png"]:
+        (tmp_path / name).write_bytes(encoded(blobs(1, 64, 64), "JPEG"))
+    assert [path.name for path, _ in photos.load_prepared(tmp_path)] == names
+    assert [path.name for path in photos.squares_in(tmp_path)] == names
+    assert photos.squares_in(tmp_path / "nowhere") == []
 
 
 def test_a_broken_archive_is_refused_and_a_member_that_lies_or_is_damaged_is_left_empty(tmp_path):
