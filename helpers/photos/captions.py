@@ -123,7 +123,9 @@ def keep_edits(table, folder):
         return table
     edited = _rows(path).query("edited")
     edited = dict(zip(edited["file"].map(folders.nfc), edited["caption"]))
-    return table.assign(caption=[edited.get(folders.nfc(file), text) for file, text in table[["file", "caption"]].values])
+    return table.assign(
+        caption=[edited.get(folders.nfc(file), text) for file, text in table[["file", "caption"]].values]
+    )
 
 
 def check_captions(table, class_word, tokenizer, fixed=()):
@@ -159,22 +161,55 @@ def says(text, words):
 
 
 def repetition(text):
-    """Words that a text says again: one to four twice in a row, or a part between commas twice anywhere; else ""."""
-    if found := re.search(r"\b(\w+(?: \w+){0,3}),? \1\b", text, re.IGNORECASE):
-        return found[1]
+    """Words that a text says again, whatever stands between them; else "".
+
+    One to eight words twice in a row, "and a clock" twice anywhere, or a part between commas twice anywhere.
+    """
+    plain = " ".join(re.findall(r"[\w'-]+", text))
+    for pattern in (r"\b(\w[\w'-]*(?: [\w'-]+){0,7})(?: and)? \1\b", r"\b(and (?:an?|the|his|her) [\w'-]+)\b.*\b\1\b"):
+        if found := re.search(pattern, plain, re.IGNORECASE):
+            return found[1]
     parts = [part.strip().lower() for part in text.split(",")]
     return next((part for number, part in enumerate(parts) if part and part in parts[:number]), "")
 
 
-def without(text, fixed):
-    """The text without these words and the "with a" or "and" that led to them; what is left reads on.
+# how captions say what somebody has: a holder, then things with their adjectives, joined by commas and "and"
+ADJECTIVES = "long short big small large full thick thin round square dark light black brown blond blonde red grey gray"
+ADJECTIVES += " white pink blue green yellow purple curly wavy straight shaggy bushy messy trimmed"
+NOUNS = r"(?:ear|neck)?rings?|clothing|building|painting|ceiling|king|morning|evening"  # no verbs
+HOLDER = rf"(?:(?:who|that) )?(?:with|in|has|have|wears|(?!(?:{NOUNS})\b)\w+ing)"
+ENDS = rf"{HOLDER}|and|or|at|on|by|of|near|under|behind|before|beside|from|to|for|is|are|was|who|that|while|as"
+WORD = rf"(?:(?:{ADJECTIVES.replace(' ', '|')}),(?= )|pair of|(?!(?:{ENDS})\b)[\w'-]+)"
+ITEM = rf"{WORD}(?: {WORD})*"
+AND = r",? and (?!(?:an? |the |another )?(?:wo)?(?:man|men|person|people|boy|girl|child|lady|guy)\b)"
+LIST = rf"{ITEM}(?:(?:, {ITEM})*{AND}{ITEM})?"
 
-    "a man with a beard and round glasses at the beach" without "beard" and "round glasses": "a man at the beach".
+
+def without(text, fixed):
+    """The text without these features, their adjectives and the "with a" or "and" that led to them; the rest reads on.
+
+    "a man with a long black beard and round glasses at the beach" without "beard" and "glasses": "a man at the beach".
     """
-    for words in sorted(fixed, key=len, reverse=True):
-        phrase = rf"(?:\ba |\ban |\bhis |\bher )?(?<!\w){re.escape(words)}(?!\w)"
-        text = re.sub(rf"\bwith {phrase} and\b", "with", text, flags=re.IGNORECASE)
-        text = re.sub(rf",? ?(?:\b(?:and|with|wearing) )?{phrase}", "", text, flags=re.IGNORECASE)
+    named = lambda part: any(says(part, words) for words in fixed)
+
+    def less(found):
+        items = re.findall(rf"(?<![\w'-]){ITEM}", found["items"], re.IGNORECASE)
+        kept = [item for item in items if not named(item)]
+        if len(kept) == len(items):
+            return found[0]
+        if kept:
+            return f"{found['lead']}{found['holder']} {', '.join(kept[:-1])}{' and ' if kept[1:] else ''}{kept[-1]}"
+        return "" if "and" in found["lead"].lower() else "\0"  # an "and" before or behind goes too
+
+    text = " ".join(text.replace("\0", " ").split())
+    pattern = rf"(?P<lead>(?:,? and|,)? ?)\b(?P<holder>{HOLDER}) (?P<items>{LIST})"
+    text = re.sub(pattern, less, text, flags=re.IGNORECASE)
+    text = re.sub(rf"\0{AND}", " ", text, flags=re.IGNORECASE).replace("\0", "")
+    first, *parts = text.split(", ")
+    text = ", ".join([first, *(part for part in parts if not (named(part) and re.fullmatch(ITEM, part)))])
+    for words in sorted(fixed, key=len, reverse=True):  # what stands in no such phrase
+        phrase = rf"(?:\ban? |\bhis |\bher )?(?<!\w){re.escape(words)}(?!\w)"
+        text = re.sub(rf",? ?(?:\b(?:and|with) )?{phrase}", "", text, flags=re.IGNORECASE)
     return " ".join(text.split()).strip(" ,")
 
 
