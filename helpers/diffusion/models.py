@@ -113,7 +113,7 @@ def model_config(name):
         return config
     if not Path(weights).exists() and (weights.count("/") != 1 or Path(weights).suffix in (".safetensors", ".ckpt")):
         raise ValueError(f"No model {weights!r}: use one of {', '.join(MODELS)}, a folder, a file or an owner/name.")
-    return replace(config, name=name, weights=weights, variant=None)
+    return replace(config, name=machine.last_part(name), weights=weights, variant=None)
 
 
 def load_pipeline(name):

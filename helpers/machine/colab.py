@@ -1,7 +1,10 @@
 """What is different on Colab: Drive that may be refused, photos to upload, runs to take home before the session ends."""
 
+import itertools
 import os
+import shutil
 import sys
+import tempfile
 import zipfile
 from pathlib import Path
 
@@ -85,22 +88,51 @@ def take_home(folder, archive=None):
 def bring_back(folder):
     """Let a person choose zips that `take_home` made and unpack them into `folder`; returns the runs that came.
 
-    Raises RuntimeError outside Colab, where a zip can simply be unpacked, and ValueError for another kind of zip.
+    A run of the same name that is there and not the same is kept under another name. Raises RuntimeError outside Colab,
+    where a zip can simply be unpacked, and ValueError, with nothing changed, for another kind of zip, one that is
+    broken, and one that does not fit on the disk.
     """
     folder, came = Path(folder).resolve(), set()
     for path in upload(folder):
-        with zipfile.ZipFile(path) as opened:
-            targets = {name: (folder / name).resolve() for name in opened.namelist() if not name.endswith("/")}
-            if strange := [name for name, target in targets.items() if folder not in target.parent.parents]:
-                raise ValueError(
-                    f"{path.name} is no run that was taken home: {strange[0]!r} lies in no folder. Choose another zip."
-                )
-            for name, target in targets.items():
-                with files.atomic_write(target) as partial:
-                    partial.write_bytes(opened.read(name))
-                came.add(folder / target.relative_to(folder).parts[0])
+        try:
+            with zipfile.ZipFile(path) as opened:
+                came |= _runs_of(opened, folder, path.name)
+        except (zipfile.BadZipFile, NotImplementedError, EOFError, RuntimeError) as error:
+            raise ValueError(f"{path.name} is not a whole zip ({error}): take the run home once more.") from error
         path.unlink()
     return sorted(came)
+
+
+def _runs_of(opened, folder, name):
+    """Unpacks each run of a zip whole, beside its place, before it takes that place; returns their folders."""
+    members = [member for member in opened.infolist() if not member.is_dir()]
+    targets = {member: (folder / member.filename).resolve() for member in members}
+    if strange := [member for member, target in targets.items() if folder not in target.parent.parents]:
+        where = f"{strange[0].filename!r} lies in no folder"
+        raise ValueError(f"{name} is no run that was taken home: {where}. Choose another zip.")
+    size, free = (n / 2**30 for n in (sum(m.file_size for m in members), shutil.disk_usage(folder).free))
+    if size > free:
+        raise ValueError(f"{name} holds {size:.1f} GB, and {free:.1f} are free: make room, then choose it again.")
+    with tempfile.TemporaryDirectory(prefix=".", dir=folder) as place:
+        for member, target in targets.items():
+            copy = Path(place, target.relative_to(folder))
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            with opened.open(member) as content, copy.open("wb") as file:
+                shutil.copyfileobj(content, file)  # zipfile stops at the declared size and checks the sum
+        return {_put(run, folder / run.name) for run in sorted(Path(place).iterdir())}
+
+
+def _put(run, target):
+    """Moves an unpacked run to its place, unless the same is there; what else is there gets another name."""
+    paths = [path for path in sorted(run.rglob("*")) if path.is_file()]
+    there = [target / path.relative_to(run) for path in paths]
+    if all(path.is_file() for path in there) and files.fingerprint(paths) == files.fingerprint(there):
+        return target
+    if target.exists():
+        aside = next(path for i in itertools.count(1) if not (path := target.with_name(f"{target.name}-{i}")).exists())
+        target.rename(aside)
+        print(f"Another run {target.name} was here: it is kept as {aside.name}.")
+    return run.rename(target)
 
 
 def _goes_home(path):

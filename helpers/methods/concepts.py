@@ -23,6 +23,11 @@ class Concept:
     photos: Path  # a folder of prepared squares
     class_images: Path | None = None  # a folder of one's own pictures of the class, instead of the model's
 
+    def __post_init__(self):
+        """Asks for consent, as photos.prepared_folder does: no other way leads to a training of a subject's photos."""
+        if photos.squares_in(self.photos):
+            photos.consent.check_squares(self.photos)
+
     def check(self):
         """Raises ValueError, in one sentence with the fix, for what would spoil the training.
 
@@ -99,13 +104,17 @@ def named(caption, instance_prompt):
 
 def read(path):
     """The Concepts of a JSON file: a list of objects with instance_prompt, class_prompt, instance_data_dir and
-    perhaps class_data_dir. Relative folders begin at the file. Raises ValueError if an object lacks something."""
+    perhaps class_data_dir. Relative folders begin at the file. Raises ValueError if an object lacks something, and
+    asks for consent as Concept does."""
     concepts, place, rows = [], Path(path).parent, machine.read_json(path)
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise ValueError(f"{path} is no list of objects: put [ ] around its concepts.")
     for i, row in enumerate(rows, 1):
         if missing := [key for key in ("instance_prompt", "class_prompt", "instance_data_dir") if not row.get(key)]:
             raise ValueError(f"Concept {i} of {path} has no {missing[0]}: add it.")
+        folders = [str(row.get(key) or "") for key in ("instance_data_dir", "class_data_dir")]
+        if odd := next((folder for folder in folders if not folder.isprintable()), None):
+            raise ValueError(f"Concept {i} of {path} has a single backslash in {odd!r}: write / instead.")
         own = place / row["class_data_dir"] if row.get("class_data_dir") else None
         own = own if own and own.is_dir() else None
         concepts.append(Concept(row["instance_prompt"], row["class_prompt"], place / row["instance_data_dir"], own))

@@ -23,6 +23,16 @@ def check_consent(folder):
     return _checked(read_json(path), path)
 
 
+def check_squares(folder):
+    """Consent for a folder of squares, wherever they came from: in it, beside it, or in data/subjects under its name.
+
+    Raises as check_consent.
+    """
+    folder = Path(folder).resolve()
+    places = [folder, folder.parent, machine.subjects.folder(folder.name)]
+    return check_consent(next((place for place in places if (place / "consent.json").exists()), folder))
+
+
 def _checked(consent, path):
     missing = [key for key in ("who", "what_for", "until") if not isinstance(consent, dict) or not consent.get(key)]
     if missing:

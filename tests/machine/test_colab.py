@@ -1,9 +1,11 @@
 import importlib
 import json
 import os
+import shutil
 import sys
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -115,6 +117,37 @@ def test_what_the_browser_got_comes_back(on_colab, run):
     there = sorted(path.relative_to(fresh).as_posix() for path in fresh.rglob("*") if path.is_file())
     assert there == ["hypernetwork_amir/card.md", "hypernetwork_amir/previews/1.png"]
     assert (fresh / run.name / "card.md").read_text() == "card.md"
+
+
+def test_a_run_of_the_same_name_is_kept_and_never_mixed_with_what_comes(on_colab, run, capsys):
+    (on_colab / "uploads").mkdir()
+    machine.take_home(run, on_colab / "uploads" / "run.zip")
+    other = on_colab / "fresh" / "runs" / run.name
+    other.mkdir(parents=True)
+    (other / "card.md").write_text("of another training")
+    (other / "weights.pt").write_text("of another training")
+    assert machine.bring_back(other.parent) == [other]
+    assert sorted(path.name for path in other.iterdir()) == ["card.md", "previews"]
+    assert {path.read_text() for path in (other.parent / f"{run.name}-1").iterdir()} == {"of another training"}
+    assert sorted(path.name for path in other.parent.iterdir()) == [run.name, f"{run.name}-1"]
+    assert "is kept as hypernetwork_amir-1" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("fault", ["cut", "no zip", "damaged", "too large"])
+def test_a_zip_that_cannot_be_unpacked_is_one_sentence_and_changes_nothing(on_colab, run, monkeypatch, fault):
+    (on_colab / "uploads").mkdir()
+    archive = machine.take_home(run, on_colab / "uploads" / "run.zip")
+    content = archive.read_bytes()
+    damaged = {"cut": content[:-30], "no zip": b"hello", "damaged": content.replace(b"card.mdPK", b"cArd.mdPK")}
+    archive.write_bytes(damaged.get(fault, content))
+    if fault == "too large":
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=10))
+    runs = on_colab / "fresh" / "runs"
+    (runs / run.name).mkdir(parents=True)
+    (runs / run.name / "card.md").write_text("mine")
+    with pytest.raises(ValueError, match=r"make room" if fault == "too large" else r"run\.zip is not a whole zip"):
+        machine.bring_back(runs)
+    assert [path.read_text() for path in runs.rglob("*") if path.is_file() and path.suffix != ".zip"] == ["mine"]
 
 
 @pytest.mark.parametrize("name", ["../../escaped/x.txt", "loose.txt"])

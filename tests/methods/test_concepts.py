@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from helpers.methods import concepts, dreambooth
+from helpers.photos import consent
 
 PROMPTS = ("nesrelah_001 person", "a photo of a person")
 
@@ -16,6 +17,7 @@ PROMPTS = ("nesrelah_001 person", "a photo of a person")
 def folder(place, count, captions=None):
     """A folder of different little squares; captions: {file: caption}."""
     place.mkdir(parents=True)
+    consent.write_consent(place, "a drawing", "tests", "2099-01-01")
     for i in range(count):
         image = Image.new("RGB", (32, 32), (i * 37 % 256, i * 91 % 256, i * 53 % 256))
         image.paste((255 - i * 11 % 256, 0, i), (i % 16, 3, i % 16 + 9, 9 + i % 20))
@@ -94,6 +96,37 @@ def test_the_fork_s_list_of_several_subjects_is_read(tmp_path):
     for content in ('{"instance_prompt": "a b"}', '["a"]', "3"):
         path.write_text(content)
         with pytest.raises(ValueError, match="no list of objects"):
+            concepts.read(path)
+
+
+def test_no_subject_is_learnt_without_consent_whichever_way_its_photos_come(tmp_path):
+    place = folder(tmp_path / "people" / "her", 4)
+    given, listed = place / "consent.json", tmp_path / "concepts_list.json"
+    row = {"instance_prompt": PROMPTS[0], "class_prompt": PROMPTS[1], "instance_data_dir": "people/her"}
+    listed.write_text(json.dumps([row]))
+    ways = [lambda: concepts.Concept(*PROMPTS, place), lambda: concepts.read(listed)[0]]
+    assert ways[0]() == ways[1]()
+    given.rename(place.parent / "consent.json")
+    assert ways[0]() == ways[1](), "beside the folder will do"
+    (place.parent / "consent.json").unlink()
+    for way in ways:
+        with pytest.raises(FileNotFoundError, match="ask the person"):
+            way()
+    given.write_text(json.dumps({"who": "she", "what_for": "this", "until": "2020-01-01"}))
+    for way in ways:
+        with pytest.raises(ValueError, match="ended on 2020"):
+            way()
+
+
+def test_a_list_that_notepad_saved_is_read_and_a_backslash_is_named(tmp_path):
+    folder(tmp_path / "new" / "her", 4)
+    row = {"instance_prompt": PROMPTS[0], "class_prompt": PROMPTS[1], "instance_data_dir": "new/her"}
+    path = tmp_path / "concepts_list.json"
+    path.write_text(json.dumps([row]), encoding="utf-8-sig")
+    assert concepts.read(path)[0].photos == tmp_path / "new" / "her"
+    for written in (r"C:\Users\her", r"C:\new\her"):  # the second is JSON, but names another folder
+        path.write_text(json.dumps([row]).replace("new/her", written))
+        with pytest.raises(ValueError, match="single backslash"):
             concepts.read(path)
 
 
