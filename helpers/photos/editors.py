@@ -46,9 +46,9 @@ class CropEditor(anywidget.AnyWidget):
         super().__init__()
         self.automatic = {file: tuple(box) for file, box in zip(report["file"], report["crop"]) if box}
         with originals(source) as paths:
-            found = {file: paths[file] for file in self.automatic if file in paths}
-        self.paths = {file: path for file, path in found.items() if path.is_file()}  # a zip's are gone by now
-        if not self.paths:
+            found = {file: paths.get(file) for file in self.automatic}
+        self.paths = {file: path for file, path in found.items() if path and path.is_file()}  # a zip's are gone by now
+        if not self.paths or None in found.values():
             raise ValueError("The photos of this report cannot be found: unpack the zip, and give the folder.")
         self.files, self.folder, self.target = list(self.paths), folder, target
         self.show(0)

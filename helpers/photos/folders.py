@@ -223,11 +223,17 @@ def _together(files):
 
 def reported(folder):
     """The names of the squares of each photo in folder/report.csv, lists of strings; [] if there is none."""
+    return [[row["output"], *json.loads(row.get("copies") or "[]")] for row in _report(folder)]
+
+
+def numbered(folder):
+    """{file: number} of the photos in folder/report.csv that were numbered."""
+    return {row["file"]: int(row["number"]) for row in _report(folder) if row.get("number")}
+
+
+def _report(folder):
     path = Path(folder) / "report.csv"
     if not path.is_file():
         return []
-    table = pd.read_csv(path, keep_default_na=False)
-    return [
-        [machine.as_text(row["output"], back=True), *json.loads(row.get("copies") or "[]")]
-        for row in table.to_dict("records")
-    ]
+    table = pd.read_csv(path, keep_default_na=False, dtype=str)
+    return table.map(machine.as_text, back=True).to_dict("records")

@@ -5,9 +5,11 @@ Photos are examined in parallel processes and remembered one by one, so a stoppe
 
 import filecmp
 import hashlib
+import itertools
 import json
 import multiprocessing
 import os
+import re
 import shutil
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -20,7 +22,8 @@ from helpers.machine import as_text, atomic_write, read_json, write_csv, write_j
 from helpers.photos import check, crop, folders
 
 COLUMNS = ["file", "kept", "why", "width", "height", "faces", "focus", "blur", "darkest", "brightness"]
-COLUMNS += ["near_duplicate_of", "crop", "further_crops", "output", "copies"]
+COLUMNS += ["near_duplicate_of", "crop", "further_crops", "output", "copies", "number"]
+COUNTED = re.compile(r"[A-Za-z]{2,4}_?\d{4,5}")  # a camera's name, such as IMG_2047, tells of nobody
 DEFAULTS = {"fit": "crop", "background": "white", "flip": False, "pieces": False, "format": "PNG", "quality": 95}
 WORK = ".squares"  # within the folder of squares: what is done already, photo by photo
 VERSION = 3  # of what examine does with the same settings; a new number does all photos anew
@@ -28,16 +31,18 @@ ALONE = 32  # photos that are done before two processes have started
 SPAWN = multiprocessing.get_context("spawn")
 
 
-def prepare(source, folder_out, size, *, processes=None, progress=None, rename="{name}", **options):
+def prepare(source, folder_out, size, *, processes=None, progress=None, rename=None, **options):
     """Turn photos into upright squares without metadata in a folder.
 
     source: a folder, a list of files, or a .zip. size: pixels a side. progress: such as tqdm.
-    rename: pattern of the new names, of {name} and {number}, as in "amir_{number:03}".
+    rename: pattern of the new names, of {name}, {number} and {subject} (the name of folder_out). Without one it is
+    "{subject}_{number:03}", as the photos' own names may tell who or where, and numbers stay with their photos; only
+    names that a camera counted, such as IMG_2047, are kept.
     options: those of `settings_of`, such as fit="pad", flip=True, format="JPEG", focus={file: (x, y)}.
     Returns a DataFrame, a row a photo, also kept as folder_out/report.csv: file, kept, why (not), width and height
     (upright), faces, focus (found by), blur (sharpness), darkest and brightness (what the darkest and the brightest
     twentieth reach, of 255), near_duplicate_of, crop (box), further_crops (of pieces), output (file), copies
-    (further squares of the same photo). A bad file is a row of the report. What is done is not done again.
+    (further squares of the same photo), number. A bad file is a row of the report. What is done is not done again.
     Raises FileNotFoundError if there are no files, ValueError for a bad option or if originals could be overwritten.
     """
     folder_out = Path(folder_out).resolve()
@@ -46,12 +51,13 @@ def prepare(source, folder_out, size, *, processes=None, progress=None, rename="
         if (given | {path.resolve().parent for path in files.values()}) & {folder_out, *folder_out.parents}:
             raise ValueError(f"{folder_out} lies within the originals: give another folder for the squares.")
         settings = settings_of(files, size, crop.read_crops(folder_out), **options)
-        check_pattern(rename)
+        check_pattern(rename or "{number}")
         (folder_out / WORK).mkdir(parents=True, exist_ok=True)
         records = _examine_all(list(zip(files.values(), settings)), folder_out / WORK, processes, progress)
     rows = [dict.fromkeys(COLUMNS) | {"file": name} | record["row"] for name, record in zip(files, records)]
     leave_out_duplicates(rows, records, options.get("keep", ()))
-    publish(rows, records, folder_out, rename)
+    name_squares(rows, folder_out, rename)
+    publish(rows, records, folder_out)
     keys = {record["key"] for record in records}
     for path in (folder_out / WORK).iterdir():  # of photos or settings that are no longer asked for
         if path.name.split(".")[0].split("-")[0] not in keys:
@@ -151,7 +157,7 @@ def _in_parallel(missing, folder, processes):
 def check_pattern(rename):
     """Raise ValueError if a pattern for names cannot be filled in, or would lead out of the folder."""
     try:
-        one, other = rename.format(name="a", number=1), rename.format(name="b", number=2)
+        one, other = (rename.format(name=name, number=i, subject="s") for i, name in enumerate("ab"))
     except (ValueError, KeyError, IndexError):
         one = other = ""
     if one == other or set(one) & set('/\\:*?"<>|') or one.startswith("."):
@@ -169,15 +175,25 @@ def leave_out_duplicates(rows, records, keep=()):
         row |= {"kept": False, "near_duplicate_of": better["file"], "why": f"nearly the same as {better['file']}{why}"}
 
 
-def publish(rows, records, folder_out, rename):
+def name_squares(rows, folder_out, rename):
+    """Say in each row's `stem` what the squares of a photo that is kept will be called, without their endings."""
+    earlier = {} if rename else folders.numbered(folder_out)
+    new = itertools.count(max(earlier.values(), default=0) + 1)
+    for row in rows:
+        name, row["number"] = Path(row["file"]).stem[:60], earlier.get(row["file"])
+        pattern = rename or ("{name}" if COUNTED.fullmatch(name) else "{subject}_{number:03}")
+        if row["kept"]:
+            row["number"] = row["number"] or next(new)
+            row["stem"] = pattern.format(name=name, subject=folder_out.name, number=row["number"])
+
+
+def publish(rows, records, folder_out):
     """Give the squares of the photos that are kept their names, and take away those of an earlier run."""
-    taken, number = set(), 0
+    taken = set()
     for row, record in zip(rows, records):
         names, row["near_duplicate_of"] = [], row["near_duplicate_of"] or ""
-        number += row["kept"]
         for square in record["squares"] if row["kept"] else []:
-            stem = rename.format(name=Path(row["file"]).stem[:60], number=number)
-            stem += "_flipped" if "_flipped" in square else ""
+            stem = row["stem"] + ("_flipped" if "_flipped" in square else "")
             names.append(folders.free_name(stem, Path(square).suffix, taken))
             taken.add(names[-1])
             made, path = folder_out / WORK / square, folder_out / names[-1]
@@ -191,7 +207,7 @@ def publish(rows, records, folder_out, rename):
 
 def report_of(rows, folder_out):
     """The report as a table, also written as report.csv."""
-    integers = dict.fromkeys(("width", "height", "faces", "darkest", "brightness"), "Int64")
+    integers = dict.fromkeys(("width", "height", "faces", "darkest", "brightness", "number"), "Int64")
     report = pd.DataFrame(rows, columns=COLUMNS).astype(integers)
     report["crop"] = [tuple(box) if box else None for box in report["crop"]]
     report["further_crops"] = [[tuple(box) for box in boxes or []] for boxes in report["further_crops"]]

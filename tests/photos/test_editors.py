@@ -22,7 +22,7 @@ def prepared(tmp_path):
     for seed in range(3):
         blobs(seed, 400, 300).save(raw / f"{seed}.png")
     (raw / "broken.png").write_bytes(b"no picture")
-    report = photos.prepare(raw, out, 64)
+    report = photos.prepare(raw, out, 64, rename="{name}")
     texts = [f"a man with a cat, number {seed}" for seed in range(3)]
     photos.write_captions(out, pd.DataFrame({"file": report.output[report.kept], "caption": texts}))
     return report, raw, out

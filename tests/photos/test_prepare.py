@@ -5,6 +5,7 @@ import json
 import os
 import re
 import struct
+import zipfile
 
 import numpy as np
 import pandas as pd
@@ -31,7 +32,7 @@ def out(tmp_path):
 @pytest.fixture
 def prepare(raw, out):
     """Prepares the photos in `raw`; returns the report by file."""
-    return lambda **options: photos.prepare(raw, out, 64, **options).set_index("file")
+    return lambda **options: photos.prepare(raw, out, 64, **{"rename": "{name}"} | options).set_index("file")
 
 
 def test_bad_files_are_reported_and_the_rest_goes_through(raw, out, prepare):
@@ -191,6 +192,22 @@ def test_padding_and_pieces(raw, out, prepare, monkeypatch):
     assert drawn == [(left, 100, right - 1, 199) for left, _, right, _ in [report.crop[0], *report.further_crops[0]]]
 
 
+def test_squares_tell_neither_who_nor_where_and_keep_their_numbers(raw, tmp_path):
+    """What others get to see is the square: its name goes into captions, cards and zips."""
+    names = ["First Last at home.jpg", "IMG_2047.jpg", "PXL_20230514_101500.jpg", "Z.png"]
+    for seed, name in enumerate(names):
+        blobs(seed).save(raw / name)
+    prepare = lambda **options: photos.prepare(raw, tmp_path / "zoë", 64, **options).set_index("file").output
+    assert list(prepare()) == ["zoë_001.png", "IMG_2047.png", "zoë_003.png", "zoë_004.png"]
+    assert list(prepare(leave_out=[names[0]])) == ["", "IMG_2047.png", "zoë_003.png", "zoë_004.png"]
+    blobs(8).save(raw / "A.png")  # comes first now
+    again = prepare(keep=["IMG_2047.jpg"])
+    assert again["A.png"] == "zoë_005.png" and list(again[names]) == list(prepare()[names])
+    assert again[names[0]] == "zoë_001.png", "captions that were written stay with their photos"
+    with zipfile.ZipFile(photos.folders.pack(tmp_path / "zoë", tmp_path / "set.zip")) as packed:
+        assert not [name for name in packed.namelist() if "Last" in name or "2023" in name]
+
+
 IMPOSSIBLE = [
     ({"format": "BMP"}, "Choose PNG"),
     ({"quality": 0}, "1 to 100"),
@@ -306,8 +323,8 @@ def test_two_processes_do_the_same_as_one(tmp_path, raw):
     blobs(1).save(raw / "1.jpg")
     (raw / "bad.jpg").write_bytes(b"no picture")
     counted, count = [], lambda found, **_: (counted.append(each) or each for each in found)
-    one = photos.prepare(raw, tmp_path / "one", 64, processes=1)
-    two = photos.prepare(raw, tmp_path / "two", 64, processes=2, progress=count)
+    one = photos.prepare(raw, tmp_path / "one", 64, processes=1, rename="{number}")
+    two = photos.prepare(raw, tmp_path / "two", 64, processes=2, progress=count, rename="{number}")
     pd.testing.assert_frame_equal(one, two)
     assert len(counted) == 3
     for name in one.output[one.kept]:
