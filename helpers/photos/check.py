@@ -13,6 +13,7 @@ BLURRED = 30  # sharpness below this; photos in focus have 60 to 80, before a so
 DARK, BRIGHT = 60, 200  # of 255
 LONGEST = 8  # times the short side: a strip, not a photo
 SAME = 0.25  # distance below this; a copy, brighter and shifted by 1 %, has 0.05 to 0.22, another photo 0.3 or more
+MARK = (32, 36, 3)  # the shape of a fingerprint
 SUFFIXES = {"PNG": ".png", "JPEG": ".jpg", "WEBP": ".webp"}
 
 
@@ -29,7 +30,7 @@ def examine(path, folder, key, settings):
     else:
         row, boxes = _measure(image, full, settings)
         squares = _write(image, full, boxes, folder, key, settings) if row["kept"] else []
-        record = {"row": row, "print": fingerprint(image).tolist(), "squares": squares}
+        record = {"row": row, "print": fingerprint(image).tobytes().hex(), "squares": squares}
     write_json(folder / f"{key}.json", record)
     return record
 
@@ -119,36 +120,64 @@ def brightness(image):
 
 
 def fingerprint(image):
-    """A difference hash in colour: where the picture, 9 x 8 pixels small, gets brighter or darker to the right.
-
-    (8, 8, 3) of -1, 0, 1. Steps under 8 of 255 count as none: a plain wall would be all noise. (Krawetz 2013)
-    """
-    small = np.asarray(image.resize((9, 8), BOX, reducing_gap=2), int)
-    steps = small[:, 1:] - small[:, :-1]
-    return (np.sign(steps) * (abs(steps) >= 8)).astype("int8")
+    """The picture in small, (32, 36, 3) of uint8: by `distance` it is known again when it is brighter, shifted, mirrored."""
+    return np.asarray(image.resize(MARK[1::-1], BOX, reducing_gap=2))
 
 
 def distance(one, other):
-    """Of the places where at least one of two fingerprints has a step, the share where they differ, 0 to 1.
+    """How unlike two fingerprints are, 0 to 1; one is mirrored if that brings them nearer.
 
-    One is mirrored if that brings them nearer. other: (8, 8, 3), or (n, 8, 8, 3); then n distances.
+    Of the places that get brighter or darker to the right in at least one, the share where they differ. Before the same
+    wall that is little, whatever the pose; so it is at least 25 times the share of what is no even ground of which one
+    shows nothing like it there or beside it.
     """
-    axes, both = (-3, -2, -1), (one, -one[:, ::-1])
-    shares = [(a != other).sum(axes) / np.maximum(1, ((a != 0) | (other != 0)).sum(axes)) for a in both]
-    return np.minimum(*shares)
+    both = ((_unlike(_steps(one), _steps(turned)), _missing(one, turned)) for turned in (other, other[:, ::-1]))
+    return float(min(max(unlike, min(1, 25 * missing)) for unlike, missing in both))
+
+
+def _steps(mark):
+    """A difference hash in colour: where a fingerprint, 9 x 8 pixels small, gets brighter or darker to the right.
+
+    (8, 8, 3) of -1, 0, 1. Steps under 8 of 255 count as none: a plain wall would be all noise. (Krawetz 2013)
+    """
+    steps = np.diff(np.asarray(mark, float).reshape(8, 4, 9, 4, 3).mean(axis=(1, 3)), axis=1)
+    return (np.sign(steps) * (abs(steps) >= 8)).astype("int8")
+
+
+def _unlike(one, other):
+    """Of the places where one of two arrays of steps has a step, the share where they differ; other: or n such arrays."""
+    axes = (-3, -2, -1)
+    return (one != other).sum(axes) / np.maximum(1, ((one != 0) | (other != 0)).sum(axes))
+
+
+def _missing(one, other):
+    """Of the places in two fingerprints that are no even ground, the share where one is unlike all around it in the other."""
+    bright = (np.mean(one) + np.mean(other)) / 2
+    one, other = (mark * (bright / max(1, np.mean(mark))) for mark in (one, other))
+    around = lambda mark: np.lib.stride_tricks.sliding_window_view(
+        np.pad(mark, ((1, 1), (1, 1), (0, 0)), mode="edge"), (3, 3), axis=(0, 1)
+    )
+    (low, high), (least, most) = ((each.min((-2, -1)), each.max((-2, -1))) for each in map(around, (one, other)))
+    outside = [
+        (np.maximum(floor - mark, mark - top) > 24).any(-1)
+        for mark, floor, top in ((one, least, most), (other, low, high))
+    ]
+    uneven = (high - low > 24).any(-1) | (most - least > 24).any(-1)
+    return min(map(np.sum, outside)) / max(1, uneven.sum())
 
 
 def near_duplicates(prints, sharpness, stay=()):
     """Which of many pictures to keep where several are nearly the same: {index left out: index kept instead}.
 
-    prints: (n, 8, 8, 3) fingerprints; sharpness: n numbers. The sharper one stays; of two that differ by less
+    prints: n fingerprints; sharpness: n numbers. The sharper one stays; of two that differ by less
     than a tenth, the earlier. stay: indices that are never left out; what is near them goes, however sharp.
     """
-    prints, instead = np.asarray(prints, "int8"), {}
+    steps, instead = np.array([_steps(mark) for mark in prints]), {}
     for i in range(1, len(prints)):
         before = [j for j in range(i) if j not in instead]
-        near = distance(prints[i], prints[before]) < SAME
-        for twin in (before[j] for j in np.nonzero(near)[0] if not (i in stay and before[j] in stay)):
+        alike = np.minimum(*(_unlike(each, steps[before]) for each in (steps[i], -steps[i][:, ::-1]))) < SAME
+        near = (j for j in np.array(before)[alike] if distance(prints[i], prints[j]) < SAME)
+        for twin in (int(j) for j in near if not (i in stay and j in stay)):
             better = i in stay or (twin not in stay and sharpness[i] > 1.1 * sharpness[twin])
             loser, winner = (twin, i) if better else (i, twin)
             instead |= {other: winner for other, kept in instead.items() if kept == loser} | {loser: winner}

@@ -15,6 +15,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from PIL import ImageColor
 
@@ -168,7 +169,8 @@ def leave_out_duplicates(rows, records, keep=()):
     """Keep the sharper of photos that are nearly the same; the others' rows name it. keep: files that stay anyway."""
     good, keep = [i for i, row in enumerate(rows) if row["kept"]], set(map(folders.nfc, keep))
     stay = {number for number, i in enumerate(good) if rows[i]["file"] in keep}
-    instead = check.near_duplicates([records[i]["print"] for i in good], [rows[i]["blur"] for i in good], stay)
+    prints = [np.frombuffer(bytes.fromhex(records[i]["print"]), "uint8").reshape(check.MARK) for i in good]
+    instead = check.near_duplicates(prints, [rows[i]["blur"] for i in good], stay)
     for loser, winner in instead.items():
         row, better = rows[good[loser]], rows[good[winner]]
         why = ", which is sharper." if better["blur"] > 1.1 * row["blur"] else ": one of the two is enough."

@@ -58,6 +58,33 @@ def test_copies_are_near_and_others_are_far():
         assert check.distance(one, one) == 0
 
 
+def sitter(turn, mouth, arm=None):
+    """Somebody before a white wall: which way the face is turned, how open the mouth is, and where an arm is held."""
+    image = Image.new("RGB", (600, 800), (244, 243, 240))
+    draw = ImageDraw.Draw(image)
+    draw.rectangle((110, 620, 490, 800), "royalblue")
+    draw.rectangle((160, 650, 240, 720), "gold")  # people are not symmetrical
+    draw.ellipse((180, 220, 420, 580), "tan")
+    draw.pieslice((170, 190, 430, 480), 180, 360, "saddlebrown")
+    for eye in (245 + turn, 355 + turn):
+        draw.ellipse((eye - 20, 370, eye + 20, 395), "white")
+        draw.ellipse((eye - 9, 372, eye + 9, 392), "black")
+    draw.ellipse((265 + turn, 490 - mouth, 335 + turn, 490 + mouth), "darkred")
+    if arm:
+        draw.line((470, 640, *arm), "royalblue", 50)
+    return image
+
+
+def test_poses_before_one_wall_are_different_photos_and_their_copies_are_not():
+    poses = [sitter(0, 5), sitter(-50, 20), sitter(60, 5), sitter(0, 5, (580, 300))]
+    marks = [check.fingerprint(pose) for pose in poses]
+    assert check.near_duplicates(marks, [70] * 4) == {}
+    for pose in poses:
+        copy = ImageOps.mirror(ImageEnhance.Brightness(pose).enhance(0.92).crop((5, 4, 600, 800)).resize((300, 400)))
+        copy = Image.open(io.BytesIO(encoded(copy, "JPEG", quality=50)))
+        assert check.distance(check.fingerprint(pose), check.fingerprint(copy)) < check.SAME / 2
+
+
 def test_sharpness_falls_with_blur_and_not_with_size_or_darkness():
     image = blobs(4, 800, 800)
     values = [check.sharpness(image.filter(ImageFilter.GaussianBlur(radius))) for radius in (0, 1, 3, 8, 20)]
