@@ -51,6 +51,45 @@ def test_bad_files_are_reported_and_the_rest_goes_through(raw, out, prepare):
     assert contact_sheet(report.reset_index(), raw, columns=4, cell=60).height > 3 * 60
 
 
+def everything_wrong(raw):
+    """Fills a folder with whatever people hand over, all at once; returns {file: what the report says of it}."""
+    raw.mkdir(exist_ok=True)
+    told = {"IMG_0001.MOV": "is a film", "DSC_0002.NEF": "RAW file", "letter.jpg": "is not a picture"}
+    told |= {
+        "broken.zip": "is a zip",
+        "night.jpg": "too dark",
+        "tiny.png": "only 40 x 30",
+        "notes.txt": "is not a picture",
+    }
+    contents = dict.fromkeys(told, b"%!PS-Adobe-3.0 EPSF-3.0\n") | bad_files()
+    contents["night.jpg"] = encoded(Image.eval(blobs(3), lambda value: value // 9), "JPEG")
+    contents["tiny.png"] = encoded(blobs(4, 40, 30), "PNG")
+    contents["First Last zu Hause, Café.JPG".replace("é", "e\u0301")] = encoded(blobs(5), "JPEG")
+    contents |= {"desktop.ini": b"[x]", "Thumbs.db": b"x", ".DS_Store": b"x", ".ipynb_checkpoints/a.png": b"x"}
+    contents |= {"more/IMG_7.png": encoded(blobs(6), "PNG"), "more/deeper/IMG_7.png": encoded(blobs(7), "PNG")}
+    with zipfile.ZipFile(raw / "from the chat.zip", "w") as archive:
+        archive.writestr("WhatsApp Images/IMG-2023.webp", encoded(blobs(8), "WEBP", lossless=True))
+        archive.writestr("WhatsApp Images/VID-2023.mp4", b"film")
+        archive.writestr("../../evil.png", encoded(blobs(9), "PNG"))
+    for name, content in contents.items():
+        (raw / name).parent.mkdir(parents=True, exist_ok=True)
+        (raw / name).write_bytes(content)
+    return told | {"VID-2023.mp4": "is a film"} | dict.fromkeys(bad_files(), "")
+
+
+def test_a_folder_with_everything_wrong_at_once_ends_in_a_readable_report(raw, tmp_path):
+    told, out = everything_wrong(raw), tmp_path / "zoë"
+    report = photos.prepare(raw, out, 64).set_index("file")
+    good = {"First Last zu Hause, Café.JPG", "IMG_7.png", "deeper_IMG_7.png", "IMG-2023.webp", "evil.png"}
+    assert set(report.index) == {*told, *good} and set(report.index[report.kept]) == good
+    for file, words in told.items():
+        assert words in report.why[file] and report.why[file].endswith(".") and "\n" not in report.why[file]
+    assert report.focus[report.kept].str.startswith("no face found").all()
+    assert sorted(path.name for path, _ in photos.load_prepared(out)) == [f"zoë_{n:03}.png" for n in range(1, 6)]
+    assert not list(tmp_path.rglob("evil.png"))
+    assert contact_sheet(report.reset_index(), raw).height > 0
+
+
 def secretive():
     """A JPEG with everything that gives a person away."""
     exif = Image.Exif()
