@@ -66,7 +66,9 @@ def people():
 
 def embed(image, side):
     """(data URI, width, height) of an image, or of a picture file, as WebP at most `side` pixels wide and high."""
-    image = (image if isinstance(image, Image.Image) else Image.open(image, formats=[*machine.PICTURES])).convert("RGB")
+    image = (image if isinstance(image, Image.Image) else Image.open(image, formats=["PNG", "JPEG", "WEBP"])).convert(
+        "RGB"
+    )
     image.thumbnail((side, side))
     return data_url(image, None, "WEBP", 88), *image.size
 

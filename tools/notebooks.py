@@ -97,7 +97,7 @@ def _inside(found):
     """A picture of the repository within the page; one that is not there keeps its words only."""
     path = machine.REPO / found[2].lstrip("/")
     return (
-        f'{found[1]}{data_url(Image.open(path, formats=[*machine.PICTURES]), 1600, "WEBP", 88)}"'
+        f'{found[1]}{data_url(Image.open(path, formats=["PNG", "JPEG", "WEBP"]), 1600, "WEBP", 88)}"'
         if path.is_file()
         else found[0]
     )

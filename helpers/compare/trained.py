@@ -74,7 +74,7 @@ def _missing(run, method, subject, config):
     fix = f'set NAME = "{subject}" in notebook {METHODS[method]} and run it.'
     if not (run / "card.md").exists() or not (run / _weights(method)).exists():
         return f"No finished run {run.name}: {fix}"
-    trained = machine.last_part(machine.read_json(run / "settings.json")["model"])
+    trained = diffusion.models.last_part(machine.read_json(run / "settings.json")["model"])
     return "" if trained == config.name else f"{run.name} is a training of {trained}, not of {config.name}: {fix}"
 
 

@@ -113,7 +113,13 @@ def model_config(name):
         return config
     if not Path(weights).exists() and (weights.count("/") != 1 or Path(weights).suffix in (".safetensors", ".ckpt")):
         raise ValueError(f"No model {weights!r}: use one of {', '.join(MODELS)}, a folder, a file or an owner/name.")
-    return replace(config, name=machine.last_part(name), weights=weights, variant=None)
+    return replace(config, name=last_part(name), weights=weights, variant=None)
+
+
+def last_part(model):
+    """A path without the folders around it, which may tell whose computer it was; a hub id or a name stays as it is."""
+    path = Path(model).expanduser()
+    return path.name if path.is_absolute() or path.exists() else str(model)
 
 
 def load_pipeline(name):

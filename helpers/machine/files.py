@@ -138,12 +138,6 @@ def room_for(path, kept=()):
         ) from error
 
 
-def last_part(model):
-    """A path without the folders around it, which may tell whose computer it was; a hub id or a name stays as it is."""
-    path = Path(model).expanduser()
-    return path.name if path.is_absolute() or path.exists() else str(model)
-
-
 def weights_id(weights):
     """A short name for a model's weights that changes with them; a hub id, which is not on disk, stays as it is.
 

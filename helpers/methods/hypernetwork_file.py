@@ -10,7 +10,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from helpers import machine
-from helpers.diffusion import checkpoint
+from helpers.diffusion import checkpoint, models
 from helpers.methods.hypernetwork import CONFIG, Hypernetwork
 
 SIDES = ("keys", "values")
@@ -25,7 +25,7 @@ def save(path, hypernetwork, **config):
     if unknown := config.keys() - CONFIG.keys():
         raise TypeError(f"Unknown config {sorted(unknown)}: use {', '.join(CONFIG)}.")
     if config.get("sd_checkpoint_name"):
-        config["sd_checkpoint_name"] = machine.last_part(config["sd_checkpoint_name"])
+        config["sd_checkpoint_name"] = models.last_part(config["sd_checkpoint_name"])
     config = {name: _plain(value) for name, value in (hypernetwork.config | config).items()}
     layers = {int(width): tuple(map(_state, pair)) for width, pair in hypernetwork.layers.items()}
     if Path(path).suffix != ".safetensors":

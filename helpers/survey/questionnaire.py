@@ -35,7 +35,7 @@ def picture_alts(words, count):
 
 def bare(path, side=512, kind="JPEG"):
     """The bytes of a picture of which nothing is left but the pixels, at most `side` wide and high."""
-    with Image.open(path, formats=[*machine.PICTURES]) as image:
+    with Image.open(path, formats=["PNG", "JPEG", "WEBP"]) as image:
         return html.encoded(image, side, kind, 90)
 
 
@@ -53,7 +53,7 @@ def study_id(plan, key):
     for row in key.sort_values("item").to_dict("records"):
         digest.update(f"{row['item']}\n{row.get('prompt', '')}\n".encode())
         if "file" in row:
-            with Image.open(row["file"], formats=[*machine.PICTURES]) as image:
+            with Image.open(row["file"], formats=["PNG", "JPEG", "WEBP"]) as image:
                 digest.update(f"{image.size}".encode() + image.convert("RGB").tobytes())
     digits = digest.hexdigest()
     return next(digits[at : at + 8] for at in range(56) if not REWRITTEN.search(digits[at : at + 8]))

@@ -14,7 +14,7 @@ import torch
 from accelerate.utils import broadcast
 
 from helpers import diffusion
-from helpers.machine import atomic_write, discard, last_part, read_json, room_for, write_json
+from helpers.machine import atomic_write, discard, read_json, room_for, write_json
 
 COLUMNS = ("step", "loss", "held_out_loss", "learning_rate", "seconds")
 TABLES = ("loss.csv", "held_out.csv")
@@ -76,7 +76,7 @@ class Run:
     def __init__(self, folder, settings, parameters, optimizer, scaler, keep=1):
         self.folder, self.parameters, self.optimizer, self.scaler = Path(folder), parameters, optimizer, scaler
         self.settings = json.loads(json.dumps(settings))  # as it will be read again
-        self.settings |= {name: last_part(at) for name, at in self.settings.items() if name == "model"}
+        self.settings |= {name: diffusion.models.last_part(at) for name, at in self.settings.items() if name == "model"}
         self.settings["parameters"] = sum(parameter.numel() for parameter in parameters)
         self.keep, self.writes = keep, diffusion.device.state().is_main_process
         self.number, self.seconds, self.losses = -1, 0.0, []  # the last finished step; -1: before step 0

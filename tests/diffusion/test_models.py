@@ -24,6 +24,8 @@ def test_sd15_is_taken_from_where_the_environment_says(monkeypatch, tmp_path):
 def test_any_other_folder_or_hub_id_is_a_row_like_sd15(tmp_path):
     assert model_config(str(tmp_path)).weights == str(tmp_path)
     assert model_config(str(tmp_path)).name == tmp_path.name, "runs and cards tell of no home folder"
+    assert models.last_part(tmp_path / "gone" / "my model") == "my model"
+    assert [models.last_part(name) for name in ("pocket", "owner/name")] == ["pocket", "owner/name"]
     assert model_config("owner/some-model").image_size == 512
     assert model_config(model_config("pocket")) is models.MODELS["pocket"]
 

@@ -70,10 +70,3 @@ def test_a_drive_that_died_is_one_sentence_and_runs_stay_here(tmp_path, monkeypa
             files.find_runs() == tmp_path / "drive/MyDrive/personalize/runs"
         ) == made and not capsys.readouterr().out
         (tmp_path / "drive" / "MyDrive").mkdir(parents=True, exist_ok=True)
-
-
-def test_of_a_path_only_the_last_part_is_told(tmp_path):
-    for model in (tmp_path / "my model", str(tmp_path / "gone" / "my model")):
-        assert files.last_part(model) == "my model"
-    for model in ("pocket", "owner/name"):
-        assert files.last_part(model) == model

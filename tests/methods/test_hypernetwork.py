@@ -375,6 +375,8 @@ def test_the_file_is_what_the_web_ui_writes_and_comes_back_whole(tmp_path):
     random = torch.get_rng_state()
     again = hypernetwork_file.load(tmp_path / "a.pt")
     assert torch.equal(random, torch.get_rng_state()), "reading draws no random numbers"
+    hypernetwork_file.save(tmp_path / "b.pt", first, **told | {"sd_checkpoint_name": str(tmp_path / "pocket")})
+    assert (tmp_path / "b.pt").read_bytes() == (tmp_path / "a.pt").read_bytes(), "nor whose folder it lay in"
     assert again.config == first.config | told and again.widths == [8, 4] and not again.training
     assert same(first, again)
 

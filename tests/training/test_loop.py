@@ -153,3 +153,9 @@ def test_every_index_comes_once_an_epoch_in_an_order_of_its_own(count, batch_siz
     if count > 15:
         assert epochs[0] != epochs[1] != epochs[2]
     assert order(1) == training.shuffled(count, batch_size, seed)(1)
+
+
+def test_of_a_model_s_folder_only_the_last_part_is_written_down(tmp_path):
+    toy_run(tmp_path / "run", steps=2, settings={"model": str(tmp_path / "my model")})
+    assert '"model": "my model"' in (tmp_path / "run" / "settings.json").read_text()
+    assert str(tmp_path) not in (tmp_path / "run" / "settings.json").read_text()
