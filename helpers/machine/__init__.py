@@ -3,5 +3,5 @@
 from helpers.machine import subjects
 from helpers.machine.colab import bring_back, copy_token, mount_drive, on_colab, take_home, upload
 from helpers.machine.files import QUICK, REPO, RUNS, atomic_write, discard, fingerprint, read_json, room_for, weights_id
-from helpers.machine.files import as_text, pictures_in, write_csv, write_json
+from helpers.machine.files import as_text, write_csv, write_json
 from helpers.machine.install import ready

@@ -168,7 +168,7 @@ def prepared_folder(name):
 
 def squares_in(folder):
     """The picture files in a prepared folder, by name."""
-    return machine.pictures_in(folder)
+    return machine.files.pictures_in(folder)
 
 
 def load_prepared(folder):

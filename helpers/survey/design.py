@@ -155,7 +155,7 @@ def references(subjects, count=3):
     photos = {}
     for subject in subjects:
         folders = machine.RUNS / "photos" / subject, machine.REPO / "data" / "prepared" / subject
-        photos[subject] = next(filter(None, (machine.pictures_in(folder)[:count] for folder in folders)), [])
+        photos[subject] = next(filter(None, (machine.files.pictures_in(folder)[:count] for folder in folders)), [])
     return photos
 
 
