@@ -1,13 +1,16 @@
 """The benchmarks walk their whole way, once and at the smallest size; how fast is for them to say."""
 
+import os
 import re
+import subprocess
+import sys
 
 import pytest
 import torch
 
 from benchmarks import dreambooth as dreambooth_speed
 from benchmarks import hypernetwork as hypernetwork_speed
-from helpers import diffusion, photos
+from helpers import diffusion, machine, photos
 
 pytestmark = pytest.mark.slow
 
@@ -35,3 +38,14 @@ def test_a_hypernetwork_beside_the_web_ui_s_loop(pipe, capsys, monkeypatch):
     found = shares(capsys.readouterr().out)
     assert len(found) == 3 and all(0 < share < 100 for share in found)
     assert not any(module._forward_pre_hooks for module in pipe.unet.modules())
+
+
+def test_a_soak_in_miniature():
+    """In a process of its own, which forks: every fortieth write of a toy run, and some files."""
+    command = [sys.executable, "-m", "benchmarks.soak", "--every", "40", "--real", "0", "--hostile", "60"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=machine.REPO, env=environment, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr[-2000:]
+    counts = {line[:-14].strip(): line.split()[-2:] for line in done.stdout.splitlines()[3:]}
+    assert {"kill", "interrupt", "full", "hostile file"} <= set(counts)
+    assert all(int(tried) >= 4 and wrong == "0" for tried, wrong in counts.values())

@@ -42,7 +42,7 @@ def _options(arguments):
     add("--batch-size", type=int, help="photos a part; default: as in the table of models")
     add("--accumulate", type=int, default=1, help="parts a step, shared by the processes")
     add("--seed", type=int, default=1)
-    add("--checkpoint-every", type=int, default=100, help="steps")
+    add("--checkpoint-every", type=int, help="steps; default: every few minutes, more for large models")
     add("--keep", type=int, default=1, help="so many checkpoints")
     add("--setting", choices=tuple(memory.SETTINGS), help="against too little memory; default: as in the notebook")
     add("--activation", help='hypernetwork: between its layers, such as swish; "linear" is none; default: the table\'s')
@@ -66,12 +66,18 @@ def _train(options, state):
     rate = options.learning_rate or plan["lora_learning_rate" if light else "learning_rate"]
     options.batch_size = options.batch_size or plan["batch_size"]
     checkpointing, optimizer = _setting(options, config)
+    checkpoints = options.folder / "checkpoints"
+    if options.method == "dreambooth":
+        checkpoints = machine.local(checkpoints)  # not on Google Drive, which they would fill
+        learning = pipe.unet.num_parameters() + plan["text_encoder"] * pipe.text_encoder.num_parameters()
+        told = {"model": config.name, "steps": steps}
+        dreambooth.check_disk(options.folder, pipe, learning, optimizer, told, checkpoints)
     prepare = _hypernetwork if small else _dreambooth
     learn, held_out_loss, settings, idle, save = prepare(options, config, pipe, checkpointing)
     run = training.train(
         options.folder, *learn, steps=steps, learning_rate=rate, seed=options.seed, accumulate=options.accumulate,
         optimizer=optimizer, held_out_loss=held_out_loss, watch_every=min(100, max(2, steps // 6)),  # as in the notebooks
-        checkpoint_every=options.checkpoint_every, keep=options.keep, settings=settings,
+        checkpoint_every=options.checkpoint_every, keep=options.keep, settings=settings, checkpoints=checkpoints,
     )  # fmt: skip
     state.print(f"training in {state.num_processes} process" + "es" * (state.num_processes > 1), flush=True)
     with training.offloaded(*idle):

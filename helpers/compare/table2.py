@@ -45,7 +45,7 @@ def table(models, observed=None, unet_parameters=0):
         columns[model.method, f"here, {model.subject}"] = column(model, words, unet_parameters)
     whole = pd.DataFrame(columns).reindex(ROWS).fillna("")
     whole.columns = pd.MultiIndex.from_tuples(whole.columns)
-    return whole[sorted(whole.columns, key=lambda pair: (list(PAPER).index(pair[0]), pair[1] != "the paper"))]
+    return whole[sorted(whole.columns, key=lambda pair: ([*PAPER, "LoRA"].index(pair[0]), pair[1] != "the paper"))]
 
 
 def save(path, whole):
@@ -67,7 +67,7 @@ def _memory(model, unet_parameters):
     where = {"cpu": "a processor, no GPU"}.get(device := settings.get("versions", {}).get("device", ""), device)
     if peak := measured.get("peak_bytes"):
         return f"{_size(peak)}, {measured.get('how', 'measured')}", where or "not known"
-    frozen = 2 * unet_parameters if model.method == "hypernetwork" else 0
+    frozen = 2 * unet_parameters if model.method in ("hypernetwork", "LoRA") else 0
     least = frozen + LEARNING * settings.get("parameters", 0)
     return f"above {_size(least)}, predicted", where or "not known"
 

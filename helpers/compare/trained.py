@@ -10,10 +10,10 @@ from pathlib import Path
 
 from helpers import diffusion, machine, training
 from helpers.machine import subjects
-from helpers.methods import hypernetwork_file
+from helpers.methods import dreambooth, hypernetwork_file, lora
 
-METHODS = {"hypernetwork": "03_train_hypernetwork", "dreambooth": "04_train_dreambooth"}  # and their notebooks
-TITLES = {"base": "base", "hypernetwork": "hypernetwork", "dreambooth": "DreamBooth"}
+METHODS = {"hypernetwork": "03_train_hypernetwork", "dreambooth": "04_train_dreambooth", "lora": "04_train_dreambooth"}
+TITLES = {"base": "base", "hypernetwork": "hypernetwork", "dreambooth": "DreamBooth", "lora": "LoRA"}
 FINISHED = machine.REPO / "data" / "finished"  # by tools.finished_runs
 _SLOT = re.compile(r"(?P<before>\bof )?(?P<article>\b[Aa]n? )?\b(?P<word>[Mm]an|nesrelah_001)\b")
 
@@ -23,7 +23,7 @@ class TrainedModel:
     """The base model, or what a training made of it."""
 
     name: str  # "base", or that of the run folder
-    method: str  # "base", "hypernetwork", "DreamBooth"
+    method: str  # of TITLES
     subject: str  # whom it was trained on; "" for the base model
     word: str  # how its prompts call the subject
     weights: str
@@ -43,20 +43,27 @@ class TrainedModel:
         return self.missing or ("ready, as it came in data/finished" if came else "ready")
 
     @property
+    def named(self):
+        """Whether its subject has a name of its own: in DreamBooth, and in a LoRA, which learns by the same photos."""
+        return self.method in ("DreamBooth", "LoRA")
+
+    @property
     def call(self):
         """The plainest prompt that calls the subject: the name by itself, or a photo of the class."""
-        return self.word if self.method == "DreamBooth" else f"a photo of a {self.word}"
+        return self.word if self.named else f"a photo of a {self.word}"
 
 
 def find(model):
     """{name: TrainedModel} for a name of model_config: the base, then each method on each subject, finished or not.
 
-    The subjects are those of machine.subjects.chosen.
+    The subjects are those of machine.subjects.chosen. A LoRA, which the paper has none of, is named only where one has
+    been begun.
     """
     config = diffusion.model_config(model)
     base = TrainedModel("base", "base", "", "", config.weights, config.weights)
     trained = [_trained(method, subject, config) for subject in subjects.chosen() for method in METHODS]
-    return {model.name: model for model in [base, *trained]}
+    there = [model for model in trained if model.method != "LoRA" or model.run.exists()]
+    return {model.name: model for model in [base, *there]}
 
 
 def _trained(method, subject, config):
@@ -65,21 +72,21 @@ def _trained(method, subject, config):
     missing = {run: _missing(run, method, subject, config) for run in runs}
     run = next((run for run in runs if not missing[run]), runs[0])
     settings = {} if missing[run] else machine.read_json(run / "settings.json")
-    word, weights = _word(method, subject, settings), run / _weights(method)
+    word, weights = _word(method, subject, settings), run / _weights(method, subject)
     return TrainedModel(run.name, TITLES[method], subject, word, str(weights), config.weights, run, missing[run])
 
 
 def _missing(run, method, subject, config):
     """Why a run cannot be used, and what to do; "" if it can."""
     fix = f'set NAME = "{subject}" in notebook {METHODS[method]} and run it.'
-    if not (run / "card.md").exists() or not (run / _weights(method)).exists():
+    if not (run / "card.md").exists() or not (run / _weights(method, subject)).exists():
         return f"No finished run {run.name}: {fix}"
     trained = diffusion.models.last_part(machine.read_json(run / "settings.json")["model"])
     return "" if trained == config.name else f"{run.name} is a training of {trained}, not of {config.name}: {fix}"
 
 
-def _weights(method):
-    return "hypernetwork.pt" if method == "hypernetwork" else "model"
+def _weights(method, subject):
+    return {"hypernetwork": "hypernetwork.pt", "lora": f"{subject}.safetensors"}.get(method, "model")
 
 
 def _word(method, subject, settings):
@@ -154,8 +161,10 @@ def load(model, base):
         return base, {model.name: hypernetwork_file.load(model.weights)}
     if model.method == "base":
         return base, {}
-    pipe = diffusion.load_pipeline(model.weights)
-    pipe.safety_checker, pipe.feature_extractor = base.safety_checker, base.feature_extractor
+    if model.method == "DreamBooth":
+        return dreambooth.load(model.weights, base), {}
+    pipe = dreambooth.load(model.base, base)  # another one, so that `base` stays as it is
+    lora.load(pipe, model.weights)
     return pipe, {}
 
 
@@ -163,7 +172,7 @@ def load(model, base):
 def applied(model, base):
     """The pipeline of a model, its hypernetwork on; afterwards `base` is bit for bit what it was."""
     with contextlib.ExitStack() as stack:
-        if model.method == "DreamBooth":  # a second pipeline: both would not fit in 8 GB
+        if model.named:  # a second pipeline: both would not fit in 8 GB
             stack.enter_context(training.offloaded(base.unet, base.vae, base.text_encoder))
         pipe, networks = load(model, base)
         for network in networks.values():

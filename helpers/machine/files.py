@@ -18,7 +18,8 @@ REPO = Path(__file__).resolve().parents[2]
 PICTURES = {"PNG": [".png"], "JPEG": [".jpg", ".jpeg", ".jfif"], "WEBP": [".webp"], "BMP": [".bmp"]}
 QUICK = os.environ.get("QUICK", "") not in ("", "0")  # a trial of every cell in seconds, nothing learnt
 FORMULA = re.compile(r"'*[=+\-@\t\r]")  # begins what a spreadsheet computes, or what as_text made of it
-TORCH_SIGNS = ("inline_container", "iostream", "PytorchStreamWriter")  # its writer knows no OSError
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+SIGNS = ("inline_container", "iostream", "PytorchStreamWriter", "os error 28")  # of writers that know no OSError
 
 
 def find_runs():
@@ -43,23 +44,49 @@ def find_runs():
 RUNS = find_runs()
 
 
+def local(path):
+    """`path`, or in place of one on Google Drive, which is small, one on this machine's own disk, which ends with it."""
+    return REPO / "runs" / "of_drive" / Path(path).relative_to(DRIVE) if DRIVE in Path(path).parents else Path(path)
+
+
+def _check_drive(path):
+    """Raises FileNotFoundError for a path on Google Drive when that is gone: written there, it would be lost."""
+    if DRIVE in Path(path).parents and not os.path.isdir(DRIVE / "MyDrive"):
+        raise FileNotFoundError(f"Google Drive is gone, and {path} with it: run the set-up cell again, then this one.")
+
+
 @contextlib.contextmanager
 def atomic_write(path):
     """Gives a temporary path to write to; it takes the place of `path` only when all is on disk.
 
     The temporary name is fixed, so what a killed process left behind is overwritten by the next try.
-    If the block raises, the temporary file is removed and `path` keeps its old content.
+    If the block raises, the temporary file is removed and `path` keeps its old content. Raises OSError where it does
+    not fit (see `room_for`), FileNotFoundError where Google Drive is gone.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.part")
-    try:
-        yield partial
-        with partial.open("rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with room_for(path):
+        new = [folder for folder in path.parents if not folder.exists()]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield partial
+            with partial.open("rb+") as file:
+                os.fsync(file.fileno())
+            os.replace(partial, path)
+            for folder in (path.parent, *(folder.parent for folder in new)):
+                _sync(folder)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+def _sync(folder):
+    """Puts the names in a folder on disk, or after a power cut a whole file may be one that nobody finds."""
+    with contextlib.suppress(OSError):  # Windows opens no folder, and some disks of a network refuse
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def discard(path):
@@ -119,23 +146,21 @@ def fingerprint(paths):
 
 
 @contextlib.contextmanager
-def room_for(path, kept=()):
+def room_for(path, kept=None):
     """Raises one OSError (ENOSPC) for whatever a library raises when `path` does not fit; other errors pass.
 
-    kept: the checkpoints that stay, the newest last.
+    kept: of a training, the checkpoints that stay, the newest last. Raises FileNotFoundError where Google Drive is gone.
     """
+    _check_drive(path)
     try:
         yield
-    except (OSError, RuntimeError) as error:
-        full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        if not full and not any(sign in str(error) for sign in TORCH_SIGNS):
+    except Exception as error:
+        if getattr(error, "errno", None) not in FULL and not any(sign in str(error) for sign in SIGNS):
             raise
-        free = shutil.disk_usage(path.parent).free / 2**30
-        on = f"checkpoint {kept[-1].name}" if kept else "the start"
-        raise OSError(
-            errno.ENOSPC,
-            f"No room to write {path} ({free:.1f} GiB free). Make room and run again; it goes on from {on}.",
-        ) from error
+        free = shutil.disk_usage(next(folder for folder in path.parents if folder.exists())).free / 2**30
+        on = "" if kept is None else f"; it goes on from {f'checkpoint {kept[-1].name}' if kept else 'the start'}"
+        told = f"No room to write {path} ({free:.1f} GiB free). Make room and run again{on}."
+        raise OSError(errno.ENOSPC, told) from error
 
 
 def weights_id(weights):

@@ -137,57 +137,100 @@ class PromptEncoder:
         return torch.stack([self._embeds[prompt] for prompt in prompts])
 
 
+CHECKER = ("safety_checker", "feature_extractor")
+
+
 def save(folder, pipe):
-    """Writes the whole pipeline in 16 bits (about 2 GB for SD 1.x), replacing `folder` in one move.
+    """Writes the pipeline but for its safety checker in 16 bits (about 2 GB for SD 1.x), replacing `folder` in one move.
 
     The pipeline in memory is rounded to the same 16 bits, so what it makes from now on is what the folder makes.
     Raises ValueError, before anything is written, if a LoRA is on it.
+    Raises OSError on a full disk; the folder is as it was, then.
     """
     diffusion.checkpoint.check_bare(pipe)
     folder = Path(folder)
     partial = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(partial, ignore_errors=True)
-    precisions = {part: part.dtype for part in pipe.components.values() if isinstance(part, torch.nn.Module)}
-    for part in precisions:
-        torch.nn.Module.to(part, dtype=torch.float16)  # diffusers' own `to` warns of layers that are not there
-    pipe.save_pretrained(partial)
-    for path in [partial / "model_index.json", *partial.glob("*/config.json")]:  # not where the base lay on this disk
-        write_json(path, {name: value for name, value in read_json(path).items() if name != "_name_or_path"})
-    for part, precision in precisions.items():
-        torch.nn.Module.to(part, dtype=precision)
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.rename(folder)
+    bare = type(pipe)(**pipe.components | dict.fromkeys(CHECKER), requires_safety_checker=False)
+    networks = {part: part.dtype for part in bare.components.values() if isinstance(part, torch.nn.Module)}
+    try:
+        with machine.room_for(folder):
+            shutil.rmtree(partial, ignore_errors=True)
+            for part in networks:
+                torch.nn.Module.to(part, dtype=torch.float16)  # diffusers' own `to` warns of layers that are not there
+            bare.save_pretrained(partial)
+            for path in [partial / "model_index.json", *partial.glob("*/config.json")]:  # not where the base lay here
+                write_json(path, {name: value for name, value in read_json(path).items() if name != "_name_or_path"})
+        _replace(folder, partial)
+    finally:
+        for part, precision in networks.items():
+            torch.nn.Module.to(part, dtype=precision)
+        shutil.rmtree(partial, ignore_errors=True)
 
 
-def check_disk(folder, pipe, learning, optimizer=torch.optim.AdamW, settings=None):
-    """The bytes a DreamBooth run may still need in `folder`. Raises OSError if there is less room.
+def _replace(folder, new):
+    """Gives the name of a folder to another one; a kill leaves one of them whole."""
+    old = folder.with_name(f".{folder.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        folder.rename(old)
+    new.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
 
-    learning: how many weights learn. optimizer, settings: as training.train's: a run of these goes on from its bytes.
+
+def load(folder, like):
+    """The pipeline that `save` wrote, with the safety checker of `like`, a pipeline or its components, if it has one."""
+    pipe, components = diffusion.load_pipeline(str(folder)), getattr(like, "components", like)
+    pipe.register_modules(**{name: components.get(name) for name in CHECKER})
+    return pipe
+
+
+def check_disk(folder, pipe, learning, optimizer=torch.optim.AdamW, settings=None, checkpoints=None):
+    """The bytes a DreamBooth run may still need in `folder`, and in that of its checkpoints, if that is on another disk.
+
+    learning: how many weights learn. optimizer, settings, checkpoints: as training.train's: a run of these goes on from
+    its bytes. Raises OSError if there is less room.
     """
-    networks = [part for part in pipe.components.values() if isinstance(part, torch.nn.Module)]
+    parts = {name: part for name, part in pipe.components.items() if name not in CHECKER}
+    networks = [part for part in parts.values() if isinstance(part, torch.nn.Module)]
     whole = 2 * sum(p.numel() for part in networks for p in part.parameters())  # the model in 16 bits
     sample = torch.nn.Parameter(torch.zeros(2**20))
     (averages,) = memory.fill(optimizer([sample]), [sample])
     training.optimizers.remove_hook(sample)
     checkpoint = learning * (4 + averages / sample.numel())
-    # the next checkpoint, or the next best weights, before the old ones go
-    meanwhile = max(2 * checkpoint + 4 * learning, checkpoint + 2 * 4 * learning)
-    # last and best weights, the model, once more while it is replaced, two files for the web UI
-    done = 2 * 4 * learning + 4 * whole
-    needed = max(0, max(meanwhile, done) - _already_there(Path(folder), settings or {}))
-    free = shutil.disk_usage(next(p for p in [Path(folder), *Path(folder).parents] if p.exists())).free
-    if free < needed:
-        raise OSError(
-            f"{folder} has room for {free / memory.GB:.1f} GB, and this training may need {needed / memory.GB:.1f} GB "
-            f"more: make room, set RUNS_DIR to a larger disk, or {memory.LIGHT}."
-        )
-    return needed
+    meanwhile = 2 * checkpoint + 2 * learning  # the next one before the old one goes, and the best in 16 bits
+    last, result = 6 * learning, 3 * whole  # last and best; the model, once more while replaced, a file for the web UI
+    folder, place = Path(folder), Path(checkpoints or Path(folder) / "checkpoints")
+    of_run = _is_of(folder, settings or {})  # another's is set aside, and stays
+    if _disk(folder) == _disk(place):
+        places = {folder: [max(meanwhile, last + result), {folder, place}]}
+    else:
+        places = {place: [max(meanwhile, last), {place}], folder: [result, {folder}]}
+    needed = {p: max(0, most - of_run * _bytes(where)) for p, (most, where) in places.items()}
+    for path, more in needed.items():
+        if (free := shutil.disk_usage(_first_there(path)).free) < more:
+            raise OSError(
+                f"{path} has room for {free / memory.GB:.1f} GB, and this training may need {more / memory.GB:.1f} GB "
+                f"more: make room, set RUNS_DIR to a larger disk, or {memory.LIGHT}."
+            )
+    return sum(needed.values())
 
 
-def _already_there(folder, settings):
-    """The bytes that a run with these settings finds in its folder; another's is set aside, and stays."""
+def _is_of(folder, settings):
+    """Whether the run in a folder has these settings."""
     path = folder / "settings.json"
     before = read_json(path) if path.exists() else {}
-    if any(before.get(name) != value for name, value in json.loads(json.dumps(settings)).items()):
-        return 0
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    return all(before.get(name) == value for name, value in json.loads(json.dumps(settings)).items())
+
+
+def _first_there(path):
+    return next(folder for folder in [path, *path.parents] if folder.exists())
+
+
+def _disk(path):
+    return _first_there(path).stat().st_dev
+
+
+def _bytes(folders):
+    """The size of all files in some folders, each counted once."""
+    paths = {path for folder in folders for path in folder.rglob("*")}
+    return sum(path.stat().st_size for path in paths if path.is_file())

@@ -104,13 +104,14 @@ def table(names=tuple(SETTINGS), available=None, **others):
 
 def forecast(
     unet_config=None, method="dreambooth", *, batch_size=1, prior=True, precision=torch.float16, checkpointing=True,
-    optimizer=optimizers.adamw, accumulate=1, text_encoder=False, rank=4, preview=0,
+    optimizer=optimizers.adamw, accumulate=1, text_encoder=False, rank=4, preview=0, held_out=False,
 ):  # fmt: skip
     """The Forecast of a training. method: "dreambooth", "lora" or "hypernetwork".
 
     unet_config: None is SD 1.x at 512 pixels. batch_size: photos a step, each with a class image if `prior`.
     precision: what autocast computes in. optimizer, accumulate: as for training.train. text_encoder: True, or its
-    config as a dict, if it learns too. rank: of a LoRA. preview: bytes that `preview` returns.
+    config as a dict, if it learns too. rank: of a LoRA. preview: bytes that `preview` returns. held_out: whether the
+    loss of held-out photos is measured between two steps, eight examples at a time.
     """
     networks = _blueprints(unet_config or SD1_UNET, method, precision, text_encoder, rank, checkpointing)
     photos = batch_size * (2 if prior and method != "hypernetwork" else 1)
@@ -127,7 +128,12 @@ def forecast(
         alone = isinstance(mover, optimizers.InBackward)
         gradients = 0 if alone else sum(p.nbytes for p in parameters)
         averages = max(averages) if alone and mover.offload else sum(averages)
-        activations = max(ledger.peak - before, preview) - gradients  # between steps there are no gradients
+        taken, ledger.peak = ledger.peak - before, ledger.now
+        if held_out:
+            with torch.no_grad():
+                loss(8)
+        between = max(preview, ledger.peak - before)  # between steps there are no gradients
+        activations = max(taken, between) - gradients
     return Forecast(weights, gradients, averages, activations)
 
 
@@ -156,7 +162,7 @@ def fill(optimizer, parameters):
     if not alone:
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-    states = [state for one in (optimizer.each.values() if alone else [optimizer]) for state in one.state.values()]
+    states = optimizers.states(optimizer)
     return [sum(value.nbytes for value in state.values() if torch.is_tensor(value)) for state in states]
 
 

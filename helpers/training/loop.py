@@ -4,7 +4,8 @@
         print(step.number, step.loss)
 
 Every part of a step draws its random numbers from (seed, number of the part) alone, so a run killed at any moment
-continues bit for bit, and several processes (`accelerate launch -m tools.train`) do what one would do.
+continues on a CPU bit for bit, on a GPU up to the order of its sums, and several processes (`accelerate launch -m
+tools.train`) do what one would do.
 """
 
 import functools
@@ -56,20 +57,22 @@ def _order(count, seed, epoch):
 
 def train(
     run, parameters, loss, batches, *, steps, learning_rate, schedule=cosine, seed=0, accumulate=1,
-    optimizer=torch.optim.AdamW, held_out_loss=None, preview=None, watch_every=50, checkpoint_every=100, keep=1,
-    settings=None,
+    optimizer=torch.optim.AdamW, held_out_loss=None, preview=None, watch_every=50, checkpoint_every=None, keep=1,
+    checkpoints=None, settings=None,
 ):  # fmt: skip
     """Trains `parameters` (float32) in the folder `run`; a generator of Step, the first before any update.
 
     loss: function of a batch to a scalar tensor, under `device.autocast`. batches: as `shuffled` makes.
     learning_rate: a number, which `schedule` scales; or "2e-3:100, 5e-4:300" as in the web UI, in place of
     both: the training then ends with its last rate, if that is before `steps`.
-    accumulate: batches a step. optimizer: function of the parameters. keep: checkpoints kept on disk.
+    accumulate: batches a step. optimizer: function of the parameters. checkpoint_every: steps, by default some
+    minutes, more for large models. keep: checkpoints kept on disk. checkpoints: their folder, by default run/checkpoints.
     held_out_loss: function to a float or {photo: float}; preview: to a PIL image; both every `watch_every`.
     settings: whatever else made this run (prompts, photos, model), for settings.json.
     A finished run only gets its weights back; one with other settings is renamed, with a warning. Leaving
     the loop saves a checkpoint. Raises FloatingPointError if the training diverges, OSError on a full disk,
-    ValueError if an optimizer that moves within the backward pass meets several parts or processes.
+    RuntimeError if another process has begun to train there or the folder is gone, ValueError if an optimizer that
+    moves within the backward pass meets several parts or processes, or weights that moved before have no checkpoint.
     """
     parameters = learnable(parameters)
     for parameter in parameters:
@@ -82,7 +85,7 @@ def train(
         usual["optimizer"] = getattr(optimizer, "__name__", type(optimizer).__name__)
     text = isinstance(learning_rate, str)
     rates = rates_of(learning_rate, steps) if text else [learning_rate * schedule(i / steps) for i in range(steps)]
-    run = Run(run, usual | (settings or {}), parameters, optimize, scaler_for(parameters), keep)
+    run = Run(run, usual | (settings or {}), parameters, optimize, scaler_for(parameters), keep, checkpoints)
     learn = functools.partial(_learn, run, loss, batches, rates, accumulate, seed)
     measure = functools.partial(_measure, parameters, held_out_loss, preview)
     yield from _steps(run, len(rates), learn, measure, watch_every, checkpoint_every)
@@ -90,21 +93,31 @@ def train(
 
 def _steps(run, last, learn, measure, watch_every, checkpoint_every):
     """Takes the steps that are left and keeps the run's folder; a checkpoint also where it is interrupted."""
-    run.resume()
-    reset_peak_memory()
     try:
-        for number in range(run.number + 1, last + 1):
-            loss, rate = learn(number) if number else (None, None)
+        run.resume()
+        reset_peak_memory()
+        began = run.number
+        if began == last and run.taken is None:
+            run.finish(took_steps=False)
+        for number in range(run.number + (run.taken is None), last + 1):
+            if number > run.number:
+                run.take(number, *(learn(number) if number else (None, None)))
             watched = device.state().is_main_process and (number % watch_every == 0 or number == last)
             held_out, by_photo, preview = measure() if watched else (None, None, None)
+            loss, rate = run.taken
             step = Step(number, loss, held_out, rate, run.seconds, preview, by_photo)
             run.log(step)
             _stop_if_lost(run.losses)
-            if number == last or number % checkpoint_every == 0:
-                run.checkpoint(finished=number == last)
+            if number < last and run.is_due(checkpoint_every):
+                run.checkpoint()
+            if number == last:
+                run.finish(took_steps=last > began)
             yield step
-    except (KeyboardInterrupt, GeneratorExit):
+    except (KeyboardInterrupt, GeneratorExit, RuntimeError):
         run.checkpoint_if_whole()
+        raise
+    except (OSError, ValueError):
+        run.owner.check()  # raises the reason, if that is another process
         raise
     except FloatingPointError as error:
         good = run.good_until(run.number - (WINDOW if isinstance(error, Diverged) else 0))
@@ -112,11 +125,13 @@ def _steps(run, last, learn, measure, watch_every, checkpoint_every):
     finally:
         for parameter in run.parameters:  # else the weights hold the optimizer, and it them: nothing would be freed
             optimizers.remove_hook(parameter)
+        run.owner.leave()
 
 
 def _learn(run, loss, batches, rates, accumulate, seed, number):
     """Takes step `number`; returns (loss, learning rate)."""
     began, rate = time.perf_counter(), rates[number - 1]
+    run.parameters[0]._learnt_in = run.folder.resolve()
     parts = _parts(batches, number, accumulate, seed)
     value = update(run.parameters, loss, parts, run.optimizer, run.scaler, rate, accumulate)
     run.seconds += time.perf_counter() - began

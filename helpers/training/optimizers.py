@@ -100,6 +100,19 @@ class InBackward:
             self._move_state(optimizer, "cpu")
 
 
+def states(optimizer):
+    """What an optimizer keeps of each weight: a list of dicts, empty before its first step."""
+    parts = optimizer.each.values() if isinstance(optimizer, InBackward) else [optimizer]
+    return [state for part in parts for state in part.state.values()]
+
+
+def off_disk(optimizer):
+    """Copies into memory what a file that was read still holds of an optimizer's state, for the file may go."""
+    for state in states(optimizer):
+        held = {name: value for name, value in state.items() if torch.is_tensor(value) and value.device.type == "cpu"}
+        state.update({name: value.clone() for name, value in held.items()})
+
+
 def remove_hook(parameter):
     """A weight that InBackward moved waits for a step again."""
     if hasattr(parameter, "_mover"):

@@ -5,8 +5,8 @@ import itertools
 import json
 import os
 import sys
+import time
 import warnings
-import weakref
 from importlib import metadata
 from pathlib import Path
 
@@ -14,11 +14,14 @@ import torch
 from accelerate.utils import broadcast
 
 from helpers import diffusion
-from helpers.machine import atomic_write, discard, read_json, room_for, write_json
+from helpers.machine import discard, read_json, room_for, write_json
+from helpers.training import optimizers
+from helpers.training.owner import MARK, Owner
 
 COLUMNS = ("step", "loss", "held_out_loss", "learning_rate", "seconds")
 TABLES = ("loss.csv", "held_out.csv")
-_OPEN = weakref.WeakValueDictionary()  # folder -> the Run that writes there; an older one must not any more
+RESUMED = ("number", "taken", "seconds", "best")
+LEAST_MINUTES = 2
 
 
 def put_back(parameters, weights):
@@ -36,11 +39,9 @@ def read(checkpoint):
         raise ValueError(f"{checkpoint} is damaged: delete it, and the run goes on from the one before.") from error
 
 
-def _own(optimizer):
-    """Copies what of an optimizer's averages still lies in the file that was read: it is cut when the next is there."""
-    for one in getattr(optimizer, "each", {None: optimizer}).values():
-        for state in one.state.values():
-            state.update({n: v.clone() for n, v in state.items() if torch.is_tensor(v) and v.device.type == "cpu"})
+def minutes_between(size):
+    """Between two checkpoints of weights of so many bytes: one for each GB that AdamW makes of them, two at least."""
+    return max(LEAST_MINUTES, 3 * size / 1e9)
 
 
 def reset_peak_memory():
@@ -69,46 +70,84 @@ def peak_memory():
 class Run:
     """The folder of one training, and where in it the training stands; the first process alone writes there.
 
-    A run with other settings found in the folder is renamed, with a warning. keep: so many checkpoints
-    stay on disk, besides best.pt.
+    A run with other settings found in the folder is renamed, with a warning. Whoever began last owns the folder: what
+    another process writes there raises RuntimeError. keep: so many checkpoints stay on disk, besides best.pt.
+    checkpoints: their folder, if it is another one.
     """
 
-    def __init__(self, folder, settings, parameters, optimizer, scaler, keep=1):
+    def __init__(self, folder, settings, parameters, optimizer, scaler, keep=1, checkpoints=None):
         self.folder, self.parameters, self.optimizer, self.scaler = Path(folder), parameters, optimizer, scaler
+        self.place = Path(checkpoints or self.folder / "checkpoints")
         self.settings = json.loads(json.dumps(settings))  # as it will be read again
         self.settings |= {name: diffusion.models.last_part(at) for name, at in self.settings.items() if name == "model"}
         self.settings["parameters"] = sum(parameter.numel() for parameter in parameters)
         self.keep, self.writes = keep, diffusion.device.state().is_main_process
-        self.number, self.seconds, self.losses = -1, 0.0, []  # the last finished step; -1: before step 0
+        self.number, self.taken = -1, None  # the last step, -1: before step 0; its loss and rate until it is logged
+        self.seconds, self.losses, self.saved_at = 0.0, [], time.monotonic()
         self.best, self.state = {"number": None, "held_out_loss": float("inf")}, None  # state: see `_touched`
-        _OPEN[str(self.folder.resolve())] = self
+        self.owner = Owner(self.folder, self.checkpoints)
+        self.final = False  # whether the newest checkpoint holds the weights alone, as the last one does
         if self.writes:
             self._set_another_aside()
-            versions = {name: metadata.version(name) for name in ("torch", "diffusers", "transformers")}
-            versions |= {"processes": diffusion.device.state().num_processes, "device": str(parameters[0].device)}
-            write_json(self.folder / "settings.json", self.settings | {"versions": versions})
+            if not self.finished:
+                self.owner.take(self.folder, self.folder / "previews", self.place)
+                self._write_settings()
+
+    @property
+    def finished(self):
+        """Whether a training has left all that it leaves, and its mark is gone: then nothing is written any more."""
+        there = {path.name for path in self.folder.glob("*") if path.name in ("card.md", MARK)}
+        return there == {"card.md"} and bool(self.checkpoints())
 
     def _set_another_aside(self):
         path = self.folder / "settings.json"
-        if not path.exists() or not self.checkpoints():
+        if not self.checkpoints() and not any((self.folder / name).exists() for name in ("loss.csv", "card.md")):
             return
-        before = read_json(path)
+        before = read_json(path) if path.exists() else {}
         names = (self.settings.keys() | before.keys()) - {"versions"}
         changed = sorted(name for name in names if before.get(name) != self.settings.get(name))
         if changed:
-            candidates = (self.folder.with_name(f"{self.folder.name}-{i}") for i in itertools.count(1))
-            aside = self.folder.rename(next(path for path in candidates if not path.exists()))
+            aside = _free_name(self.folder)
+            for place, free in ((self.folder, aside), (self.place, _free_name(self.place))):
+                if place.exists():  # of one within the other only that
+                    place.rename(free)
             was = ", ".join(f"{name} was {before.get(name)!r:.60}" for name in changed)
             warnings.warn(
                 f"The run in {self.folder.name} had other settings ({was}): it is kept as {aside.name}.", stacklevel=4
             )
+        elif not self.checkpoints():
+            warnings.warn(f"{self.folder.name} has no checkpoint on this machine: it begins anew.", stacklevel=4)
+
+    def _write_settings(self):
+        """settings.json, with the versions that the run goes on with; says where those are others than it began with."""
+        device = self.parameters[0].device
+        now = {name: metadata.version(name) for name in ("torch", "diffusers", "transformers")}
+        now |= {"processes": diffusion.device.state().num_processes, "device": str(device)}
+        now["precision"] = str(diffusion.device.computes_in(device)).removeprefix("torch.")
+        path = self.folder / "settings.json"
+        before = read_json(path).get("versions", {}) if path.exists() and self.checkpoints() else now
+        if changed := [
+            f"{name} was {before[name]}, is {now[name]}" for name in now if before.get(name, now[name]) != now[name]
+        ]:
+            warnings.warn(
+                f"{self.folder.name} goes on otherwise than it began ({'; '.join(changed)}): its weights will not be, "
+                "digit for digit, those of a run that was never stopped.", stacklevel=5,
+            )  # fmt: skip
+        with self.owner.write(path) as partial:
+            partial.write_text(
+                json.dumps(self.settings | {"versions": now}, indent=2, ensure_ascii=False) + "\n", "utf-8"
+            )
 
     def checkpoints(self):
         """The numbered checkpoints, the oldest first."""
-        return sorted((self.folder / "checkpoints").glob("[0-9]*.pt"))
+        numbered = sorted(self.place.glob("[0-9]*.pt"))
+        return [path for path in numbered if path.stat().st_size]  # an empty one is half gone
 
     def resume(self):
-        """Puts the newest checkpoint back, where there is one: weights, optimizer, number, seconds, best."""
+        """Puts the newest checkpoint back, where there is one: weights, optimizer, number, seconds, best.
+
+        Raises ValueError if there is none and these weights have learnt in this folder already.
+        """
         for parameter in self.parameters:
             parameter.grad = None  # of an interrupted step
         newest = diffusion.device.from_first(lambda: self.checkpoints()[-1:])
@@ -118,88 +157,131 @@ class Run:
             for name in ("optimizer", "scaler"):
                 if saved[name]:  # a finished run needs none
                     getattr(self, name).load_state_dict(saved[name])
-            _own(self.optimizer)
-            self.number, self.seconds, self.best = (saved[name] for name in ("number", "seconds", "best"))
+            optimizers.off_disk(self.optimizer)
+            self.number, self.taken, self.seconds, self.best = (saved.get(n) for n in RESUMED)
+            self.final = saved["optimizer"] is None
+        elif getattr(self.parameters[0], "_learnt_in", None) == self.folder.resolve():
+            raise ValueError(f"These weights have learnt, and {self.folder} has no checkpoint: load the model again.")
         broadcast([parameter.detach() for parameter in self.parameters])  # the first one's weights, in place
-        self._forget_later_rows()
+        self.state = self._touched()
+        self._forget_later_rows(self.number - (self.taken is not None))
 
-    def _forget_later_rows(self):
-        """Drops the rows that come after the checkpoint, or are cut off: they are about to be made again."""
+    def _forget_later_rows(self, last):
+        """Drops the rows that come after step `last`, or are cut off: they are about to be made again."""
         if not self.writes:
             return
-        tables = {name: _table(self.folder / name, self.number) for name in TABLES}
+        tables = {name: _table(self.folder / name, last) for name in TABLES}
         self.losses = [float(row[1]) for row in tables["loss.csv"][1:] if row[1]]
+        if not self.owner.holds:
+            return
+        if last < 0:
+            (self.folder / "card.md").unlink(missing_ok=True)
         tables["loss.csv"] = tables["loss.csv"] or [COLUMNS]
         for name, rows in tables.items():
             if rows:
-                with atomic_write(self.folder / name) as partial, partial.open("w", newline="") as file:
+                with self.owner.write(self.folder / name) as partial, partial.open("w", newline="") as file:
                     csv.writer(file, lineterminator="\n").writerows(rows)
+            else:
+                (self.folder / name).unlink(missing_ok=True)
+
+    def take(self, number, loss, rate):
+        """Notes that step `number` is taken: from here on it can be saved, though it is not logged."""
+        self.number, self.taken, self.state = number, (loss, rate), self._touched()
+        self.optimizer.midway = False  # at last: until now an interrupt would have met half a step
 
     def log(self, step):
-        """Adds a row to loss.csv, saves the preview, and keeps the weights if their held-out loss is the lowest."""
-        self.number, self.state = step.number, self._touched()
-        if not self.writes:
-            return
-        self.losses += [step.loss] if step.number else []
-        row = (step.number, step.loss, step.held_out_loss, step.learning_rate, round(step.seconds, 2))
-        self._append("loss.csv", row)
-        if step.held_out:
-            if not (self.folder / "held_out.csv").exists():
-                self._append("held_out.csv", ["step", *step.held_out])
-            self._append("held_out.csv", [step.number, *step.held_out.values()])
-        if step.preview:
-            with atomic_write(self.folder / "previews" / f"{step.number:06}.png") as partial:
-                step.preview.save(partial, format="PNG")
-        if step.number and step.held_out_loss is not None and step.held_out_loss < self.best["held_out_loss"]:
-            self.best = {"number": step.number, "held_out_loss": step.held_out_loss}
-            self._save("best.pt", self.best)
+        """Adds a row to loss.csv, saves the preview, and notes the weights if their held-out loss is the lowest."""
+        if self.writes:
+            row = (step.number, step.loss, step.held_out_loss, step.learning_rate, round(step.seconds, 2))
+            self.owner.append(self.folder / "loss.csv", row)
+            if step.held_out:
+                if not (self.folder / "held_out.csv").exists():
+                    self.owner.append(self.folder / "held_out.csv", ["step", *step.held_out])
+                self.owner.append(self.folder / "held_out.csv", [step.number, *step.held_out.values()])
+            if step.preview:
+                with self.owner.write(self.folder / "previews" / f"{step.number:06}.png") as partial:
+                    step.preview.save(partial, format="PNG")
+            if step.number and step.held_out_loss is not None and step.held_out_loss < self.best["held_out_loss"]:
+                weights = [p.detach().to("cpu", torch.float16, copy=True) for p in self.parameters]
+                self.best = {"number": step.number, "held_out_loss": step.held_out_loss, "weights": weights}
+            self.losses += [step.loss] if step.number else []
+        self.state = self._touched()
+        self.taken = None  # last: after an interrupt before this the step is logged once more
 
-    def _append(self, name, row):
-        with room_for(self.folder / name, self.checkpoints()), (self.folder / name).open("a", newline="") as file:
-            csv.writer(file, lineterminator="\n").writerow(row)
+    def is_due(self, every=None):
+        """Whether to save a checkpoint: after `every` steps, else by the clock."""
+        if every:
+            return self.number > 0 and self.number % every == 0
+        minutes = minutes_between(sum(parameter.nbytes for parameter in self.parameters))
+        return self.number > 0 and time.monotonic() - self.saved_at >= 60 * minutes
 
     def checkpoint(self, finished=False):
-        """Saves all that the next step depends on; when finished, the weights alone, and the card for people."""
+        """Saves all that the next step depends on; when finished, the weights alone."""
         if not self.writes:
             return
         for name in TABLES:  # on disk before the checkpoint that counts on them
-            if (self.folder / name).exists():
-                with (self.folder / name).open("rb+") as file:
+            path = self.folder / name
+            if path.exists():
+                with room_for(path, self.checkpoints()), path.open("rb+") as file:
                     os.fsync(file.fileno())
-        data = {"number": self.number, "seconds": self.seconds, "best": self.best}
+        self._save_best()
+        data = {name: getattr(self, name) for name in RESUMED}
         for name in ("optimizer", "scaler"):
             data[name] = None if finished else getattr(self, name).state_dict()
-        self._save(f"{self.number:06}.pt", data)
-        for path in self.checkpoints()[: -1 if finished else -self.keep]:
+        self._save(f"{self.number:06}.pt", data | {"weights": [parameter.detach() for parameter in self.parameters]})
+        self.final, self.saved_at = finished, time.monotonic()
+        self._discard_all_but(1 if finished else self.keep)
+
+    def _discard_all_but(self, keep):
+        self.owner.check()
+        numbered = sorted(self.place.glob("[0-9]*.pt"))
+        for path in numbered[:-keep]:
             discard(path)
-        if finished:
-            write_json(self.folder / "memory.json", peak_memory())
-            self._write_card()
+
+    def _save_best(self):
+        """best.pt, the best weights so far in 16 bits, which wait in memory until a checkpoint names them."""
+        if "weights" in self.best:
+            self._save("best.pt", self.best)
+            self.best = {name: self.best[name] for name in ("number", "held_out_loss")}
+
+    def finish(self, took_steps):
+        """Leaves the last weights and the card for people, and nothing else: all, or what was missing after a kill."""
+        if not self.owner.holds:
+            return
+        path = self.folder / "memory.json"
+        unknown = {"peak_bytes": None, "how": "not measured: the training was stopped at its end"}
+        if took_steps or not path.exists():
+            self.owner.check()
+            with room_for(path, self.checkpoints()):
+                write_json(path, peak_memory() if took_steps else unknown)
+        if not self.final:
+            self.checkpoint(finished=True)
+        self._discard_all_but(1)
+        self._write_card()
 
     def checkpoint_if_whole(self):
-        """Saves the last finished step after an interrupt, unless the weights have been touched since."""
+        """Saves the last step after an interrupt, unless weights have moved since."""
         new = self.number > max((int(path.stem) for path in self.checkpoints()), default=0)
-        ours = _OPEN.get(str(self.folder.resolve())) is self and not sys.is_finalizing()
         whole = not getattr(self.optimizer, "midway", False) and self.state == self._touched()
-        if self.writes and new and ours and whole:
+        if self.writes and new and whole and self.owner.is_ours():
             self.checkpoint()
 
     def _touched(self):
-        """The state of the weights, a number that grows whenever somebody writes into them."""
+        """The state of the weights, a number that grows when others write into them; fused optimizers do not raise it."""
         return sum(parameter._version for parameter in self.parameters)
 
     def good_until(self, number):
-        """A sentence on how to go on after a training that has gone wrong since step `number`."""
-        best = [self.folder / "checkpoints" / "best.pt"] if self.best["number"] is not None else []
+        """A sentence on how to go on after a training that has gone wrong since step `number`; saves best.pt."""
+        if self.writes:
+            self._save_best()
+        best = [self.place / "best.pt"] if self.best["number"] is not None else []
         good = best + [path for path in self.checkpoints() if int(path.stem) <= number]
         last = f"The last good checkpoint is {good[-1]}" if good else "No checkpoint was saved before it went wrong"
         return f"{last}. Run again with a lower learning_rate: this run is kept under another name."
 
     def _save(self, name, data):
-        weights = [parameter.detach() for parameter in self.parameters]
-        path = self.folder / "checkpoints" / name
-        with room_for(path, self.checkpoints()), atomic_write(path) as partial:
-            torch.save(data | {"weights": weights}, partial)
+        with self.owner.write(self.place / name) as partial:
+            torch.save(data, partial)
 
     def _write_card(self):
         took = f"{self.number} steps in {self.seconds / 60:.1f} minutes of training; last loss {self.losses[-1]:.4f}."
@@ -207,14 +289,19 @@ class Run:
         if self.best["number"] is not None:
             lines.append(f"Lowest held-out loss {self.best['held_out_loss']:.4f}, at step {self.best['number']}.")
         lines += ["", "| setting | value |", "|---|---|", *(f"| {n} | {value} |" for n, value in self.settings.items())]
-        with atomic_write(self.folder / "card.md") as partial:
+        with self.owner.write(self.folder / "card.md") as partial:
             partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _free_name(folder):
+    """The first of folder-1, folder-2 ... that is free."""
+    candidates = (folder.with_name(f"{folder.name}-{i}") for i in itertools.count(1))
+    return next(path for path in candidates if not path.exists())
 
 
 def _table(path, last):
     """The rows of a table of ours up to step `last`, header first; rows cut off in writing are left out."""
     if last < 0 or not path.exists():
-        path.unlink(missing_ok=True)
         return []
     with path.open(newline="") as file:
         header, *rows = csv.reader(file)

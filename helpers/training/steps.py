@@ -130,7 +130,7 @@ def update(parameters, loss, parts, optimizer, scaler, rate, count=1):
         number = value.item()  # waits for the GPU: once a step
         if not math.isfinite(number):
             raise FloatingPointError(f"the loss has become {number}")
-        optimizer.midway = alone  # read by run.Run: an interrupt now must not save these weights
+        optimizer.midway = alone  # read by run.Run: an interrupt now must not save these weights, until `Run.take`
         if alone:
             _check(optimizer.backward(value, scaler), scaler)
         else:
@@ -138,7 +138,6 @@ def update(parameters, loss, parts, optimizer, scaler, rate, count=1):
         total += number
     if not alone:
         total = descend(parameters, total, optimizer, scaler)
-    optimizer.midway = False
     return total
 
 

@@ -1,4 +1,5 @@
 import shutil
+from copy import deepcopy
 from types import SimpleNamespace
 
 import pandas as pd
@@ -8,8 +9,9 @@ from launch import two_processes
 from PIL import Image
 
 from helpers import diffusion, machine
-from helpers.compare import pictures, trained
+from helpers.compare import pictures, table2, trained
 from helpers.diffusion import device, kept, models, png_info, sampling
+from helpers.methods import lora
 from tools import finished_runs
 
 SAMPLER = {"guidance_scale": 5.0, "num_inference_steps": 20}
@@ -153,6 +155,32 @@ def test_makers_know_what_is_there(runs):
         trained.required(found, "lora")
 
 
+def test_a_lora_is_compared_like_the_others_once_there_is_one(runs, pipe):
+    """By the name its subject has, in a pipeline of its own: the base stays as it was."""
+    assert "lora_nesrelah" not in trained.find("pocket")
+    run, before = runs / "lora_nesrelah", pipe.unet.conv_in.weight.clone()
+    machine.write_json(run / "settings.json", {"model": "pocket", "prompts": ["nesrelah_001 person"]})
+    assert 'NAME = "nesrelah" in notebook 04' in trained.find("pocket")["lora_nesrelah"].missing
+    matrices = lora.add(copy := deepcopy(pipe.unet))
+    with torch.no_grad():
+        for matrix in matrices:
+            matrix.fill_(0.02)
+    lora.save(run / "nesrelah.safetensors", copy)
+    (run / "card.md").write_text("done")
+    found = trained.find("pocket")
+    model = trained.required(found, "lora_nesrelah")
+    assert (model.title, model.call, model.named) == ("LoRA, Nesrelah", "nesrelah_001 person", True)
+    sampler = {"guidance_scale": 1.0, "num_inference_steps": 1}
+    tables = [
+        pictures.pictures(found[name], pipe, {"a": model.call}, [1], **sampler) for name in ("base", "lora_nesrelah")
+    ]
+    assert len({table["image"][0].tobytes() for table in tables}) == 2
+    assert not hasattr(pipe.unet, "peft_config") and torch.equal(pipe.unet.conv_in.weight, before)
+    (run / "loss.csv").write_text("step,loss,held_out_loss,learning_rate,seconds\n9,1,1,0,60\n")
+    whole = table2.table([model])
+    assert whole.columns.tolist()[-1] == ("LoRA", "here, nesrelah") and whole.loc["steps"].tolist()[-1] == "9"
+
+
 def test_where_nothing_was_trained_the_repository_has_the_papers_two(tmp_path, monkeypatch):
     monkeypatch.setattr(machine, "RUNS", tmp_path)
     found = trained.find("pocket")
@@ -215,7 +243,7 @@ TWO = """
 import sys
 from pathlib import Path
 from helpers import diffusion
-from helpers.compare import pictures, trained
+from helpers.compare import pictures, table2, trained
 from helpers.diffusion import device
 device.cpu_has_bf16 = lambda: False
 base, state = diffusion.load_pipeline("pocket"), device.state()

@@ -1,8 +1,10 @@
 import errno
+import os
+from types import SimpleNamespace
 
 import pytest
 
-from helpers.machine import as_text, atomic_write, files, fingerprint, read_json, write_json
+from helpers.machine import as_text, atomic_write, files, fingerprint, read_json, write_csv, write_json
 
 
 def test_a_file_is_whole_before_it_has_its_name_and_a_failed_write_leaves_the_old_one(tmp_path):
@@ -70,3 +72,36 @@ def test_a_drive_that_died_is_one_sentence_and_runs_stay_here(tmp_path, monkeypa
             files.find_runs() == tmp_path / "drive/MyDrive/personalize/runs"
         ) == made and not capsys.readouterr().out
         (tmp_path / "drive" / "MyDrive").mkdir(parents=True, exist_ok=True)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        OSError(errno.EDQUOT, "Disk quota exceeded"),
+        RuntimeError("[enforce fail at inline_container.cc:858] . PytorchStreamWriter failed writing file"),  # torch
+        Exception("Error while serializing: I/O error: No space left on device (os error 28)"),  # safetensors
+    ],
+)
+def test_whatever_writes_to_a_full_disk_says_so_in_one_sentence(tmp_path, error):
+    def fail(path, index):
+        path.write_bytes(b"half")
+        raise error
+
+    with pytest.raises(
+        OSError, match=r"No room to write .*new/a\.csv \(.* GiB free\)\. Make room and run again\.$"
+    ) as told:
+        write_csv(tmp_path / "new" / "a.csv", SimpleNamespace(to_csv=fail))
+    assert told.value.errno == errno.ENOSPC and not list((tmp_path / "new").iterdir())
+    with pytest.raises(KeyError), atomic_write(tmp_path / "b"):
+        raise KeyError("another error stays what it is")
+
+
+def test_the_name_of_a_file_is_on_disk_too_and_those_of_new_folders(tmp_path, monkeypatch):
+    """After a power cut a whole file may lie under no name."""
+    synced, fsync = [], os.fsync
+    monkeypatch.setattr(os, "fsync", lambda handle: (synced.append(os.fstat(handle).st_ino), fsync(handle)))
+    path = tmp_path / "new" / "newer" / "a.json"
+    write_json(path, {})
+    assert synced[0] == path.stat().st_ino
+    assert {folder.stat().st_ino for folder in (path.parent, tmp_path / "new", tmp_path)} <= set(synced[1:])

@@ -1,4 +1,5 @@
 import copy
+import errno
 from collections import Counter
 from types import SimpleNamespace
 
@@ -149,8 +150,37 @@ def test_a_trained_pipeline_is_saved_and_loads_as_any_other(tiny, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"base", "model", "run"} and not (model / "old").exists()
     for path in model.rglob("*.json"):
         assert str(tmp_path) not in path.read_text(), f"{path.name} says where the base lay"
-    loaded, state = diffusion.load_pipeline(str(model)), pipe.unet.state_dict()
+    loaded, state = dreambooth.load(model, pipe), pipe.unet.state_dict()
     assert pipe.unet.dtype == torch.float32
     assert all(torch.equal(tensor, state[name]) for name, tensor in loaded.unet.state_dict().items())
     first, second = (diffusion.generate(p, "nesrelah_001 person", [3], **SETTINGS)[0] for p in (pipe, loaded))
     assert np.array_equal(np.asarray(first), np.asarray(second))
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
+def test_a_model_that_cannot_be_saved_leaves_the_old_one_and_the_pipeline_as_they_were(
+    tiny, tmp_path, monkeypatch, error
+):
+    dreambooth.save(tmp_path / "model", tiny)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with torch.no_grad():
+        tiny.unet.conv_in.weight.zero_()
+
+    def half(self, folder, **settings):
+        (folder / "unet").mkdir(parents=True)
+        raise error
+
+    monkeypatch.setattr(type(tiny), "save_pretrained", half)
+    with pytest.raises(type(error), match="No room to write .*model.*Make room" if error.args else None):
+        dreambooth.save(tmp_path / "model", tiny)
+    assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert [path.name for path in tmp_path.iterdir()] == ["model"] and tiny.unet.dtype == torch.float32
+
+
+def test_the_safety_checker_is_not_saved_again_and_comes_back_from_the_base(tiny, tmp_path):
+    """0.6 GB in each model of sd15, and all pictures must pass it all the same."""
+    checker = torch.nn.Linear(2, 2)
+    tiny.safety_checker, tiny.feature_extractor = checker, "extractor"
+    dreambooth.save(tmp_path / "model", tiny)
+    assert not (tmp_path / "model" / "safety_checker").exists() and tiny.safety_checker is checker
+    assert dreambooth.load(tmp_path / "model", {"safety_checker": checker}).safety_checker is checker

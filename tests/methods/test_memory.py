@@ -1,6 +1,8 @@
+import contextlib
 import dataclasses
 import functools
 import os
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -203,8 +205,38 @@ def test_the_disk_is_asked_for_what_a_run_takes_at_its_fullest(tmp_path, name):
         assert ask(settings={"captions": ["another"]}) == asked  # one that will be set aside
         for _ in run:
             pass
-    done = layer.weight.numel() * (2 * 4 + 4 * 2)
+    done = layer.weight.numel() * (4 + 2 + 3 * 2)  # last, best; the model twice, while it is replaced, and a file
     assert max(fullest, done) == pytest.approx(asked, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    "name, drive, here, fits",
+    [
+        ("in backward", 12, 70, True),  # free Colab: of 15 GB on Drive some are taken
+        ("in backward", 6, 70, False),
+        ("in backward", 12, 20, False),
+        ("8 bit", None, 12.2, True),  # one disk, as on Kaggle
+    ],
+)
+def test_a_free_drive_has_room_for_what_sd1_leaves_there(tmp_path, monkeypatch, name, drive, here, fits):
+    with torch.device("meta"):
+        parts = {"unet": memory.UNet2DConditionModel(**memory.SD1_UNET), "vae": memory.AutoencoderKL(**memory.SD1_VAE)}
+        parts["text_encoder"] = memory.CLIPTextModel(memory.CLIPTextConfig(**memory.SD1_TEXT))
+        parts["safety_checker"] = nn.Linear(304_000_000, 1)
+    folder, place = tmp_path / "drive" / "run", tmp_path / "here" / "checkpoints"
+    of_drive = lambda path: drive and "drive" in Path(path).parts
+    monkeypatch.setattr(dreambooth, "_disk", of_drive)
+    monkeypatch.setattr(dreambooth, "_first_there", lambda path: path)
+    free = lambda path: SimpleNamespace(free=1e9 * (drive if of_drive(path) else here))
+    monkeypatch.setattr(dreambooth.shutil, "disk_usage", free)
+    ask = (
+        folder,
+        SimpleNamespace(components=parts),
+        parts["unet"].num_parameters(),
+        memory.SETTINGS[name]["optimizer"],
+    )
+    with contextlib.nullcontext() if fits else pytest.raises(OSError, match="has room for .* GB.* need .* GB more"):
+        dreambooth.check_disk(*ask, checkpoints=place)
 
 
 def test_a_preview_takes_what_it_takes_and_no_more_than_a_step():
@@ -217,6 +249,18 @@ def test_a_preview_takes_what_it_takes_and_no_more_than_a_step():
     least, plain = (functools.partial(memory.forecast, LESS, **memory.SETTINGS[name]) for name in ("on host", "plain"))
     assert least(preview=10**9).activations == 10**9 and least(preview=1) == least()
     assert plain(preview=plain().gradients) == plain()  # gradients are gone by then
+
+
+def test_a_held_out_loss_is_counted_where_it_takes_more_than_a_step():
+    """Eight examples at a time, without gradients: against what the allocator held."""
+    unet = memory.UNet2DConditionModel.from_config(LESS).requires_grad_(False)
+    inputs = torch.randn(8, 4, 16, 16), torch.randn(8, 4, 16, 16), torch.arange(8), torch.randn(8, 77, 48)
+    loss = lambda: diffusion.latents.diffusion_loss(unet, memory.DDPMScheduler(), *inputs)
+    with torch.no_grad():
+        found = benchmark.allocated(loss)
+    lean = functools.partial(memory.forecast, LESS, method="hypernetwork", precision=torch.float32)
+    assert lean(held_out=True).activations > lean().activations
+    assert lean(held_out=True).activations + lean().gradients == pytest.approx(found, rel=0.15)
 
 
 @pytest.mark.slow

@@ -79,14 +79,14 @@ def unfinished(folder, last):
 
 def test_leaving_the_loop_leaves_a_checkpoint_unless_the_weights_were_touched(tmp_path):
     _, steps = unfinished(tmp_path / "left", 5)
-    assert numbered(tmp_path / "left") == [0]
+    assert numbered(tmp_path / "left") == []
     steps.close()
     assert numbered(tmp_path / "left") == [5]
     weight, steps = unfinished(tmp_path / "touched", 5)
     with torch.no_grad():
         weight.zero_()
     steps.close()
-    assert numbered(tmp_path / "touched") == [0]
+    assert numbered(tmp_path / "touched") == []
 
 
 def test_a_training_left_open_does_not_write_into_the_next_one_of_the_folder(tmp_path):
@@ -144,7 +144,7 @@ def rootless(weight):
 def test_a_loss_that_is_no_number_names_the_last_good_checkpoint(tmp_path):
     weight = nn.Parameter(torch.ones(1))
     loss = lambda part: (weight * (math.nan if part == 16 else 1)).sum().square()
-    for every, last in ((1000, "000000.pt"), (10, "000010.pt")):
+    for every, last in ((1000, "No checkpoint was saved"), (10, "000010.pt")):
         with pytest.raises(FloatingPointError, match=f"After step 16 the loss has become nan.*{last}.*learning_rate"):
             train_until(tmp_path / last, weight, loss, checkpoint_every=every)
     stood = weight.item()
