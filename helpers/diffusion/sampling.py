@@ -47,7 +47,6 @@ def generate(
         raise ValueError(f"There are {len(prompts)} prompts but {len(seeds)} seeds: give one seed for each prompt.")
     parsed = [_take_networks(prompt, hypernetworks or {}) for prompt in prompts]
     batches = _batches([networks for _, networks in parsed], batch_size)
-    negative_prompt = without_comments(negative_prompt)
     tick = _ticker(progress, num_inference_steps * len(batches))
     noise = [initial_noise(pipe, seed) for seed in seeds] if noise is None else noise
     images = {}
@@ -94,7 +93,7 @@ def _with_networks(unet, networks, hypernetworks):
 def _conditions(pipe, prompts, negative_prompt, steps):
     """For each step (parts, negative) as for `guided`; what holds over several steps is encoded once."""
     encode = functools.cache(lambda *texts: encode_weighted(pipe, texts))
-    conditions = []
+    conditions, negative_prompt = [], without_comments(negative_prompt)
     for step in range(1, steps + 1):
         parts = [split_and(prompt_at(prompt, step, steps)) for prompt in prompts]
         embeds = iter(encode(*(text for several in parts for text, _ in several)))

@@ -89,12 +89,6 @@ def _sync(folder):
             os.close(handle)
 
 
-def discard(path):
-    """Removes a file, emptied first: on Google Drive what is removed fills the bin, which counts like the rest."""
-    os.truncate(path, 0)
-    path.unlink()
-
-
 def pictures_in(folder):
     """The picture files in a folder, by name, however their endings are written; [] if there is no such folder."""
     endings = [ending for endings in PICTURES.values() for ending in endings]

@@ -144,8 +144,7 @@ def save(folder, pipe):
     """Writes the pipeline but for its safety checker in 16 bits (about 2 GB for SD 1.x), replacing `folder` in one move.
 
     The pipeline in memory is rounded to the same 16 bits, so what it makes from now on is what the folder makes.
-    Raises ValueError, before anything is written, if a LoRA is on it.
-    Raises OSError on a full disk; the folder is as it was, then.
+    Raises ValueError, before anything is written, if a LoRA is on it, OSError on a full disk; the folder is as it was, then.
     """
     diffusion.checkpoint.check_bare(pipe)
     folder = Path(folder)

@@ -62,6 +62,12 @@ class Owner:
         with room_for(path, self.kept()), path.open("a", newline="") as file:
             csv.writer(file, lineterminator="\n").writerow(row)
 
+    def discard(self, path):
+        """Removes a file, emptied first: on Google Drive what is removed fills the bin, which counts like the rest."""
+        self.check()
+        os.truncate(path, 0)
+        path.unlink()
+
     def leave(self):
         """Takes the mark off: nothing is written from now on."""
         if self.holds and self.is_ours():

@@ -14,7 +14,7 @@ import torch
 from accelerate.utils import broadcast
 
 from helpers import diffusion
-from helpers.machine import discard, read_json, room_for, write_json
+from helpers.machine import read_json, room_for, write_json
 from helpers.training import optimizers
 from helpers.training.owner import MARK, Owner
 
@@ -233,10 +233,9 @@ class Run:
         self._discard_all_but(1 if finished else self.keep)
 
     def _discard_all_but(self, keep):
-        self.owner.check()
         numbered = sorted(self.place.glob("[0-9]*.pt"))
         for path in numbered[:-keep]:
-            discard(path)
+            self.owner.discard(path)
 
     def _save_best(self):
         """best.pt, the best weights so far in 16 bits, which wait in memory until a checkpoint names them."""

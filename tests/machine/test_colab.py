@@ -34,14 +34,14 @@ def on_colab(monkeypatch, tmp_path):
 
 
 def test_elsewhere_nothing_is_asked(tmp_path):
-    assert not machine.on_colab() and not machine.colab.mount_drive()
+    assert not machine.on_colab() and not machine.mount_drive()
     for ask in (machine.upload, machine.bring_back):
         with pytest.raises(RuntimeError, match="copy the files into"):
             ask(tmp_path)
 
 
 def test_drive_is_mounted_once_and_again(on_colab):
-    assert machine.colab.mount_drive() and machine.colab.mount_drive()
+    assert machine.mount_drive() and machine.mount_drive()
     assert (files.DRIVE / "MyDrive").is_dir()
 
 
@@ -49,7 +49,7 @@ def test_drive_is_mounted_once_and_again(on_colab):
 def test_a_refused_drive_is_one_sentence(on_colab, monkeypatch, capsys, refusal):
     monkeypatch.setenv("COLAB_DRIVE", refusal)
     (files.DRIVE / "left by somebody").mkdir(parents=True)
-    assert not machine.colab.mount_drive()
+    assert not machine.mount_drive()
     assert "take it home" in capsys.readouterr().out
 
 

@@ -45,35 +45,6 @@ def test_a_fingerprint_follows_content_and_order_only(tmp_path):
     assert fingerprint([a, b]) == fingerprint([c, b]) != fingerprint([b, a])
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
-def test_json_that_notepad_saved_is_read_and_a_backslash_is_named(tmp_path, encoding):
-    (tmp_path / "a.json").write_text('{"who": "Zoë"}', encoding=encoding)
-    assert read_json(tmp_path / "a.json") == {"who": "Zoë"}
-    (tmp_path / "a.json").write_text('{"photos": "C:\\Users\\me"}', encoding=encoding)
-    with pytest.raises(ValueError, match="single backslash"):
-        read_json(tmp_path / "a.json")
-
-
-def test_a_drive_that_died_is_one_sentence_and_runs_stay_here(tmp_path, monkeypatch, capsys):
-    """As after a restart of Colab's kernel, before Drive is mounted anew."""
-
-    class Dead(type(tmp_path)):
-        def stat(self, **_):
-            raise OSError(errno.ENOTCONN, "Transport endpoint is not connected", str(self))
-
-    monkeypatch.delenv("RUNS_DIR", raising=False)
-    monkeypatch.setattr(files, "DRIVE", Dead(tmp_path / "drive"))
-    monkeypatch.setattr(files, "QUICK", False)
-    assert files.find_runs() == files.REPO / "runs"
-    assert capsys.readouterr().out.count("\n") == 1
-    for made in (False, True):
-        monkeypatch.setattr(files, "DRIVE", tmp_path / "drive")
-        assert (
-            files.find_runs() == tmp_path / "drive/MyDrive/personalize/runs"
-        ) == made and not capsys.readouterr().out
-        (tmp_path / "drive" / "MyDrive").mkdir(parents=True, exist_ok=True)
-
-
 @pytest.mark.parametrize(
     "error",
     [
@@ -105,3 +76,32 @@ def test_the_name_of_a_file_is_on_disk_too_and_those_of_new_folders(tmp_path, mo
     write_json(path, {})
     assert synced[0] == path.stat().st_ino
     assert {folder.stat().st_ino for folder in (path.parent, tmp_path / "new", tmp_path)} <= set(synced[1:])
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_json_that_notepad_saved_is_read_and_a_backslash_is_named(tmp_path, encoding):
+    (tmp_path / "a.json").write_text('{"who": "Zoë"}', encoding=encoding)
+    assert read_json(tmp_path / "a.json") == {"who": "Zoë"}
+    (tmp_path / "a.json").write_text('{"photos": "C:\\Users\\me"}', encoding=encoding)
+    with pytest.raises(ValueError, match="single backslash"):
+        read_json(tmp_path / "a.json")
+
+
+def test_a_drive_that_died_is_one_sentence_and_runs_stay_here(tmp_path, monkeypatch, capsys):
+    """As after a restart of Colab's kernel, before Drive is mounted anew."""
+
+    class Dead(type(tmp_path)):
+        def stat(self, **_):
+            raise OSError(errno.ENOTCONN, "Transport endpoint is not connected", str(self))
+
+    monkeypatch.delenv("RUNS_DIR", raising=False)
+    monkeypatch.setattr(files, "DRIVE", Dead(tmp_path / "drive"))
+    monkeypatch.setattr(files, "QUICK", False)
+    assert files.find_runs() == files.REPO / "runs"
+    assert capsys.readouterr().out.count("\n") == 1
+    for made in (False, True):
+        monkeypatch.setattr(files, "DRIVE", tmp_path / "drive")
+        assert (
+            files.find_runs() == tmp_path / "drive/MyDrive/personalize/runs"
+        ) == made and not capsys.readouterr().out
+        (tmp_path / "drive" / "MyDrive").mkdir(parents=True, exist_ok=True)

@@ -1,9 +1,8 @@
 """tools.pictures: notebook 05 finds what it made and makes none of it again."""
 
-from types import SimpleNamespace
-
 import pandas as pd
 from cells import execute, sources
+from conftest import tiny_pipeline
 from PIL import Image
 
 from helpers import compare, diffusion, machine
@@ -14,7 +13,7 @@ from tools import pictures
 
 def test_notebook_05_has_nothing_left_to_make(tmp_path, monkeypatch):
     """The notebook's own cells, up to the class words, after the command; a colour stands for a picture."""
-    batches, base = [], SimpleNamespace(scheduler=SimpleNamespace(config={}), safety_checker=None)
+    batches, base = [], tiny_pipeline()
 
     def generate(pipe, prompts, seeds, **sampler):
         batches.append((prompts, seeds))
