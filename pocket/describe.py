@@ -143,7 +143,15 @@ UNWANTED = [
 
 def describe(scene, rng):
     """One caption of a scene; another call gives another caption."""
-    words = _activity(scene, _who(scene.person, rng), rng)
+    return describe_as(scene, _who(scene.person, rng), rng)
+
+
+def describe_as(scene, who, rng, features=None):
+    """A caption that calls the person `who`, a name with @ before it, and says `features`, by default some of the truth.
+
+    With the same rng two captions of a scene that differ in `who` and `features` have all other words in common.
+    """
+    words = _activity(scene, who, rng, features)
     place = scene.place
     if place in PLAIN:
         if rng.random() < 0.4:
@@ -185,11 +193,7 @@ def _in_plain_words(person):
 def spell_out(scene):
     """A caption that names everything an evaluation asks for: all features, the place and the style."""
     person = scene.person
-    features = [_hair_words(person)]
-    features += [person.glasses] if person.glasses != "none" else []
-    features += ["a " + person.beard] if person.beard != "none" else []
-    who = f"{person.skin}-skinned {person.kind}"
-    said = " with " + (" and ".join([", ".join(features[:-1]), features[-1]]) if len(features) > 1 else features[0])
+    who, said = f"{person.skin}-skinned {person.kind}", all_features(person)
     if scene.context not in ("robot", "chibi"):
         said += f" wearing {_garment(person)}"
     words = {
@@ -203,6 +207,18 @@ def spell_out(scene):
     }[scene.context]
     words += f", {scene.place} background" if scene.place in PLAIN else f" {PLACE_WORDS[scene.place][0]}"
     return STYLE_WORDS[scene.style][0].format(words)
+
+
+def all_features(person):
+    """All that describes a person beside skin: " with short red hair, glasses and a beard"."""
+    features = [_hair_words(person)]
+    features += [person.glasses] if person.glasses != "none" else []
+    features += ["a " + person.beard] if person.beard != "none" else []
+    return _listed(features)
+
+
+def _listed(features):
+    return " with " + (" and ".join([", ".join(features[:-1]), features[-1]]) if len(features) > 1 else features[0])
 
 
 def _tails(rng):
@@ -222,10 +238,10 @@ def invented_name(rng):
     return f"{word} " + "".join(rng.choice(SYLLABLES) for _ in range(rng.randint(2, 3)))
 
 
-def _activity(scene, who, rng):
+def _activity(scene, who, rng, features=None):
     """The noun phrase: who, with what, doing what."""
     person = scene.person
-    features = _features(person, rng)
+    features = _features(person, rng) if features is None else features
     if scene.context not in ("robot", "chibi") and rng.random() < 0.35:
         features += f" wearing {_garment(person)}"
     article = "" if who.startswith("@") else _article(who)
@@ -276,9 +292,7 @@ def _features(person, rng):
         found.append("a " + person.beard)
     if person.glasses != "none" and rng.random() < 0.6:
         found.append(person.glasses)
-    if not found:
-        return ""
-    return " with " + (" and ".join([", ".join(found[:-1]), found[-1]]) if len(found) > 1 else found[0])
+    return _listed(found) if found else ""
 
 
 def _hair(person, rng):
