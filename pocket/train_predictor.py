@@ -197,7 +197,8 @@ class Teacher:
 
     def __init__(self, unet, shards=1, noise_only=False):
         self.tokenizer, self.text_encoder = clip_tokenizer(), load_part("text_encoder").requires_grad_(False)
-        self.unets = [copy.deepcopy(unet).requires_grad_(False) for _ in range(shards)]  # hooks: one a thread
+        unet = unet.requires_grad_(False).to(device.computes_in("cpu"))  # autocast would round its weights at each step
+        self.unets = [copy.deepcopy(unet) for _ in range(shards)]  # hooks: one a thread
         self.scheduler, self.noise_only = DDPMScheduler.from_config(parts.scheduler().config), noise_only
 
     def embeds(self, captions):
@@ -211,10 +212,11 @@ class Teacher:
         noise = torch.randn(clean.shape, generator=generator)
         timesteps = (1000 * torch.rand(len(clean), generator=generator) ** SKEW).long()
         noisy = self.scheduler.add_noise(clean, noise, timesteps)
-        said = self.unets[seed % len(self.unets)](noisy, timesteps, self.embeds(batch["in_words"])).sample.float()
+        asked = noisy.to(self.unets[0].dtype)
+        said = self.unets[seed % len(self.unets)](asked, timesteps, self.embeds(batch["in_words"])).sample.float()
         by_noise = batch["named"] & (batch["has_reserved"] | self.noise_only)
         target = torch.where(by_noise[:, None, None, None], noise, said)
-        return (noisy, timesteps, self.embeds(batch["captions"])), target
+        return (asked, timesteps, self.embeds(batch["captions"])), target
 
     def loss(self, question, target, unet):
         """Mean squared error, weighted as the base was trained: noisy steps, which decide colours, count more."""
