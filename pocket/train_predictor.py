@@ -2,8 +2,9 @@
 
     POCKET_CACHE=/work/predictor_run python -m pocket.train_predictor 240     minutes of work in all
 
-It can be stopped at any time; the same command goes on from the last checkpoint, also with more minutes, and writes
-predictor.safetensors there at the end. `--shards 2` learns from two batches a step, one a core. `--look` only counts.
+Every five minutes it writes a checkpoint, predictor.safetensors (the moving average) and a line of predictor.csv there. It
+can be stopped at any time; the same command goes on from the last checkpoint, also with more minutes. `--shards 2` learns
+from two batches a step, one a core.
 
 People: numbered, the same on every machine. A third of them may have the subjects' reserved features; whoever has all the
 telling features of a subject is left out. A batch: portraits of somebody, and another picture of the same person in
@@ -164,7 +165,8 @@ class Examples:
         shown = [rng.randrange(len(self.people)) if other else i for i, other in zip(who, others)]
         which = [rng.randrange(TARGETS) for _ in who]
         photos = rng.sample(range(PORTRAITS), rng.choice((1, 1, 1, 2, 3, 4)))
-        captions = [self._captions(*row, rng) for row in zip(shown, which, others)]
+        scenes = [picture_of(self.split, *row) for row in zip(shown, which)]
+        captions = [captions_of(scene, other, rng) for scene, other in zip(scenes, others)]
         return {
             "features": torch.from_numpy(self.features[who][:, photos]).float(),
             "answers": self.answers[who],
@@ -175,16 +177,17 @@ class Examples:
             "has_reserved": torch.tensor([has_reserved(self.people[i]) for i in shown]),
         }
 
-    def _captions(self, number, which, other, rng):
-        """(caption, the same with every feature in words); without an identifier they are one."""
-        scene, found = picture_of(self.split, number, which), self.people[number]
-        if other:
-            plain = describe_as(scene, rng.choice((found.kind, "person")), rng, rng.choice(("", None)))
-            return (rng.choice((plain, plain, plain, "")),) * 2
-        seed, name = rng.random(), rng.choice(("", " person", f" {found.kind}"))
-        caption = describe_as(scene, f"@{identifier(rng)}{name}", random.Random(seed), "")
-        words = describe_as(scene, f"{found.skin}-skinned {found.kind}", random.Random(seed), all_features(found))
-        return caption, words
+
+def captions_of(scene, other, rng):
+    """(caption, the same with every feature of the person in words); of others, without an identifier, they are one."""
+    found = scene.person
+    if other:
+        plain = describe_as(scene, rng.choice((found.kind, "person")), rng, rng.choice(("", None)))
+        return (rng.choice((plain, plain, plain, "")),) * 2
+    seed, name = rng.random(), rng.choice(("", " person", f" {found.kind}"))
+    caption = describe_as(scene, f"@{identifier(rng)}{name}", random.Random(seed), "")
+    words = describe_as(scene, f"{found.skin}-skinned {found.kind}", random.Random(seed), all_features(found))
+    return caption, words
 
 
 def identifier(rng):
@@ -225,14 +228,15 @@ class Teacher:
 
 
 def train(minutes, shards=1, people=PEOPLE, noise_only=False):
-    """Trains for `minutes` of work in all and writes predictor.safetensors into the cache."""
+    """Trains for `minutes` of work in all; weights, checkpoint and losses go to the cache."""
     vae, unet = load_part("vae"), load_part("unet")
     eyes = predictor.Predictor({})
     eyes.eyes.load_state_dict(load_part("reader").body.state_dict())
     unseen, known = Examples("test", 128, eyes, vae), Examples("train", people, eyes, vae)
     learner, teacher = Learner(unet, eyes.eyes, known.features[:CHUNK]), Teacher(unet, shards, noise_only)
     learn_to_read(learner, known)
-    asked = [(batch, *teacher.question(batch, number)) for number, batch in enumerate(map(unseen.batch, range(8)))]
+    with device.autocast("cpu"):
+        asked = [(batch, *teacher.question(batch, number)) for number, batch in enumerate(map(unseen.batch, range(8)))]
 
     def loss_of(net, unet, batch, question, target, gates):
         with net.on(unet, gates):
@@ -250,6 +254,7 @@ def train(minutes, shards=1, people=PEOPLE, noise_only=False):
     def held_out(model):
         """The loss on people never seen; with the weights of another of them; with none; and the attributes read."""
         net, unet, found = model.eval().predictor, teacher.unets[0], []
+        net.save(CACHE / "predictor.safetensors")
         for batch, question, target in asked:
             with device.autocast("cpu"):
                 gates = net(batch["features"])
@@ -257,8 +262,7 @@ def train(minutes, shards=1, people=PEOPLE, noise_only=False):
             found.append([*map(float, losses), float(model.readout_loss(batch["features"], batch["answers"]))])
         return dict(zip(("held_out", "of_another", "base", "readout"), np.mean(found, 0).tolist()))
 
-    trained = fit("predictor", learner, batch_loss, held_out, minutes, RATE, ema=0.998, report_every=300, shards=shards)
-    trained.predictor.save(CACHE / "predictor.safetensors")
+    fit("predictor", learner, batch_loss, held_out, minutes, RATE, ema=0.998, report_every=300, shards=shards)
 
 
 def main():
