@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from helpers import diffusion, photos, stats
+from helpers.compare import reader as drifts
 from helpers.diffusion import models
 from helpers.methods import predictor
 from pocket.assemble import load_part
@@ -84,17 +85,26 @@ def subjects(net, pipe, reader, images, photo_count):
         print(f"{name} from {len(squares)} photos: all {words(np.all(list(each.values()), 0))}  {shares}", flush=True)
 
 
+def drift(net, pipe, reader, gates):
+    """How far "a photo of a person" moves with the weights of each person, from the base on the same seeds."""
+    seen = [reader.read(pictures(pipe, net, these, "a photo of a person")) for these in (0 * gates, gates)]
+    for name, row in drifts.table(*seen).iterrows():
+        print(f"a photo of a person, {name}: moved {row.moved:.2f}, by chance {row.by_chance:.2f}", flush=True)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("weights", help="a predictor's .safetensors")
     parser.add_argument("--people", type=int, default=64)
     parser.add_argument("--prompts", type=int, default=len(PROMPTS), help="how many of the prompts")
     parser.add_argument("--photos", type=int, default=1, help="portraits of each person, 1 to 4")
+    parser.add_argument("--first", type=int, default=0, help="number of the first person")
     parser.add_argument("--plain", action="store_true", help="the prediction alone, without base and others beside it")
     options = parser.parse_args()
     net, pipe, reader = predictor.load(options.weights), diffusion.load_pipeline("pocket"), load_part("reader")
-    people = [person("test", number) for number in range(options.people)]
-    gates = gates_of(net, [[portrait("test", n, i) for i in range(options.photos)] for n in range(options.people)])
+    numbers = range(options.first, options.first + options.people)
+    people = [person("test", number) for number in numbers]
+    gates = gates_of(net, [[portrait("test", n, i) for i in range(options.photos)] for n in numbers])
     for prompt, asked in list(PROMPTS.items())[: options.prompts]:
         rows = (
             {"predicted": gates}
@@ -104,7 +114,9 @@ def main():
         for name, these in rows.items():
             found = count(reader, pictures(pipe, net, these, prompt), people, asked)
             print(f"{prompt.format('V')}, {name}: {found}", flush=True)
-    subjects(net, pipe, reader, options.people // 4, 4)
+    drift(net, pipe, reader, gates)
+    for photo_count in (1, 4):
+        subjects(net, pipe, reader, options.people // 2, photo_count)
 
 
 if __name__ == "__main__":
