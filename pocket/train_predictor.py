@@ -45,7 +45,7 @@ PEOPLE, CHUNK = 6000, 250
 PORTRAITS, TARGETS = 4, 4  # pictures of each person
 FEATURES = ("kind", "skin", "hair", "hair_color", "beard", "glasses")
 OTHERS = 1 / 5  # share of a batch that must stay what it was
-RATE, READOUT = 1e-3, 0.1  # READOUT: weight of the readout's loss
+RATE, READOUT, PRIOR = 1e-3, 0.01, 4  # weights of the readout's loss, and of those who must stay
 SKEW = 0.6  # timesteps are 1000 * u ** SKEW: more of the noisy ones, which decide who it is
 
 
@@ -221,10 +221,10 @@ class Teacher:
         target = torch.where(by_noise[:, None, None, None], noise, said)
         return (asked, timesteps, self.embeds(batch["captions"])), target
 
-    def loss(self, question, target, unet):
-        """Mean squared error, weighted as the base was trained: noisy steps, which decide colours, count more."""
+    def losses(self, question, target, unet):
+        """Squared error of each sample, weighted as the base was trained: noisy steps, which decide colours, count more."""
         weights = latents.snr_weights(self.scheduler, question[1])
-        return ((unet(*question).sample.float() - target).square().mean((1, 2, 3)) * weights).mean()
+        return (unet(*question).sample.float() - target).square().mean((1, 2, 3)) * weights
 
 
 def train(minutes, shards=1, people=PEOPLE, noise_only=False):
@@ -234,33 +234,36 @@ def train(minutes, shards=1, people=PEOPLE, noise_only=False):
     eyes.eyes.load_state_dict(load_part("reader").body.state_dict())
     unseen, known = Examples("test", 128, eyes, vae), Examples("train", people, eyes, vae)
     learner, teacher = Learner(unet, eyes.eyes, known.features[:CHUNK]), Teacher(unet, shards, noise_only)
-    learn_to_read(learner, known)
+    if not (CACHE / "predictor.pt").exists():
+        learn_to_read(learner, known)
     with device.autocast("cpu"):
         asked = [(batch, *teacher.question(batch, number)) for number, batch in enumerate(map(unseen.batch, range(8)))]
 
-    def loss_of(net, unet, batch, question, target, gates):
+    def losses_of(net, unet, question, target, gates):
         with net.on(unet, gates):
-            return teacher.loss(question, target, unet)
+            return teacher.losses(question, target, unet)
 
     def batch_loss(number):
         batch = known.batch(number)
         question, target = teacher.question(batch, number)
         gates = learner.predictor(batch["features"])
         unet = teacher.unets[number % shards]
-        loss = loss_of(learner.predictor, unet, batch, question, target, gates)
+        losses = losses_of(learner.predictor, unet, question, target, gates)
+        loss = (losses * torch.where(batch["named"], 1, PRIOR)).mean()
         return loss + READOUT * learner.readout_loss(batch["features"], batch["answers"])
 
     @torch.no_grad()
     def held_out(model):
-        """The loss on people never seen; with the weights of another of them; with none; and the attributes read."""
+        """Losses on people never seen: with their weights, another's, and none; of others; and the attributes read."""
         net, unet, found = model.eval().predictor, teacher.unets[0], []
         net.save(CACHE / "predictor.safetensors")
         for batch, question, target in asked:
             with device.autocast("cpu"):
-                gates = net(batch["features"])
-                losses = [loss_of(net, unet, batch, question, target, g) for g in (gates, gates.roll(1, 0), 0 * gates)]
-            found.append([*map(float, losses), float(model.readout_loss(batch["features"], batch["answers"]))])
-        return dict(zip(("held_out", "of_another", "base", "readout"), np.mean(found, 0).tolist()))
+                gates, named = net(batch["features"]), batch["named"]
+                tried = [losses_of(net, unet, question, target, g) for g in (gates, gates.roll(1, 0), 0 * gates)]
+                read = model.readout_loss(batch["features"], batch["answers"])
+            found.append([float(part) for part in (*(t[named].mean() for t in tried), tried[0][~named].mean(), read)])
+        return dict(zip(("held_out", "of_another", "base", "class", "readout"), np.mean(found, 0).tolist()))
 
     fit("predictor", learner, batch_loss, held_out, minutes, RATE, ema=0.998, report_every=300, shards=shards)
 
