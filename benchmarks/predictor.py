@@ -17,7 +17,8 @@ from helpers.compare import reader as drifts
 from helpers.diffusion import models
 from helpers.methods import predictor
 from pocket.assemble import load_part
-from pocket.train_predictor import FEATURES, person, portrait
+from pocket.people import person, portrait
+from pocket.train_predictor import FEATURES
 from pocket.visible import truth
 from pocket.world import SUBJECTS, Scene
 

@@ -2,7 +2,8 @@ import random
 import re
 
 from pocket import world
-from pocket.train_predictor import FEATURES, captions_of, has_reserved, identifier, person, picture_of
+from pocket.people import captions_of, has_reserved, identifier, person, picture_of
+from pocket.train_predictor import FEATURES
 
 PEOPLE = [person("train", number) for number in range(4000)]
 NAME = re.compile(r"\b[a-z]{4,}_\d{3}\b", re.IGNORECASE)
