@@ -100,7 +100,7 @@ def test_any_statistic_of_rows():
     assert low < 0.75 < high
 
 
-ALIKE = {  # each once gave an interval of width nought
+ALIKE = {  # each once gave an interval of width zero
     "a bootstrap of equal values": lambda: interval([0.7] * 12),
     "groups with equal means": lambda: interval([2.0, 3.0] * 6, np.repeat(range(6), 2)),
     "a median that no draw moves": lambda: interval([1.0] * 40 + [5.0], statistic=np.median, draws=200),
@@ -115,7 +115,7 @@ NEARLY = np.r_[np.ones(299), 0].reshape(30, 10).T  # ten raters, thirty pictures
 
 
 @pytest.mark.parametrize("name", ALIKE)
-def test_no_interval_has_the_width_nought(name):
+def test_no_interval_has_the_width_zero(name):
     assert np.isnan(ALIKE[name]()).all()
 
 

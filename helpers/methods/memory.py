@@ -52,7 +52,7 @@ SETTINGS = {
 class Forecast:
     """Bytes on the GPU at the moment when most are in use; `peak` is their sum, `safe` a tenth more."""
 
-    weights: int  # what lies there before the first step
+    weights: int  # what is there before the first step
     gradients: int  # of all weights that learn; 0 where they never exist at once
     optimizer: int
     activations: int  # and whatever else is alive at that moment

@@ -56,7 +56,7 @@ STUDIES = {"everybody agrees": lambda: whole(everybody), "one to three tasks a w
 
 
 @pytest.mark.parametrize("study", STUDIES)
-def test_no_number_of_the_survey_has_an_interval_of_width_nought(study):
+def test_no_number_of_the_survey_has_an_interval_of_width_zero(study):
     table = STUDIES[study]()
     tables = [statistics.satisfaction(table), statistics.agreement(table)]
     tables += [statistics.rating_means(table, question) for question in ("likeness", "match")]
