@@ -52,8 +52,10 @@ def execute(path, notebook=None, **environment):
     notebook = notebook or read(path)
     place = {"metadata": {"path": str(Path(path).parent)}}
     quiet = ["--IPKernelApp.log_level=40"]  # errors only
+    # a trial's cell takes seconds: where no answer comes, one was lost between the kernel and us, and we would wait for ever
+    timeout = 1200 if environment.get("QUICK", os.environ.get("QUICK")) == "1" else None
     client = nbclient.NotebookClient(
-        notebook, timeout=None, kernel_name="python3", resources=place, extra_arguments=quiet
+        notebook, timeout=timeout, kernel_name="python3", resources=place, extra_arguments=quiet
     )
     # the kernel of this very Python, whatever else Jupyter knows on this machine
     settings = {"JUPYTER_PREFER_ENV_PATH": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
