@@ -1,3 +1,3 @@
-"""The methods of the paper: hypernetwork, DreamBooth, LoRA, and what they take of memory."""
+"""The methods of the paper: hypernetwork, DreamBooth, LoRA, a predictor of weights, and what they take of memory."""
 
-from helpers.methods import concepts, dreambooth, hypernetwork, hypernetwork_file, lora, memory
+from helpers.methods import concepts, dreambooth, hypernetwork, hypernetwork_file, lora, memory, predictor
