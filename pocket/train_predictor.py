@@ -1,14 +1,14 @@
 """Train the predictor of helpers/methods/predictor.py on people of the drawn world.
 
-    POCKET_CACHE=/work/predictor_run python -m pocket.train_predictor 240     minutes of work in all
+    POCKET_CACHE=runs/predictor OMP_NUM_THREADS=1 python -m pocket.train_predictor 300 --people 4500 --shards 2
 
-Every five minutes it writes a checkpoint, predictor.safetensors (the moving average) and a line of predictor.csv there. It
-can be stopped at any time; the same command goes on from the last checkpoint, also with more minutes. `--shards 2` learns
-from two batches a step, one a core.
+300 minutes of work in all; two batches a step, one a core. Every five minutes it writes a checkpoint, predictor.safetensors
+(the moving average) and a line of predictor.csv there. It can be stopped at any time; the same command goes on from the
+last checkpoint, also with more minutes, people or shards: the same batches, only the rate follows the clock.
 
 A batch: portraits of somebody (people.py), and another picture of the same person in another context, place, style, mood
 and dress, under an identifier nobody else has ("bako_217 person"). A fifth of it stays what it was: pictures of others,
-without an identifier, where the target is what the base predicts.
+without an identifier, where the target is what the base predicts; they count four times.
 
 Target of the denoising loss: the noise, for people with reserved features. For all others it is what the base predicts
 from the same noisy picture when the caption names every feature in words in the identifier's place: the mean of that
