@@ -25,7 +25,7 @@ def planted(gpu):
 
     def step(noise=noise, timesteps=timesteps, embeds=embeds, autocast=device.autocast):
         with autocast("cuda"):
-            prediction = pipe.unet(diffusion.add_noise(scheduler, latents, noise, timesteps), timesteps, embeds).sample
+            prediction = pipe.unet(scheduler.add_noise(latents, noise, timesteps), timesteps, embeds).sample
             (prediction.float() - noise).square().mean().backward()
 
     def picture():
