@@ -60,11 +60,19 @@ def asked():
     return SimpleNamespace(components=parts)
 
 
-@pytest.mark.xfail(strict=True, reason="two checkpoints with averages of 32 bits lie side by side for a while")
-def test_a_training_asks_for_under_12_gigabytes(tmp_path, monkeypatch):
-    free = SimpleNamespace(free=10**12)
-    for module in (dreambooth, memory):  # whichever asks
-        if hasattr(module, "shutil"):
-            monkeypatch.setattr(module.shutil, "disk_usage", lambda place: free)
-    check_disk = getattr(dreambooth, "check_disk", None) or memory.check_disk
-    assert check_disk(tmp_path, asked(), LEARNING, SETTING["optimizer"]) < 12e9
+def test_12_gigabytes_of_drive_will_do_where_checkpoints_lie_on_the_machine(tmp_path, monkeypatch):
+    """Colab's own disk has room for two checkpoints of 10 GB side by side; a free Drive has not."""
+    free = {tmp_path / "drive": 12e9, tmp_path / "machine": 24e9}
+    for folder in free:
+        folder.mkdir()
+    disk_of = lambda path: next(folder for folder in free if folder in [path, *path.parents])
+    monkeypatch.setattr(dreambooth, "_disk", disk_of)
+    monkeypatch.setattr(dreambooth.shutil, "disk_usage", lambda path: SimpleNamespace(free=free[disk_of(path)]))
+    ask = lambda: dreambooth.check_disk(
+        tmp_path / "drive/run", asked(), LEARNING, SETTING["optimizer"], checkpoints=tmp_path / "machine/run"
+    )
+    assert ask() < 36e9
+    for small in free:
+        with monkeypatch.context() as patch, pytest.raises(OSError, match=f"{small.name}.* has room for 5.0 GB"):
+            patch.setitem(free, small, 5e9)
+            ask()
