@@ -2,7 +2,7 @@
 
     python -m benchmarks.class_guidance 2 3 3.5 4 5        some four minutes for each number; runs/class_guidance_*
 
-Runs the notebook's own cells until its model is saved. Then the reader counts, on seeds that no training saw, who carries
+Runs the notebook's own cells until its model is saved. Then the reader counts, on seeds that no training saw, who shows
 Nesrelah, and how far the class has moved from what the base model makes of the same seeds: reader.distance of each
 attribute, 0 to 1, beside how far chance alone takes it.
 """

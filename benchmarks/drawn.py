@@ -1,4 +1,4 @@
-"""The ruler's own ceiling: how often the reader knows a drawn subject again, in scenes like those a claim counts."""
+"""The metric's own ceiling: how often the reader knows a drawn subject again, in scenes like those a claim counts."""
 
 import random
 

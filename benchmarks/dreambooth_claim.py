@@ -40,7 +40,7 @@ def light(config, subject):
 
 
 def claim(name, images, subject="nesrelah"):
-    """Prints how often each model carries the subject, and on pocket whether the context is right."""
+    """Prints how often each model shows the subject, and on pocket whether the context is right."""
     config, scorer = diffusion.model_config(name), scores.load_scorers(name, [subject])[subject]
     sampler = {"guidance_scale": config.guidance_scale, "num_inference_steps": config.num_inference_steps}
     trained_models = {

@@ -197,7 +197,7 @@ def one_loop(model, which, steps, batch_size):
 
 
 def _mebibytes():
-    return training.run.peak_memory()["peak_bytes"] / 2**20
+    return diffusion.device.peak_memory()["peak_bytes"] / 2**20
 
 
 def main():

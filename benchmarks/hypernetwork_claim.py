@@ -21,7 +21,7 @@ CLAIM = {  # prompt: the scene to draw the subject in, for the reader's ceiling
 
 
 def claim(model, images, subject="amir"):
-    """Prints how often the model carries the subject before and after, for the prompts of the paper's claim."""
+    """Prints how often the model shows the subject before and after, for the prompts of the paper's claim."""
     config = diffusion.model_config(model)
     pipe, scorer = diffusion.load_pipeline(config), scores.load_scorers(model, [subject])[subject]
     sampler = {"guidance_scale": config.guidance_scale, "num_inference_steps": config.num_inference_steps}

@@ -73,7 +73,7 @@ def full_size(pipe, size=512, steps=2):
         hypernetwork_file.save(Path(folder) / "net.pt", net)
         size = (Path(folder) / "net.pt").stat().st_size / 2**20
     hypernetwork.detach(pipe.unet)
-    print(f"file {size:.1f} MiB; peak memory {training.run.peak_memory()['peak_bytes'] / 2**30:.2f} GiB")
+    print(f"file {size:.1f} MiB; peak memory {diffusion.device.peak_memory()['peak_bytes'] / 2**30:.2f} GiB")
 
 
 def _follow(run, stop=None):

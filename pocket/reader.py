@@ -1,6 +1,6 @@
 """The reader: reads the truth (kind, skin, hair, glasses, place, style ...) off a picture.
 
-It is the ruler of the suite: fidelity, class drift and bias are counted with it, and its own error is
+It is the metric of the suite: fidelity, class drift and bias are counted with it, and its own error is
 known (pocket/README.md). On pictures that the world did not draw it still answers: it has no
 "I do not know", so look at its confidence.
 """

@@ -17,7 +17,7 @@ import pandas as pd
 import pillow_heif
 from PIL import Image, ImageEnhance, ImageFilter
 
-from helpers import diffusion
+from helpers import diffusion, machine
 from helpers.diffusion import models
 from helpers.machine import atomic_write, write_json
 from helpers.photos import captions, load_prepared, prepare, split, without, write_captions
@@ -165,7 +165,7 @@ def write_prepared(name):
     folder, class_word = DATA / "prepared" / name, CLASS_WORDS[name]
     prepare(DATA / "subjects" / name / "raw", folder, diffusion.model_config("pocket").image_size)
     squares = load_prepared(folder)
-    images, prefix = [image for _, image in squares], f"a photo of a {class_word}"
+    images, prefix = [image for _, image in squares], f"a photo of {machine.subjects.with_article(class_word)}"
     texts = captions.caption(*models.load_captioner("pocket"), images, prefix)
     drafts = [without(text, FIXED[name]) for text in texts]
     files = [path.name for path, _ in squares]

@@ -49,8 +49,8 @@ class Captioner(nn.Module):
         tokens = text.input_ids
         tokens[:, 0] = self.tokenizer.bos_token_id  # BLIP's decoder starts with [DEC], not [CLS]
         labels = tokens.masked_fill(text.attention_mask == 0, -100)
-        told = {"input_ids": tokens, "attention_mask": text.attention_mask, "labels": labels}
-        return self.blip(pixel_values=pixels, **told)
+        inputs = {"input_ids": tokens, "attention_mask": text.attention_mask, "labels": labels}
+        return self.blip(pixel_values=pixels, **inputs)
 
 
 def train(minutes, further=False, batch=64):
@@ -80,9 +80,9 @@ def learn(name, captioner, images, unseen, minutes, rate, batch):
 
     def batch_loss(step):
         indices = np.random.default_rng(step).choice(len(images), batch, replace=False)
-        told = captioner(normalised(images[indices]), captioned(SPLIT, indices, step))
-        named = captioner.naming.loss(told.last_hidden_state, {a: sheet[a][indices] for a in LABELS})
-        return told.loss + named if seeing else told.loss
+        output = captioner(normalised(images[indices]), captioned(SPLIT, indices, step))
+        named = captioner.naming.loss(output.last_hidden_state, {a: sheet[a][indices] for a in LABELS})
+        return output.loss + named if seeing else output.loss
 
     @torch.no_grad()
     def held_out(model):

@@ -1,4 +1,4 @@
-"""The reader: the ruler of the suite, taught on the whole world, reserved features included."""
+"""The reader: the metric of the suite, trained on the whole world, reserved features included."""
 
 import numpy as np
 import torch

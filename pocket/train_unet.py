@@ -1,4 +1,4 @@
-"""The U-Net: predicts the noise in latents, told by a caption. The text encoder learns with it."""
+"""The U-Net: predicts the noise in latents, conditioned on a caption. The text encoder learns with it."""
 
 import numpy as np
 import torch

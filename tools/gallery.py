@@ -123,7 +123,7 @@ def previews(run, count=6):
 
 
 def same_seeds(run, prompt, count=6):
-    """[(before, after)]: pictures by the base model and by a run, from the same seeds; the run heard `prompt`.
+    """[(before, after)]: pictures by the base model and by a run, from the same seeds; the run was given `prompt`.
 
     Where that prompt was not asked, the one that comes first in images.csv stands in.
     """
@@ -133,7 +133,7 @@ def same_seeds(run, prompt, count=6):
         return []
     base, after = (index[index["model"] == model] for model in ("base", run))
     both = base.merge(after, on=["prompt_id", "seed"], suffixes=("_before", "_after"))
-    both["other_words"] = both["prompt_before"] != both["prompt_after"]  # base heard some prompts in two wordings
+    both["other_words"] = both["prompt_before"] != both["prompt_after"]  # base was given some prompts in two wordings
     both = both.sort_values("other_words", kind="stable").drop_duplicates("file_after")
     asked = prompt if prompt in set(both["prompt_after"]) else next(iter(both["prompt_after"]), None)
     rows = both[both["prompt_after"] == asked].sort_values("seed").head(count)
@@ -156,7 +156,7 @@ def portfolio(folder):
 
 
 def counts(path):
-    """{name: bars} of the table in which notebook 05 counted who carries which subject."""
+    """{name: bars} of the table in which notebook 05 counted who shows which subject."""
     shares = table(path)
     groups = [] if shares is None else shares.groupby("subject", sort=False)
     return {subjects.title(subject): bars(rows) for subject, rows in groups}

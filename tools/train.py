@@ -70,8 +70,8 @@ def _train(options, state):
     if options.method == "dreambooth":
         checkpoints = machine.local(checkpoints)  # not on Google Drive, which they would fill
         learning = pipe.unet.num_parameters() + plan["text_encoder"] * pipe.text_encoder.num_parameters()
-        told = {"model": config.name, "steps": steps}
-        dreambooth.check_disk(options.folder, pipe, learning, optimizer, told, checkpoints)
+        settings = {"model": config.name, "steps": steps}
+        dreambooth.check_disk(options.folder, pipe, learning, optimizer, settings, checkpoints)
     prepare = _hypernetwork if small else _dreambooth
     learn, held_out_loss, settings, idle, save = prepare(options, config, pipe, checkpointing)
     run = training.train(
@@ -179,7 +179,11 @@ def _subjects(options, config, pipe):
     """(paths, prompts) of the photos to learn from, of class images and of photos held out; what settings.json says."""
     word, plan = machine.subjects.class_of(options.subject), config.dreambooth
     identifier = concepts.propose(pipe.tokenizer, options.subject)
-    one = (f"{identifier} {word}", f"a photo of a {word}", photos.prepared_folder(options.subject))
+    one = (
+        f"{identifier} {word}",
+        f"a photo of {machine.subjects.with_article(word)}",
+        photos.prepared_folder(options.subject),
+    )
     subjects = concepts.read(options.concepts) if options.concepts else [concepts.Concept(*one)]
     for subject in subjects:
         subject.check()

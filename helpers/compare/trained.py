@@ -99,7 +99,7 @@ def _word(method, subject, settings):
 def class_prompts():
     """{prompt_id: prompt} of the class words: man, woman and person, those of the subjects, and at the end a horse."""
     words = dict.fromkeys(["man", "woman", "person", *map(subjects.class_of, subjects.chosen())])
-    return {f"class_{word}": f"a photo of a {word}" for word in words} | {"class_horse": "a horse"}
+    return {f"class_{word}": f"a photo of {subjects.with_article(word)}" for word in words} | {"class_horse": "a horse"}
 
 
 def required(trained_models, name):
@@ -144,7 +144,7 @@ def address(prompt, word):
         if "_" in word:
             return before + word
         if before or match["article"]:
-            return f"{before}{'an' if word[0] in 'aeiou' else 'a'} {word}"
+            return before + subjects.with_article(word)
         return word[:1].upper() + word[1:] if match["word"] == "Man" else word
 
     return _SLOT.sub(put, prompt, count=1)

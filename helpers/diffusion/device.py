@@ -11,6 +11,7 @@ import os
 import platform
 import statistics
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -124,3 +125,26 @@ def computes_in(device):
         return torch.float32
     old = device.type == "cuda" and torch.cuda.get_device_capability(device)[0] < 8
     return torch.float16 if old else torch.bfloat16
+
+
+def reset_peak_memory():
+    """Starts `peak_memory` anew, on a GPU; main memory has one highest mark for all of a process."""
+    device = torch.get_device_module(find_device())
+    if hasattr(device, "reset_peak_memory_stats"):  # CUDA's and Intel's
+        device.reset_peak_memory_stats()
+
+
+def peak_memory():
+    """{"peak_bytes", "how"}: the most memory held since `reset_peak_memory`, the GPU's where there is one.
+
+    None bytes where it cannot be measured: on Windows, and on Apple's GPU.
+    """
+    device = torch.get_device_module(find_device())
+    if hasattr(device, "max_memory_allocated"):
+        return {"peak_bytes": device.max_memory_allocated(), "how": f"measured on {device.get_device_name()}"}
+    if sys.platform == "win32" or find_device().type != "cpu":
+        return {"peak_bytes": None, "how": "not measured on this system"}
+    import resource  # not on Windows
+
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 2**10)
+    return {"peak_bytes": most, "how": "measured on the CPU: main memory of the whole process"}

@@ -153,8 +153,8 @@ def room_for(path, kept=None):
             raise
         free = shutil.disk_usage(next(folder for folder in path.parents if folder.exists())).free / 2**30
         on = "" if kept is None else f"; it goes on from {f'checkpoint {kept[-1].name}' if kept else 'the start'}"
-        told = f"No room to write {path} ({free:.1f} GiB free). Make room and run again{on}."
-        raise OSError(errno.ENOSPC, told) from error
+        message = f"No room to write {path} ({free:.1f} GiB free). Make room and run again{on}."
+        raise OSError(errno.ENOSPC, message) from error
 
 
 def weights_id(weights):

@@ -67,6 +67,11 @@ def class_of(name):
     return about(name)["class_word"]
 
 
+def with_article(word):
+    """A class word with its article: "a man", "an artist"."""
+    return f"{'an' if word[:1].lower() in tuple('aeiou') else 'a'} {word}"
+
+
 def title(name):
     """A name as labels have it: "Amir"; one that was written with capitals stays as it is."""
     return name.title() if name.islower() else name

@@ -45,7 +45,7 @@ class Predictor(nn.Module):
         self.queries = nn.Parameter(torch.randn(len(layers), width))
         self.refine, self.norm = _Refinement(width), nn.LayerNorm(width)
         self.heads = nn.Parameter(torch.randn(len(layers), width, rank) / width**0.5)
-        self.answer = nn.Linear(rank, width)  # what the next pass is told of the gates so far
+        self.answer = nn.Linear(rank, width)  # what the next pass gets of the gates so far
         self.down = nn.ParameterList(torch.randn(rank, inputs) / inputs**0.5 for inputs, _ in self.layers.values())
         self.up = nn.ParameterList(torch.zeros(outputs, rank) for _, outputs in self.layers.values())
 

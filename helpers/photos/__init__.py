@@ -1,4 +1,4 @@
-"""From a person's photos to squares with captions: opened, checked, cropped, told of consent."""
+"""From a person's photos to squares with captions: opened, checked, cropped, with consent."""
 
 from helpers.photos import captions, check, consent, crop, folders
 from helpers.photos.captions import check_captions, read_captions, without, write_captions

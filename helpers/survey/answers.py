@@ -67,7 +67,7 @@ def read_answers(paths, key, *, study=None, demographics=None):
 def _files(paths, odd):
     """[(name, bytes)] of what may be answers, folders and zips opened, a file that was saved once more after the first.
 
-    What computers put beside them and what is empty is passed over, and told.
+    What computers put beside them and what is empty is passed over, and reported.
     """
     found = []
     for path in paths:

@@ -94,7 +94,7 @@ def _minute(time):
 def _qualtrics(header, rows, odd):
     """Qualtrics: three header rows, of which the first or second has the tags; unfinished rows are read too.
 
-    Previews, tests and spam are left out, and told, whether Status is a number or a word of any language.
+    Previews, tests and spam are left out, and reported, whether Status is a number or a word of any language.
     """
     if len(rows) < 2 or not any("ImportId" in cell for cell in rows[1][1]):
         odd.append((3, "the third row is not Qualtrics' ImportId row: export again with all three header rows"))

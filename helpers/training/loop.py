@@ -18,7 +18,7 @@ from PIL import Image
 
 from helpers.diffusion import device
 from helpers.training import optimizers
-from helpers.training.run import Run, put_back, read, reset_peak_memory
+from helpers.training.run import Run, put_back, read
 from helpers.training.steps import cosine, learnable, moves_alone, rates_of, scaler_for, update
 
 WINDOW, TOO_FAR = 50, 3  # diverged: the last 50 losses are on average three times the first 50
@@ -95,7 +95,7 @@ def _steps(run, last, learn, measure, watch_every, checkpoint_every):
     """Takes the steps that are left and keeps the run's folder; a checkpoint also where it is interrupted."""
     try:
         run.resume()
-        reset_peak_memory()
+        device.reset_peak_memory()
         began = run.number
         if began == last and run.taken is None:
             run.finish(took_steps=False)

@@ -1,4 +1,4 @@
-"""Whose folder a run's is: of two processes, the one that began last. The other is told at its next write."""
+"""Whose folder a run's is: of two processes, the one that began last. The other stops at its next write."""
 
 import contextlib
 import csv

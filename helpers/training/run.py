@@ -4,7 +4,6 @@ import csv
 import itertools
 import json
 import os
-import sys
 import time
 import warnings
 from importlib import metadata
@@ -42,29 +41,6 @@ def read(checkpoint):
 def minutes_between(size):
     """Between two checkpoints of weights of so many bytes: one for each GB that AdamW makes of them, two at least."""
     return max(LEAST_MINUTES, 3 * size / 1e9)
-
-
-def reset_peak_memory():
-    """Starts `peak_memory` anew, on a GPU; main memory has one highest mark for all of a process."""
-    device = torch.get_device_module(diffusion.device.find_device())
-    if hasattr(device, "reset_peak_memory_stats"):  # CUDA's and Intel's
-        device.reset_peak_memory_stats()
-
-
-def peak_memory():
-    """{"peak_bytes", "how"}: the most memory held since `reset_peak_memory`, the GPU's where there is one.
-
-    None bytes where it cannot be measured: on Windows, and on Apple's GPU.
-    """
-    device = torch.get_device_module(diffusion.device.find_device())
-    if hasattr(device, "max_memory_allocated"):
-        return {"peak_bytes": device.max_memory_allocated(), "how": f"measured on {device.get_device_name()}"}
-    if sys.platform == "win32" or diffusion.device.find_device().type != "cpu":
-        return {"peak_bytes": None, "how": "not measured on this system"}
-    import resource  # not on Windows
-
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 2**10)
-    return {"peak_bytes": most, "how": "measured on the CPU: main memory of the whole process"}
 
 
 class Run:
@@ -116,7 +92,11 @@ class Run:
                 f"The run in {self.folder.name} had other settings ({was}): it is kept as {aside.name}.", stacklevel=4
             )
         elif not self.checkpoints():
-            warnings.warn(f"{self.folder.name} has no checkpoint on this machine: it begins anew.", stacklevel=4)
+            keep = (
+                " To keep what it left, stop here and go on with the next notebook."
+                * (self.folder / "card.md").exists()
+            )
+            warnings.warn(f"{self.folder.name} has no checkpoint on this machine: it begins anew.{keep}", stacklevel=4)
 
     def _write_settings(self):
         """settings.json, with the versions that the run goes on with; says where those are others than it began with."""
@@ -252,7 +232,7 @@ class Run:
         if took_steps or not path.exists():
             self.owner.check()
             with room_for(path, self.checkpoints()):
-                write_json(path, peak_memory() if took_steps else unknown)
+                write_json(path, diffusion.device.peak_memory() if took_steps else unknown)
         if not self.final:
             self.checkpoint(finished=True)
         self._discard_all_but(1)

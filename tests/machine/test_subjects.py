@@ -79,3 +79,8 @@ def test_labels_and_identifiers():
         "42": "subject",
     }
     assert {name: subjects.identifier(name) for name in names} == {name: f"{word}_001" for name, word in names.items()}
+
+
+@pytest.mark.parametrize(("word", "words"), [("man", "a man"), ("artist", "an artist"), ("Elder", "an Elder")])
+def test_a_class_word_takes_its_article(word, words):
+    assert subjects.with_article(word) == words

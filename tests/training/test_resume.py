@@ -224,7 +224,7 @@ def test_of_a_run_on_drive_the_checkpoints_may_lie_on_the_disk_here(drive, tmp_p
         toy_run(folder, checkpoints=place, learning_rate=1e-3)
     assert (folder.with_name("model-1") / "card.md").exists() and len(list(place.parent.iterdir())) == 2
     shutil.rmtree(place)  # with the session
-    with pytest.warns(UserWarning, match="no checkpoint on this machine"):
+    with pytest.warns(UserWarning, match="no checkpoint on this machine: it begins anew. To keep what it left"):
         assert len(toy_run(folder, checkpoints=place, learning_rate=1e-3)[1]) == STEPS + 1
 
 
