@@ -1,3 +1,5 @@
+import json
+
 import nbformat
 import numpy as np
 import pytest
@@ -44,6 +46,59 @@ def test_every_exercise_stands_in_one_cell_and_leaves_the_answer_to_the_learner(
 def test_an_answer_is_right_or_gets_a_hint_and_never_stops_the_notebook(capsys, name, answer, words):
     exercises.check(f"diffusion.{name}", *answer)
     assert words in capsys.readouterr().out
+
+
+@pytest.fixture(autouse=True)
+def kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(checks.machine, "RUNS", tmp_path)
+    return tmp_path / checks.RESULTS
+
+
+def test_tries_count_until_the_first_right_answer_and_nothing_else_is_kept(kept, capsys):
+    for answer in (..., 11, "ten", 10, 11):
+        exercises.check("diffusion.even", answer, SNR)
+    exercises.check("hypernetwork.weights", lambda width: 0)
+    assert exercises.hand_in(7) == kept
+    assert json.loads(kept.read_text()) == {
+        "student": 7,
+        "exercises": {
+            "diffusion.even": {"right": True, "tries": 3},
+            "hypernetwork.weights": {"right": False, "tries": 1},
+        },
+    }
+    assert "1 right of 2" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("student", ["Mei", 0, 1.5, True, None])
+def test_a_name_does_not_get_into_the_results(kept, student):
+    with pytest.raises(ValueError, match="number"):
+        exercises.hand_in(student)
+    assert not kept.exists()
+
+
+def test_a_broken_results_file_is_named_and_stays_as_it_is(kept, capsys):
+    kept.write_text("{")
+    exercises.check("diffusion.even", 10, SNR)
+    out = capsys.readouterr().out
+    assert "Right." in out and str(kept) in out and kept.read_text() == "{"
+
+
+def test_a_class_becomes_one_table(kept, tmp_path, capsys):
+    for student, answers in {7: [11, 10], 8: [11]}.items():
+        for answer in answers:
+            exercises.check("diffusion.even", answer, SNR)
+        exercises.hand_in(student).rename(tmp_path / f"from_{student}.json")
+    (tmp_path / "holiday.json").write_text("[]")
+    assert questions.results(tmp_path)["diffusion.even"].to_dict() == {7: 2, 8: 0}
+    assert "holiday.json is left out" in capsys.readouterr().out
+
+
+def test_the_solutions_are_a_notebook_with_every_exercise_once(tmp_path):
+    questions.main(tmp_path / "solutions.ipynb")
+    written = nbformat.read(tmp_path / "solutions.ipynb", as_version=4)
+    nbformat.validate(written)
+    code = [cell.source for cell in written.cells if cell.cell_type == "code"]
+    assert sorted(code) == sorted(check.solution for check in EVERY.values())
 
 
 def test_an_unknown_exercise_is_named():
