@@ -1,4 +1,5 @@
 # make run    everything from photos to comparison, and a page to look at: build/index.html
+# make site   that page again: the course site of the last run, in seconds, without a network
 # make crossed   the two trainings the paper left for later, then notebook 05 on all four
 # make test   every check, all notebooks included
 # make test-fast   style and the quick tests, in a minute and a half
@@ -16,15 +17,20 @@ TORCH = $(shell grep ^torch== constraints.txt)
 PYTEST = OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 READY = $(VENV)/.ready
 
-.PHONY: run crossed test test-fast colab-like lab page colab clean
+.PHONY: run site crossed test test-fast colab-like lab page colab clean
 
 run: $(READY)
-	$(PYTHON) -m tools.gallery
+	$(PYTHON) -m tools.notebooks
+	$(PYTHON) -m tools.website
+
+site: $(READY)
+	$(PYTHON) -m tools.website
 
 crossed: $(READY)
 	SUBJECT=nesrelah $(PYTHON) -m tools.notebooks 03
 	SUBJECT=amir $(PYTHON) -m tools.notebooks 04
 	$(PYTHON) -m tools.notebooks 05
+	$(PYTHON) -m tools.website
 
 test: $(READY)
 	$(PYTHON) tools/chromium.py
@@ -52,12 +58,13 @@ colab:
 clean:
 	rm -rf build .venv .pytest_cache .ruff_cache .hypothesis runs/quick
 
-# On Linux without an NVIDIA GPU take the CPU build of torch, a tenth of the download.
+# On Linux without an NVIDIA GPU take the CPU build of torch, a tenth of the download; without PyTorch's index PyPI's will do,
+# and pip's warning about that is nothing to act on.
 $(READY): requirements.txt requirements-dev.txt constraints.txt
 	@python3 -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed: python3 is " + sys.version.split()[0])'
 	@echo "Setting up $(VENV); the first time this takes some minutes."
 	@test -x $(PYTHON) || python3 -m venv $(VENV)
 	@if [ "$$(uname)" = Linux ] && ! command -v nvidia-smi > /dev/null; then \
-		$(PIP) -qq --no-deps --retries 1 $(TORCH)+cpu --extra-index-url https://download.pytorch.org/whl/cpu || true; fi
+		$(PIP) --no-deps --retries 1 $(TORCH)+cpu --extra-index-url https://download.pytorch.org/whl/cpu 2> /dev/null || true; fi
 	$(PIP) -r requirements-dev.txt -c constraints.txt
 	@touch $@

@@ -1,9 +1,9 @@
-"""Run the notebooks in order and make one page of what they left in runs/; what is not there is left out.
+"""The first page of the course site: what the notebooks left in runs/; what is not there is left out."""
 
-python -m tools.gallery      writes build/notebooks/*.html and build/index.html
-"""
-
+import functools
+import hashlib
 import os
+import re
 import shutil
 from datetime import date
 from pathlib import Path
@@ -15,42 +15,46 @@ from PIL import Image
 from helpers import machine, photos
 from helpers.compare import trained
 from helpers.machine import subjects
-from helpers.show import data_url
+from helpers.show import html
 from helpers.stats import percent
-from tools import notebooks
 
-BUILD = machine.REPO / "build"
-SURVEY_PAGES = {"report.html": "the whole study on one page", "questionnaire.html": "the questionnaire"}
+FILMS = {  # name of a flipbook in a notebook: what to look at
+    "step": "Out of noise: what the model takes the picture to be, from the first step to the last.",
+    "strength": "The hypernetwork turned up, from 0, the model as it was, to more than it was trained for.",
+}
+SURVEY_PAGES = {"report.html": "The whole study on one page", "questionnaire.html": "The questionnaire"}
 
 
-def page(rendered):
-    """Write build/index.html, which needs the folder build/ around it and no network; returns its path.
+def page(ran, documents, extra):
+    """The first page as Markdown for Sphinx; its pictures and the survey's pages go into the folder `extra`.
 
-    rendered: [(page of a notebook, minutes it ran)], the pages in build/notebooks.
+    ran: [(stem, executed notebook)], which the site has under notebooks/. documents: names of the other pages.
     """
     compared, survey, audited = (machine.RUNS / name for name in ("compare", "survey", "audit"))
-    templates = jinja2.FileSystemLoader(Path(__file__).parent)
-    environment = jinja2.Environment(loader=templates, autoescape=True, trim_blocks=True)
-    text = environment.get_template("gallery.html").render(
-        embed=embed,
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True
+    )
+    environment.filters["inline"] = inline
+    shares = table(compared / "shares.csv")
+    return environment.get_template("gallery.md.j2").render(
+        embed=functools.partial(embed, extra / "gallery"),
         portfolio=portfolio(compared),
         stories=[story(*each) for each in people()],
         own=subjects.own(),
+        films=[(words, film) for name, words in FILMS.items() if (film := flipbook(ran, name))],
         grid=next(compared.glob("grid.png"), None),
-        found=lines(compared / "finding.txt"),
-        counts=counts(compared / "shares.csv"),
+        found=sentences(shares),
+        counts=counts(shares),
         table2=table(compared / "table2.csv", dtype=str),
         table1=table(survey / "table1.csv", dtype=str),
-        survey=bring_survey(survey),
+        survey=bring_survey(survey, extra / "survey"),
         audited=lines(audited / "finding.txt"),
         shares=against_the_world(audited / "shares.csv"),
-        notebooks=rendered,
+        notebooks=[(stem, notebook.metadata.get("minutes")) for stem, notebook in ran],
+        documents=[name.removesuffix(".md") for name in documents],
         date=date.today().isoformat(),
         model=os.environ.get("MODEL", "pocket"),
     )
-    with machine.atomic_write(BUILD / "index.html") as unfinished:
-        unfinished.write_text(text, encoding="utf-8")
-    return BUILD / "index.html"
 
 
 def people():
@@ -61,16 +65,32 @@ def people():
         method = next((method for method, sample in subjects.SAMPLES.items() if sample == subject), "dreambooth")
         model = models[f"{method}_{subject}"]
         rows.append((subject, subjects.title(subject), model.name, model.method, model.call))
-    return rows
+    return sorted(rows, key=lambda row: row[3] != "DreamBooth")  # a face that everybody knows again comes first
 
 
-def embed(image, side):
-    """(data URI, width, height) of an image, or of a picture file, as WebP at most `side` pixels wide and high."""
-    image = (image if isinstance(image, Image.Image) else Image.open(image, formats=["PNG", "JPEG", "WEBP"])).convert(
-        "RGB"
-    )
-    image.thumbnail((side, side))
-    return data_url(image, None, "WEBP", 88), *image.size
+def embed(folder, image, side):
+    """(address, width, height) of an image, or of a picture file, kept in a folder as WebP at most `side` pixels wide."""
+    image = image if isinstance(image, Image.Image) else Image.open(image, formats=["PNG", "JPEG", "WEBP"])
+    data = html.encoded(image, side, "WEBP", 88)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{hashlib.sha256(data).hexdigest()[:12]}.webp"
+    path.write_bytes(data)
+    scale = min(1, side / max(image.size))
+    return f"{folder.name}/{path.name}", *(max(1, round(scale * pixels)) for pixels in image.size)
+
+
+def inline(text):
+    """Text that stays what it is in a line of Markdown."""
+    return re.sub(r"([\\`*_{}\[\]()<>#|$~^!])", r"\\\1", str(text))
+
+
+def flipbook(ran, name):
+    """The HTML of the first flipbook of that name that executed notebooks show, or "": it works without a kernel."""
+    outputs = [
+        output.get("data", {}) for _, notebook in ran for cell in notebook.cells for output in cell.get("outputs", ())
+    ]
+    books = ["".join(data.get("text/html", "")) for data in outputs]
+    return next((book for book in books if f'data-flipbook role="group" aria-label="{name}"' in book), "")
 
 
 def table(path, **options):
@@ -99,27 +119,30 @@ def story(subject, name, run, method, prompt):
 
 
 def raw_photos(subject):
-    """[(photo, "")] of a subject, those that can be opened at all."""
-    shown = []
+    """[(photo, "", what it shows)] of a subject, those that can be opened at all."""
+    shown, words = [], {path.stem: caption for path, caption, _ in captioned(subject, None)}
     for path in sorted((subjects.folder(subject) / "raw").glob("*")):
         try:
-            shown.append((photos.open_photo(path), ""))
+            words_for = words.get(path.stem, f"a photo of {subjects.title(subject)} that was not taken")
+            shown.append((photos.open_photo(path), "", f"From the phone: {words_for}"))
         except ValueError:  # one of them is broken on purpose
             continue
     return shown
 
 
 def captioned(subject, count=6):
-    """[(path, caption)] of the first prepared photos of a subject."""
-    folder = photos.prepared_folder(subject)
-    return [(folder / row.file, row.caption) for row in photos.read_captions(folder).head(count).itertuples()]
+    """[(path, caption, what it shows)] of the first prepared photos of a subject, or of all."""
+    folder, name = photos.prepared_folder(subject), subjects.title(subject)
+    rows = photos.read_captions(folder).head(count) if count else photos.read_captions(folder)
+    return [(folder / row.file, row.caption, f"{name}: {row.caption}") for row in rows.itertuples()]
 
 
 def previews(run, count=6):
-    """[(path, its step)] of previews of a training, evenly spread from the first to the last."""
+    """[(path, its step, what it shows)] of previews of a training, evenly spread from the first to the last."""
     paths = sorted((machine.RUNS / run / "previews").glob("*.png"))
     chosen = sorted({round(i * (len(paths) - 1) / max(1, count - 1)) for i in range(min(count, len(paths)))})
-    return [(paths[i], f"step {int(paths[i].stem)}") for i in chosen]
+    steps = [(paths[i], f"step {int(paths[i].stem)}") for i in chosen]
+    return [(path, step, f"Pictures from the same seeds at {step} of the training") for path, step in steps]
 
 
 def same_seeds(run, prompt, count=6):
@@ -141,7 +164,7 @@ def same_seeds(run, prompt, count=6):
 
 
 def portfolio(folder):
-    """[(name, photo, [(path, prompt)])]: what each person became in the same prompts, one seed after the other."""
+    """[(name, photo, [(path, prompt, what it shows)])]: what each person became in the same prompts, one seed after the other."""
     prompts = table(folder / "portfolio.csv")
     if prompts is None:
         return []
@@ -149,15 +172,33 @@ def portfolio(folder):
     prompts = prompts.iloc[seed.argsort(kind="stable")]  # a line of pictures for each seed
     shown = {subject: rows for subject, rows in prompts.groupby("subject")}
     return [
-        (name, captioned(subject, 1)[0][0], [(folder / row.file, row.prompt) for row in shown[subject].itertuples()])
+        (
+            name,
+            captioned(subject, 1)[0][0],
+            [(folder / row.file, row.prompt, f"{name}: {row.prompt}") for row in shown[subject].itertuples()],
+        )
         for subject, name, *_ in people()
         if subject in shown
     ]
 
 
-def counts(path):
+def sentences(shares):
+    """One sentence for each share that a training changed, in counts: of the table in which notebook 05 counted."""
+    if shares is None:
+        return []
+    counted = shares[shares["words"].str.contains("%")]  # a likeness is no count
+    base, after = (counted[(counted["method"] == "base") == whether] for whether in (True, False))
+    both = after.merge(base, on=["subject", "prompt"], suffixes=("", "_before"))
+    return [
+        f"\u201c{row.prompt}\u201d: {row.mean * row.images:.0f} of {row.images} pictures show {subjects.title(row.subject)} "
+        f"after training by {row.method}, {row.mean_before * row.images_before:.0f} of {row.images_before} before."
+        for row in both.itertuples()
+        if row.mean != row.mean_before
+    ]
+
+
+def counts(shares):
     """{name: bars} of the table in which notebook 05 counted who shows which subject."""
-    shares = table(path)
     groups = [] if shares is None else shares.groupby("subject", sort=False)
     return {subjects.title(subject): bars(rows) for subject, rows in groups}
 
@@ -184,18 +225,10 @@ def bars(shares):
     return shares.assign(place=place, **ends, width=(ends["high"] - ends["low"]).round(1)).to_dict("records")
 
 
-def bring_survey(folder):
-    """Copy the pages of notebook 06, which need nothing else, into build/survey; returns [(name, title)] of them."""
-    brought = []
-    for name, title in SURVEY_PAGES.items():
-        made, kept = folder / name, BUILD / "survey" / name
-        kept.unlink(missing_ok=True)  # of an earlier run
-        if made.exists():
-            brought.append((name, title))
-            with machine.atomic_write(kept) as unfinished:
-                shutil.copyfile(made, unfinished)
+def bring_survey(made, kept):
+    """Copy the pages of notebook 06, which need nothing else, from a folder to one; returns [(name, title)] of them."""
+    brought = [(name, title) for name, title in SURVEY_PAGES.items() if (made / name).exists()]
+    for name, _ in brought:
+        kept.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(made / name, kept / name)
     return brought
-
-
-if __name__ == "__main__":
-    print("Now open", os.path.relpath(page(notebooks.run_all(BUILD / "notebooks"))))

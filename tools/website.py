@@ -1,0 +1,157 @@
+"""The course site of a finished run: its executed notebooks, the documents, and the gallery as the first page.
+
+python -m tools.website      writes build/site, in seconds and without a network; build/index.html leads there
+
+Pages are laid out in build/pages as they lie in the repository, so that links between them hold, and Sphinx makes the
+site of them with docs/conf.py.
+"""
+
+import base64
+import io
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import nbformat
+
+from helpers import machine
+from tools import gallery, notebooks
+
+BUILD = machine.REPO / "build"
+DOCUMENTS = ("README.md", "LICENSE", "docs/LICENSE", "data/README.md", "pocket/README.md")  # and docs/*.md
+WIDGETS = {  # a name in a cell's code: the picture of what it shows, in docs/screenshots
+    "crop_editor": "01_crop_widget",
+    "caption_editor": "02_caption_editor",
+    "widgets.Rater": "06_rater",
+    "prompt_box": "prompt_page",
+    "monitor": "lab_widgets",
+}
+INDEX = '<!doctype html><meta charset="utf-8"><title>{0}</title><meta http-equiv="refresh" content="0; url={1}"><a href="{1}">{0}</a>\n'
+PROSE = re.compile(r"(`[^`]*`|!?\[[^]]*\]\([^)]*\)|^(?:#|\s*\|).*$|<[^>]+>)", re.MULTILINE)  # of Markdown, what is none
+
+
+def lay_out(executed, folder):
+    """Write the source of the site into a folder, emptied before.
+
+    executed: folder of the notebooks as they ran; one that did not is shown as it stands in the repository.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    documents = sorted(path.relative_to(machine.REPO).as_posix() for path in (machine.REPO / "docs").glob("*.md"))
+    for name in (*DOCUMENTS, *documents):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        text = (machine.REPO / name).read_text(encoding="utf-8")
+        (folder / name).write_text(offline(text) if name.endswith(".md") else text, encoding="utf-8")
+    for path in (machine.REPO / "docs").rglob("*.[jp][pn]g"):
+        (folder / path.relative_to(machine.REPO)).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, folder / path.relative_to(machine.REPO))
+    terms = glossary(folder / "docs" / "glossary.md")
+    there = [executed / path.name if (executed / path.name).exists() else path for path in notebooks.paths()]
+    ran = [(path.stem, notebooks.read(path)) for path in there]
+    (folder / "notebooks").mkdir()
+    for stem, notebook in ran:
+        nbformat.write(page(notebook, terms), folder / "notebooks" / f"{stem}.ipynb")
+    first = gallery.page(ran, documents, folder / "extra")
+    (folder / "index.md").write_text(first, encoding="utf-8")
+
+
+def offline(text):
+    """Markdown that asks nobody: badges become links, and what was stamped for Colab is again beside the page."""
+    text = re.sub(r"\[!\[([^]]*)\]\(https:[^)]*\)\]", r"[\1]", text)
+    stamped = (
+        r"(?<=\]\()https://(?:raw\.githubusercontent\.com/[\w.-]+/[\w.-]+|github\.com/[\w.-]+/[\w.-]+/blob)/main/docs/"
+    )
+    return re.sub(stamped, "../docs/", text)
+
+
+def glossary(path):
+    """Make the table of a glossary one that Sphinx knows, in place; returns its words, the longest first."""
+    text = path.read_text(encoding="utf-8")
+    head, *rows = re.findall(r"^\|.*\n", text, re.MULTILINE)
+    rows = [[cell.strip() for cell in row.strip("|\n ").split("|")] for row in rows[1:]]
+    lines = [f"{word}\n  {meaning} ({head.split('|')[-2].strip()} {where})\n" for word, meaning, where in rows]
+    path.write_text(text[: text.index(head)] + "```{glossary}\n" + "\n".join(lines) + "```\n", encoding="utf-8")
+    return sorted((word for word, *_ in rows), key=len, reverse=True)
+
+
+def page(notebook, terms):
+    """An executed notebook as the site shows it: without its badge, words linked, pictures small and with words."""
+    cells = [cell for cell in notebook.cells if not cell.source.startswith("[![")]
+    terms, said = set(terms), ""
+    for cell in cells:
+        if cell.cell_type == "markdown":
+            said = plain(cell.source) or said
+            cell.source = link(offline(cell.source), terms)
+        else:
+            cell.metadata["mystnb"] = {"image": {"alt": cell.metadata.get("alt", said)}}
+            cell.outputs = [shown for output in cell.outputs if (shown := show(output, cell.source))]
+    code = [cell for cell in cells if cell.cell_type == "code"]
+    for cell in code[:1]:
+        cell.metadata["tags"] = ["hide-cell"]  # the set-up, the same in all
+    notebook.cells = cells
+    return notebook
+
+
+def plain(markdown):
+    """The last paragraph of some Markdown in plain words: what the picture below it shows."""
+    paragraphs = [part for part in markdown.split("\n\n") if not part.startswith(("#", "!", "|", "<"))]
+    return re.sub(r"\[([^]]*)\]\([^)]*\)|[*_`]", r"\1", " ".join(paragraphs[-1:])).replace("\n", " ")
+
+
+def link(markdown, terms):
+    """Markdown in which the first of each term leads to the glossary; takes those it found out of the set `terms`."""
+    parts = PROSE.split(markdown)
+    for term in sorted(terms, key=len, reverse=True):
+        word = re.compile(rf"(?<![\w{{`-]){re.escape(term)}(?![\w`-])")
+        for i in range(0, len(parts), 2):  # between them lies what is no prose
+            parts[i], found = word.subn(f"{{term}}`{term}`", parts[i], count=1)
+            if found:
+                terms.remove(term)
+                parts = PROSE.split("".join(parts))
+                break
+    return "".join(parts)
+
+
+def show(output, source):
+    """An output as a page can show it, or None: a widget as its picture or a sentence, a picture on white and small."""
+    data = output.get("data", {})
+    if "application/vnd.jupyter.widget-view+json" in data:
+        if "%|" in data.get("text/plain", ""):  # a progress bar
+            return None
+        name = next((picture for name, picture in WIDGETS.items() if name in source), None)
+        words = "Here stands a widget. Open the notebook to use it."
+        picture = f"![A widget of this notebook](../docs/screenshots/{name}.jpg)\n\n" if name else ""
+        output["data"] = {"text/markdown": f"{picture}{words}"}
+    elif "image/png" in data:
+        file = io.BytesIO()
+        notebooks.on_white(data["image/png"]).save(file, "JPEG", quality=88, optimize=True)
+        if len(small := base64.b64encode(file.getvalue()).decode()) < len(data["image/png"]):
+            output["metadata"]["image/jpeg"] = output["metadata"].pop("image/png", {})
+            data["image/jpeg"] = small
+            del data["image/png"]
+    return output
+
+
+def build(executed=BUILD / "notebooks", folder=BUILD, *options):
+    """Build the site of executed notebooks into folder/site and its leaf folder/index.html; returns that path.
+
+    options: more for sphinx-build, such as -W. Raises subprocess.CalledProcessError if Sphinx fails.
+    """
+    pages = folder / "pages"
+    lay_out(executed, pages)
+    stamped = re.search(
+        r"colab\.research\.google\.com/github/([\w.-]+/[\w.-]+)/blob",
+        (machine.REPO / "README.md").read_text(encoding="utf-8"),
+    )
+    settings = {"SITE_EXTRA": str(pages / "extra"), "SITE_REPOSITORY": os.environ.get("GITHUB_REPOSITORY", stamped[1])}
+    command = ["-m", "sphinx", "-q", "-E", "-c", machine.REPO / "docs", *options, pages, folder / "site"]
+    shutil.rmtree(folder / "site", ignore_errors=True)
+    subprocess.run([sys.executable, *map(str, command)], check=True, env={**os.environ, **settings})
+    with machine.atomic_write(folder / "index.html") as unfinished:
+        unfinished.write_text(INDEX.format("Personalising Stable Diffusion", "site/index.html"), encoding="utf-8")
+    return folder / "index.html"
+
+
+if __name__ == "__main__":
+    print("Now open", os.path.relpath(build()))
