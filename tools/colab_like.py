@@ -44,7 +44,10 @@ def build():
     torch = re.search(r"^torch==.*", (REPO / "constraints.txt").read_text(), re.MULTILINE)[0]
     pip = [PYTHON, "-m", "pip", "install", "-q"]
     wheels = ["--retries", "1", "--extra-index-url", "https://download.pytorch.org/whl/cpu"]
-    if subprocess.run([*map(str, pip), "--no-deps", f"{torch}+cpu", *wheels], check=False).returncode:
+    command = [*map(str, pip), "--no-deps", f"{torch}+cpu", *wheels]
+    if subprocess.run(
+        command, check=False, stderr=subprocess.DEVNULL
+    ).returncode:  # without that index, the other will do
         run(*pip, torch)
     run(*pip, "-r", VERSIONS)
     done.write_text(VERSIONS.read_text())
