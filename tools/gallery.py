@@ -50,7 +50,7 @@ def page(ran, documents, extra):
         survey=bring_survey(survey, extra / "survey"),
         audited=lines(audited / "finding.txt"),
         shares=against_the_world(audited / "shares.csv"),
-        notebooks=[(stem, notebook.metadata.get("minutes")) for stem, notebook in ran],
+        notebooks=[(stem, titled(stem, notebook), notebook.metadata.get("minutes")) for stem, notebook in ran],
         documents=[name.removesuffix(".md") for name in documents],
         date=date.today().isoformat(),
         model=os.environ.get("MODEL", "pocket"),
@@ -82,6 +82,12 @@ def embed(folder, image, side):
 def inline(text):
     """Text that stays what it is in a line of Markdown."""
     return re.sub(r"([\\`*_{}\[\]()<>#|$~^!])", r"\\\1", str(text))
+
+
+def titled(stem, notebook):
+    """A notebook's number and its heading."""
+    words = [line for cell in notebook.cells if cell.cell_type == "markdown" for line in cell.source.splitlines()]
+    return next((f"{stem[:2]} {line[2:]}" for line in words if line.startswith("# ")), stem)
 
 
 def flipbook(ran, name):

@@ -21,15 +21,15 @@ from tools import gallery, notebooks
 
 BUILD = machine.REPO / "build"
 DOCUMENTS = ("README.md", "LICENSE", "docs/LICENSE", "data/README.md", "pocket/README.md")  # and docs/*.md
-WIDGETS = {  # a name in a cell's code: the picture of what it shows, in docs/screenshots
-    "crop_editor": "01_crop_widget",
-    "caption_editor": "02_caption_editor",
-    "widgets.Rater": "06_rater",
-    "prompt_box": "prompt_page",
-    "monitor": "lab_widgets",
+WIDGETS = {  # class of a widget: the picture of it in docs/screenshots, and what that shows
+    "CropEditor": ("01_crop_widget", "A photo with a frame that can be dragged"),
+    "CaptionEditor": ("02_caption_editor", "A photo beside a field for its caption"),
+    "Rater": ("06_rater", "A picture with the questions a rater answers"),
+    "PromptBox": ("prompt_page", "A field for a prompt, sliders, a button, and four pictures below"),
 }
+BAR = re.compile(r"\d+%\||it/s\]")  # of a progress bar, in words
 INDEX = '<!doctype html><meta charset="utf-8"><title>{0}</title><meta http-equiv="refresh" content="0; url={1}"><a href="{1}">{0}</a>\n'
-PROSE = re.compile(r"(`[^`]*`|!?\[[^]]*\]\([^)]*\)|^(?:#|\s*\|).*$|<[^>]+>)", re.MULTILINE)  # of Markdown, what is none
+NO_PROSE = r"`[^`]*`|!?\[[^]]*\]\([^)]*\)|^(?:#|\s*\|).*$|<[^>]+>"  # of Markdown: code, links, headings, tables, HTML
 
 
 def lay_out(executed, folder):
@@ -66,13 +66,17 @@ def offline(text):
 
 
 def glossary(path):
-    """Make the table of a glossary one that Sphinx knows, in place; returns its words, the longest first."""
+    """Make the table of a glossary one that Sphinx knows, in place; returns its words."""
     text = path.read_text(encoding="utf-8")
-    head, *rows = re.findall(r"^\|.*\n", text, re.MULTILINE)
-    rows = [[cell.strip() for cell in row.strip("|\n ").split("|")] for row in rows[1:]]
-    lines = [f"{word}\n  {meaning} ({head.split('|')[-2].strip()} {where})\n" for word, meaning, where in rows]
-    path.write_text(text[: text.index(head)] + "```{glossary}\n" + "\n".join(lines) + "```\n", encoding="utf-8")
-    return sorted((word for word, *_ in rows), key=len, reverse=True)
+    head, _, *rows = re.findall(r"^\|.*\n", text, re.MULTILINE)
+    entries, terms = [], []
+    for word, meaning, where in ([cell.strip() for cell in row.strip("|\n ").split("|")] for row in rows):
+        words = word.split(", ")
+        terms += words
+        entries.append("\n".join(words) + f"\n  {meaning} (first in {where})\n")
+    known = "```{glossary}\n" + "\n".join(entries) + "```\n"
+    path.write_text(text[: text.index(head)] + known, encoding="utf-8")
+    return terms
 
 
 def page(notebook, terms):
@@ -85,7 +89,7 @@ def page(notebook, terms):
             cell.source = link(offline(cell.source), terms)
         else:
             cell.metadata["mystnb"] = {"image": {"alt": cell.metadata.get("alt", said)}}
-            cell.outputs = [shown for output in cell.outputs if (shown := show(output, cell.source))]
+            cell.outputs = [shown for output in cell.outputs if (shown := show(output))]
     code = [cell for cell in cells if cell.cell_type == "code"]
     for cell in code[:1]:
         cell.metadata["tags"] = ["hide-cell"]  # the set-up, the same in all
@@ -100,29 +104,29 @@ def plain(markdown):
 
 
 def link(markdown, terms):
-    """Markdown in which the first of each term leads to the glossary; takes those it found out of the set `terms`."""
-    parts = PROSE.split(markdown)
-    for term in sorted(terms, key=len, reverse=True):
-        word = re.compile(rf"(?<![\w{{`-]){re.escape(term)}(?![\w`-])")
-        for i in range(0, len(parts), 2):  # between them lies what is no prose
-            parts[i], found = word.subn(f"{{term}}`{term}`", parts[i], count=1)
-            if found:
-                terms.remove(term)
-                parts = PROSE.split("".join(parts))
-                break
-    return "".join(parts)
+    """Markdown in which the first of each term, or its plural, leads to the glossary; takes those out of the set `terms`."""
+    words = "|".join(map(re.escape, sorted(terms, key=len, reverse=True)))
+
+    def first(found):
+        if found["term"] not in terms:
+            return found[0]
+        terms.remove(found["term"])
+        return f"{{term}}`{found[0]} <{found['term']}>`"
+
+    pattern = rf"{NO_PROSE}|(?<![\w-])(?P<term>{words})s?(?![\w-])"
+    return re.sub(pattern, first, markdown, flags=re.MULTILINE) if terms else markdown
 
 
-def show(output, source):
+def show(output):
     """An output as a page can show it, or None: a widget as its picture or a sentence, a picture on white and small."""
     data = output.get("data", {})
+    if BAR.search(output.get("text", data.get("text/plain", ""))):
+        return None
     if "application/vnd.jupyter.widget-view+json" in data:
-        if "%|" in data.get("text/plain", ""):  # a progress bar
-            return None
-        name = next((picture for name, picture in WIDGETS.items() if name in source), None)
-        words = "Here stands a widget. Open the notebook to use it."
-        picture = f"![A widget of this notebook](../docs/screenshots/{name}.jpg)\n\n" if name else ""
-        output["data"] = {"text/markdown": f"{picture}{words}"}
+        name = re.match(r"[\w.<]*?(\w+)(?=\(| object)", data.get("text/plain", ""))
+        file, words = WIDGETS.get(name and name[1], ("", ""))
+        picture = f"![{words}](../docs/screenshots/{file}.jpg)\n\n" if file else ""
+        output["data"] = {"text/markdown": f"{picture}Here stands a widget. Open the notebook to use it."}
     elif "image/png" in data:
         file = io.BytesIO()
         notebooks.on_white(data["image/png"]).save(file, "JPEG", quality=88, optimize=True)

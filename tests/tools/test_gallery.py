@@ -4,7 +4,7 @@ import re
 
 import pandas as pd
 import pytest
-from nbformat.v4 import new_code_cell, new_notebook, new_output
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from PIL import Image
 
 from helpers import machine, show
@@ -71,7 +71,8 @@ def runs(tmp_path, monkeypatch):
 def ran():
     """An executed notebook with the two films."""
     films = [show.flipbook([Image.new("RGB", (8, 8))], ["1"], name).data for name in gallery.FILMS]
-    cells = [new_code_cell("film", outputs=[new_output("display_data", {"text/html": film})]) for film in films]
+    cells = [new_markdown_cell("# Who looks like whom?")]
+    cells += [new_code_cell("film", outputs=[new_output("display_data", {"text/html": film})]) for film in films]
     return [("05_compare", new_notebook(cells=cells, metadata={"minutes": 2.34}))]
 
 
@@ -81,7 +82,7 @@ def test_the_page_tells_the_whole_story(runs, ran, tmp_path):
         "Squares with a caption", "While it learns", "Before and after", "The paper's prompts", "step 300", "Table 1",
         "Table 2", "SIMULATED", "approx. 80 %", "8 GB", "The skew is found.", "12 of 16 pictures show Amir after training by hypernetwork, 1 of 8 before",
         "amir riding a horse", "75 % (50 to 90 %)", "width:75.0%", "left:50.0%;width:40.0%", "width:80.0%",
-        "one row a method, one column a prompt", "(notebooks/05_compare.ipynb), 2.3 minutes", "one &amp; &lt;two&gt;",
+        "one row a method, one column a prompt", "[05 Who looks like whom?](notebooks/05_compare.ipynb), 2.3 minutes", "one &amp; &lt;two&gt;",
     ):  # fmt: skip
         assert words in text, words
     assert text.index("Nesrelah, by DreamBooth") < text.index("Amir, by a hypernetwork")
