@@ -189,17 +189,18 @@ def portfolio(folder):
 
 
 def sentences(shares):
-    """One sentence for each share that a training changed, in counts: of the table in which notebook 05 counted."""
+    """What notebook 05 counted, in words: of each subject's own class, and of every other prompt that a training changed."""
     if shares is None:
         return []
     counted = shares[shares["words"].str.contains("%")]  # a likeness is no count
     base, after = (counted[(counted["method"] == "base") == whether] for whether in (True, False))
     both = after.merge(base, on=["subject", "prompt"], suffixes=("", "_before"))
+    classes = {name: f"a photo of {subjects.with_article(subjects.class_of(name))}" for name in set(both["subject"])}
     return [
         f"\u201c{row.prompt}\u201d: {row.mean * row.images:.0f} of {row.images} pictures show {subjects.title(row.subject)} "
         f"after training by {row.method}, {row.mean_before * row.images_before:.0f} of {row.images_before} before."
         for row in both.itertuples()
-        if row.mean != row.mean_before
+        if row.mean != row.mean_before or row.prompt == classes[row.subject]
     ]
 
 

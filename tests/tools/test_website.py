@@ -9,7 +9,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from PIL import Image
 
-from helpers import machine
+from helpers import machine, show
 from tools import notebooks, website
 
 pytest_plugins = ["lab"]
@@ -111,13 +111,22 @@ def test_the_last_picture_of_the_tagged_cell_is_kept_small_and_without_metadata(
 def site(tmp_path_factory):
     """The site of two executed notebooks among all others, with every warning of Sphinx an error."""
     pytest.importorskip("sphinx")
-    folder, (first, second, *_) = tmp_path_factory.mktemp("site"), notebooks.paths()
-    for path in (first, second):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(machine, "RUNS", tmp_path_factory.mktemp("runs"))
+        yield small_site(tmp_path_factory.mktemp("site"))
+
+
+def small_site(folder):
+    """A folder with the site in it; returns the folder."""
+    (folder / "executed").mkdir()
+    for path in notebooks.paths()[:2]:
         notebook = notebooks.read(path)
         for number, cell in enumerate(cell for cell in notebook.cells if cell.cell_type == "code"):
             cell.execution_count = number + 1
             cell.outputs = code(cell.source, png=png("red", (40, 20 + number)), text="<Image>").outputs
-        (folder / "executed").mkdir(exist_ok=True)
+        cell.outputs = code(
+            "film", html=show.flipbook([Image.new("RGB", (8, 8))] * 2, ["one", "two"], "step").data
+        ).outputs
         nbformat.write(notebook, folder / "executed" / path.name)
     website.build(folder / "executed", folder, "-W", "--keep-going")
     return folder
@@ -145,16 +154,21 @@ def test_no_link_of_the_site_leads_nowhere_and_every_picture_has_words(site):
 def test_the_pages_fit_a_phone_and_ask_nobody(site, browser, width, scheme):
     context = browser.new_context(viewport={"width": width, "height": 740}, color_scheme=scheme)
     page, asked, errors = context.new_page(), [], []
+    page.set_default_timeout(120_000)  # a busy machine
     page.on("request", lambda request: asked.append(request.url))
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.goto((site / "index.html").as_uri())
     page.get_by_role("heading", name="From photos to portraits").wait_for()
     ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (sum(map(int, re.findall(r"\d+", ground)[:3])) < 384) == (scheme == "dark")
+    page.get_by_role("slider", name="step").press("End")
+    page.get_by_text("two").wait_for()  # the film is alive
     for name in ("index", f"notebooks/{notebooks.paths()[0].stem}", "docs/glossary", "docs/measured", "README"):
         page.goto((site / "site" / f"{name}.html").as_uri())
         assert page.evaluate("document.documentElement.scrollWidth") <= width, name
         assert page.evaluate(CONTRAST) == [], name
+    page.goto((site / "site" / "search.html").as_uri() + "?q=timestep")
+    page.locator("#search-results li a").first.wait_for()
     assert all(re.match(r"file:|data:", url) for url in asked) and not errors
     context.close()
 
