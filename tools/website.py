@@ -100,7 +100,7 @@ def page(notebook, terms):
 def plain(markdown):
     """The last paragraph of some Markdown in plain words: what the picture below it shows."""
     paragraphs = [part for part in markdown.split("\n\n") if not part.startswith(("#", "!", "|", "<"))]
-    return re.sub(r"\[([^]]*)\]\([^)]*\)|[*_`]", r"\1", " ".join(paragraphs[-1:])).replace("\n", " ")
+    return re.sub(r"\[([^]]*)\]\([^)]*\)|[*`]", r"\1", " ".join(paragraphs[-1:])).replace("\n", " ")
 
 
 def link(markdown, terms):
@@ -144,10 +144,8 @@ def build(executed=BUILD / "notebooks", folder=BUILD, *options):
     """
     pages = folder / "pages"
     lay_out(executed, pages)
-    stamped = re.search(
-        r"colab\.research\.google\.com/github/([\w.-]+/[\w.-]+)/blob",
-        (machine.REPO / "README.md").read_text(encoding="utf-8"),
-    )
+    badge = notebooks.paths()[0].read_text(encoding="utf-8")
+    stamped = re.search(r"colab\.research\.google\.com/github/([\w.-]+/[\w.-]+)/blob", badge)
     settings = {"SITE_EXTRA": str(pages / "extra"), "SITE_REPOSITORY": os.environ.get("GITHUB_REPOSITORY", stamped[1])}
     command = ["-m", "sphinx", "-q", "-E", "-c", machine.REPO / "docs", *options, pages, folder / "site"]
     shutil.rmtree(folder / "site", ignore_errors=True)
