@@ -102,12 +102,28 @@ def write_json(path, data):
         partial.write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
+def decode(content):
+    """(text, its encoding's name) of bytes that somebody saved: UTF-8, UTF-16 with its mark, or Windows-1252.
+
+    Excel's plain "CSV" and Notepad's "ANSI" are Windows-1252 in western Europe and America. Elsewhere they are another
+    of Windows' alphabets, which bytes do not tell: whoever reads such a file says so. Raises UnicodeDecodeError for
+    bytes that are none of these, and for UTF-8 that is damaged: more of its letters are whole than are not.
+    """
+    if content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        return content.decode("utf-16", errors="replace"), "UTF-16"
+    try:
+        return content.decode("utf-8-sig"), "UTF-8"
+    except UnicodeDecodeError:
+        foreign = [letter for letter in content.decode("utf-8", errors="surrogateescape") if letter > "\x7f"]
+        if sum("\udc80" <= letter <= "\udcff" for letter in foreign) <= len(foreign) / 2:
+            raise
+        return content.decode("cp1252"), "Windows-1252"
+
+
 def read_json(path):
     """Reads a JSON file, also as Windows' Notepad saves it. Raises ValueError naming the file if it is not JSON."""
-    content = Path(path).read_bytes()
-    wide = content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
     try:
-        return json.loads(content.decode("utf-16" if wide else "utf-8-sig"))
+        return json.loads(decode(Path(path).read_bytes())[0])
     except ValueError as error:
         if "escape" in str(error):
             raise ValueError(f"{path} has a single backslash ({error}): write / or \\\\ instead of it.") from error

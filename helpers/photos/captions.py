@@ -4,10 +4,12 @@ import csv
 import io
 import json
 import re
+import warnings
 from pathlib import Path
 
 import pandas as pd
 
+from helpers import machine
 from helpers.machine import as_text, atomic_write
 from helpers.photos import folders
 
@@ -89,12 +91,17 @@ def _by_name(folder):
 
 
 def _text(path):
-    """A file's text, line ends as they are. Raises ValueError if it is neither UTF-8 nor Excel's UTF-16."""
-    content = path.read_bytes()
+    """A file's text, line ends as they are. Raises ValueError if it is none that Excel saves, warns where it may be."""
     try:
-        return content.decode("utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+        text, encoding = machine.files.decode(path.read_bytes())
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8: save it again as UTF-8 (in Excel, 'CSV UTF-8').") from error
+    if encoding == "Windows-1252":
+        warnings.warn(
+            f"{path} was read as {encoding}. If its letters are wrong, save it as UTF-8 (in Excel, 'CSV UTF-8').",
+            stacklevel=4,
+        )
+    return text
 
 
 def _rows(path):

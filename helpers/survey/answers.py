@@ -125,15 +125,16 @@ def cells(name, data, odd):
     """The header of a CSV file and its rows as [(line, cells)]; rows that are cut or too long go to `odd`.
 
     A last line without an end may be cut. Of our own files it is left out, of others its last cell, but for Google's,
-    whose downloads never end their last line. Raises ValueError for text that is neither UTF-8 nor UTF-16.
+    whose downloads never end their last line. Raises ValueError for text that `machine.files.decode` cannot read.
     """
-    wide = data[:2] in (b"\xff\xfe", b"\xfe\xff")
-    if wide:
-        odd.append((1, "the file is in UTF-16, as Excel's 'Unicode text'; it was read as such"))
     try:
-        text = data.decode("utf-16", errors="replace") if wide else data.decode("utf-8-sig")
+        text, encoding = machine.files.decode(data)
     except UnicodeDecodeError as error:
         raise ValueError(f"The file {name} is not in UTF-8 (byte {error.start}): save as 'CSV UTF-8'.") from error
+    if encoding != "UTF-8":
+        odd.append(
+            (1, f"the file is in {encoding}; it was read as such: if its letters are wrong, save as 'CSV UTF-8'")
+        )
     first, unquoted = (re.split(r"[\r\n]", part, maxsplit=1)[0] for part in (text, re.sub(r'"[^"]*"', "", text)))
     separator = max(",;\t", key=unquoted.count)
     if separator != ",":

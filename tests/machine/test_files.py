@@ -78,7 +78,7 @@ def test_the_name_of_a_file_is_on_disk_too_and_those_of_new_folders(tmp_path, mo
     assert {folder.stat().st_ino for folder in (path.parent, tmp_path / "new", tmp_path)} <= set(synced[1:])
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
 def test_json_that_notepad_saved_is_read_and_a_backslash_is_named(tmp_path, encoding):
     (tmp_path / "a.json").write_text('{"who": "Zoë"}', encoding=encoding)
     assert read_json(tmp_path / "a.json") == {"who": "Zoë"}

@@ -68,7 +68,7 @@ def test_spreadsheets_and_other_programs_read_the_file(tmp_path):
     [
         ("file caption\n0.png a man\n", "lacks file, caption.*first line unchanged"),
         ("", "lacks"),
-        ("file,caption,machine_caption,edited\n0.png,caf\xe9,x,\n", "is not UTF-8"),
+        ("file,caption,machine_caption,edited\n0.png,caf\x81,x,\n", "is not UTF-8"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_refused_and_not_written_over(tmp_path, content, words):
@@ -82,9 +82,12 @@ def test_a_file_that_cannot_be_read_is_refused_and_not_written_over(tmp_path, co
 
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
 @pytest.mark.parametrize("end", ["\n", "\r", "\r\n"])
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
+@pytest.mark.filterwarnings("ignore:.*was read as Windows-1252")
 def test_captions_are_read_as_any_excel_saves_them(tmp_path, separator, end, encoding):
-    table = table_of(tmp_path, ["ein Mann", "a man"], ["ein Mann; vor Bäumen, still", "a man"])
+    table = table_of(
+        tmp_path, ["ein Mann", "a man"], ["ein Mann; vor Bäumen, still", "un homme \xe0 l'\xe9t\xe9\xa0\xbb"]
+    )
     table.assign(edited=True).to_csv(
         tmp_path / "captions.csv", sep=separator, lineterminator=end, encoding=encoding, index=False
     )
@@ -93,6 +96,13 @@ def test_captions_are_read_as_any_excel_saves_them(tmp_path, separator, end, enc
             f"{3 * separator}{end}".encode(encoding.replace("16", "16-le").replace("-sig", ""))
         )  # a row that was emptied
     pd.testing.assert_series_equal(photos.read_captions(tmp_path).caption, table.caption)
+
+
+def test_an_alphabet_that_bytes_do_not_tell_is_told(tmp_path):
+    table_of(tmp_path, ["x"], ["x"])
+    (tmp_path / "captions.csv").write_text("file,caption,machine_caption,edited\n0.png,человек,x,\n", "cp1251")
+    with pytest.warns(UserWarning, match=r"captions\.csv was read as Windows-1252"):
+        photos.read_captions(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["../secret.png", "/etc/hostname", "sub/a.png", "..\\secret.png"])
@@ -297,8 +307,8 @@ def test_captions_from_elsewhere_are_taken_in(tmp_path):
         (captions.import_jsonl, "metadata.jsonl", '{"file_name": "a.png"}', "line 2"),
         (captions.import_jsonl, "metadata.jsonl", '{"file_name": 3, "text": "x"}', "line 2"),
         (captions.import_jsonl, "metadata.jsonl", '{"file_name": "../a.png", "text": "x"}', "not beside it"),
-        (captions.import_jsonl, "metadata.jsonl", "caf\xe9", "is not UTF-8"),
-        (captions.import_txt, "0.txt", "caf\xe9", "is not UTF-8"),
+        (captions.import_jsonl, "metadata.jsonl", "caf\x81", "is not UTF-8"),
+        (captions.import_txt, "0.txt", "caf\x81", "is not UTF-8"),
     ],
 )
 def test_a_bad_file_is_named_and_nothing_is_changed(tmp_path, back, name, content, words):

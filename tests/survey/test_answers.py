@@ -80,17 +80,26 @@ FORMULA = '=HYPERLINK("http://x.example"),1'
 
 
 @every
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
-def test_whole_in_any_unicode(read, source, encoding):
-    answers = read(table(source(*PEOPLE, ("yes", "جميل"))).encode(encoding))
-    assert found(answers) == sorted([*WHOLE, ("satisfied", "yes"), ("comment", "جميل")]) and raters(answers) == 3
-    assert ("UTF-16" in told(answers)) == (told(answers) != "") == (encoding == "utf-16")
+@pytest.mark.parametrize(
+    ("encoding", "comment", "words"),
+    [
+        ("utf-8", "جميل", ""),
+        ("utf-8-sig", "جميل", ""),
+        ("utf-16", "جميل", "UTF-16"),
+        ("cp1252", "schön", "Windows-1252"),
+    ],
+)
+def test_whole_in_any_encoding_that_excel_saves(read, source, encoding, comment, words):
+    answers = read(table(source(*PEOPLE, ("yes", comment))).encode(encoding))
+    assert found(answers) == sorted([*WHOLE, ("satisfied", "yes"), ("comment", comment)]) and raters(answers) == 3
+    assert words in told(answers) and (words != "") == (told(answers) != "")
 
 
 @every
-def test_another_encoding_is_refused(read, source):
+@pytest.mark.parametrize("comment", ["今日は".encode("cp932"), "schön, très schön".encode() + b"\xc3"])
+def test_another_encoding_and_damaged_utf_8_are_refused(read, source, comment):
     with pytest.raises(ValueError, match=r"0\.csv is not in UTF-8"):
-        read(table(source(("yes", "é"))).encode("latin-1"))
+        read(table(source(("yes", "COMMENT"))).encode().replace(b"COMMENT", comment))
 
 
 @every
