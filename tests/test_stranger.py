@@ -135,6 +135,14 @@ def check(runs, words, samples):
         assert samples or not re.search("amir|Nesrelah", words[number]), number
 
 
+@pytest.mark.parametrize("number", ["03", "04", "05", "07"])
+def test_the_trainings_speak_of_whoever_is_learnt(number):
+    (path,) = [path for path in WALK if path.stem.startswith(number)]
+    assert not re.findall(
+        r"(?i)\b(?:she|hers?|he|him|his)\b", "".join(cell.source for cell in notebooks.read(path).cells)
+    )
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("model", ["pocket", "sd15"])
 def test_a_stranger_gets_from_raw_photos_to_the_audit(suite, environments, tmp_path, monkeypatch, model):

@@ -50,7 +50,7 @@ class TrainedModel:
     @property
     def call(self):
         """The plainest prompt that calls the subject: the name by itself, or a photo of the class."""
-        return self.word if self.named else f"a photo of a {self.word}"
+        return self.word if self.named else f"a photo of {subjects.with_article(self.word)}"
 
 
 def find(model):

@@ -237,6 +237,8 @@ def test_addresses_put_one_word_for_another():
     assert trained.address("Chibi nesrelah_001 figurine", "man") == "Chibi man figurine"
     assert trained.address("a woman in Germany", "person") == "a woman in Germany"
     assert trained.address("portrait of nesrelah_001", "elder") == "portrait of an elder"
+    elder = trained.TrainedModel("hypernetwork_ana", "hypernetwork", "ana", "elder", "", "")
+    assert elder.call == "a photo of an elder"
 
 
 TWO = """
