@@ -16,11 +16,12 @@ _PIECE = re.compile(
     | [^\\()\[\]:]+ | :""",
     re.VERBOSE,
 )
-_BREAK = re.compile(r"\s*\bBREAK\b\s*")
+_BREAK = re.compile(r"\bBREAK\b")
 _AND = re.compile(r"\bAND\b")
 _PART = re.compile(r"(.*?)(?:\s*:\s*([+-]?(?:\d+\.?|\d*\.\d+)))?\s*", re.DOTALL)
 _NETWORK = re.compile(r"<(\w+):([^<>]+)>")
 _WHEN = re.compile(r"\s*[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?\s*")
+LONGEST, DEEPEST = 10_000, 100  # characters of a prompt, and brackets within brackets: who writes more means harm
 LEAST_MEAN = 1e-5  # of the outputs' usual size: a smaller mean is rounding (SD 1's and pocket's lie far above)
 COMMA_REACH = 20  # tokens: a chunk that overflows is cut at its last comma, if that is at most this far back
 
@@ -83,6 +84,8 @@ def _pairs(text):
         mark, place = found[0], found.start()
         if mark in ("(", "["):
             opened.append(place)
+            if len(opened) > DEEPEST:
+                raise ValueError(f"The prompt has more than {DEEPEST} brackets within one another: take some away.")
         elif mark in (")", "]"):
             if opened and text[opened[-1]] + mark in ("()", "[]"):
                 pairs[opened.pop()] = place
@@ -137,8 +140,10 @@ def parse_attention(text):
     (x) weighs 1.1, (x:1.3) 1.3, [x] 1 / 1.1; nested brackets multiply; a backslash makes a bracket plain text.
     A bracket never closed runs to the end; one never opened is text. Neighbours of one weight are joined.
     BREAK stands as the piece `BREAK`, at weight -1, which brackets multiply, too, as in the web UI: in
-    "(a BREAK b:1.2)" it is plain text. An empty prompt is [("", 1.0)].
+    "(a BREAK b:1.2)" it is plain text. An empty prompt is [("", 1.0)]. Raises ValueError for more than LONGEST.
     """
+    if len(text) > LONGEST:
+        raise ValueError(f"The prompt has {len(text)} characters, more than {LONGEST}: shorten it.")
     pieces, opened = [], {"(": [], "[": []}  # pieces: [text, weight]; opened: where in pieces a bracket begins
     for found in _PIECE.finditer(text):
         if found["open"]:
@@ -153,8 +158,10 @@ def parse_attention(text):
             pieces.append([found["literal"], 1.0])
         else:
             first, *later = _BREAK.split(found[0])
+            for part in later:  # the spaces around a BREAK go with it
+                pieces += [[first.rstrip(), 1.0], list(BREAK)]
+                first = part.lstrip()
             pieces.append([first, 1.0])
-            pieces += [piece for text in later for piece in (list(BREAK), [text, 1.0])]
     for start in opened["("]:
         _weigh(pieces, start, STRONGER)
     for start in opened["["]:

@@ -34,6 +34,9 @@ _OTHER_KINDS = {
     r"^(lora_)?transformer[._]|double_blocks": "LoRA for a transformer such as SD 3 or Flux",
 }
 _OURS = "a plain LoRA for this very model"
+# PEFT takes names of layers in a header for patterns: only such as end soon, without repeats in repeats
+_SOON = re.compile(r"(?!.*\)[*+?{])[^*+?{(]*+(?:[*+?{(][^*+?{(]*+){0,3}")
+_MOST_PATTERNS, _LONGEST_PATTERN = 4096, 200
 _FOLDER = ("adapter_model", "pytorch_lora_weights")  # what PEFT and diffusers call the file in a folder of theirs
 
 
@@ -249,12 +252,23 @@ def _pair(given, shape, config, layer, path):
 def _scale(given, rank, config, layer, path):
     """alpha / rank of a layer; alpha / sqrt(rank) where the config says so."""
     try:
-        patterns = (config.get("alpha_pattern") or {}).items()
-        fits = lambda pattern: re.fullmatch(rf"(.*\.)?({pattern.removeprefix('text_model.')})", layer)
-        stated = next((alpha for pattern, alpha in patterns if fits(pattern)), config.get("lora_alpha", rank))
+        patterns = config.get("alpha_pattern") or {}
+        if len(patterns) > _MOST_PATTERNS:
+            raise ValueError(f"{len(patterns)} patterns")
+        fitting = (alpha for pattern, alpha in patterns.items() if _fits(pattern.removeprefix("text_model."), layer))
+        stated = next(fitting, config.get("lora_alpha", rank))
         alpha = given["alpha"].item() if "alpha" in given else float(stated)
         return alpha / (math.sqrt(rank) if config.get("use_rslora") and "alpha" not in given else rank)
     except (AttributeError, ArithmeticError, RuntimeError, TypeError, ValueError, re.error) as error:
         raise ValueError(
             f"{path} states no readable alpha for {layer} ({error}): take it again from its source."
         ) from error
+
+
+def _fits(pattern, layer):
+    """Whether a layer is meant by a pattern of a header, as PEFT matches it: the layer's name, or how that ends."""
+    if re.fullmatch(r"[\w.]+", pattern):
+        return layer == pattern or layer.endswith(f".{pattern}")
+    if len(pattern) > _LONGEST_PATTERN or not _SOON.fullmatch(pattern):
+        raise ValueError(f"the pattern {pattern[:60]!r} is too intricate")
+    return re.fullmatch(rf"(.*\.)?({pattern})", layer) is not None

@@ -5,6 +5,7 @@ import io
 import json
 import re
 import warnings
+from collections import Counter
 from pathlib import Path
 
 import pandas as pd
@@ -15,6 +16,9 @@ from helpers.photos import folders
 
 COLUMNS = ["file", "caption", "machine_caption", "edited", "draft"]
 BATCH = 8  # images at a time
+LONGEST_WORD = (
+    60  # letters of a word that count; so what somebody else's captions say is read in a time as their length
+)
 WEBUI = {"num_beams": 1, "min_length": 24, "max_length": 48, "no_repeat": 0}  # AUTOMATIC1111's interrogate.py
 
 
@@ -109,7 +113,10 @@ def _rows(path):
     text = _text(path)
     separator = max(",;\t", key=re.split("[\r\n]", text, maxsplit=1)[0].count)  # some countries' Excel writes others
     rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator)
-    rows = [row for row in rows if any(row.values())]
+    try:
+        rows = [row for row in rows if any(row.values())]
+    except csv.Error as error:
+        raise ValueError(f"{path} is not readable as CSV ({error}): restore it from a copy.") from error
     missing = [column for column in COLUMNS[:4] if not rows or any(row.get(column) is None for row in rows)]
     if missing:
         raise ValueError(f"{path} lacks {', '.join(missing)}: save it with its first line unchanged.")
@@ -172,12 +179,15 @@ def repetition(text):
 
     One to eight words twice in a row, "and a clock" twice anywhere, or a part between commas twice anywhere.
     """
-    plain = " ".join(re.findall(r"[\w'-]+", text))
-    for pattern in (r"\b(\w[\w'-]*(?: [\w'-]+){0,7})(?: and)? \1\b", r"\b(and (?:an?|the|his|her) [\w'-]+)\b.*\b\1\b"):
-        if found := re.search(pattern, plain, re.IGNORECASE):
-            return found[1]
-    parts = [part.strip().lower() for part in text.split(",")]
-    return next((part for number, part in enumerate(parts) if part and part in parts[:number]), "")
+    plain = " ".join(word[:LONGEST_WORD] for word in re.findall(r"[\w'-]+", text))
+    if found := re.search(r"\b(\w[\w'-]*+(?: [\w'-]++){0,7})(?: and)? \1\b", plain, re.IGNORECASE):
+        return found[1]
+    phrases = re.findall(r"\b(?=(and (?:an?|the|his|her) [\w'-]+))", plain, re.IGNORECASE)
+    for said in (phrases, [part.strip().lower() for part in text.split(",")]):
+        times = Counter(map(str.lower, said))
+        if again := next((words for words in said if words and times[words.lower()] > 1), ""):
+            return again
+    return ""
 
 
 # how captions say what somebody has: a holder, then things with their adjectives, joined by commas and "and"

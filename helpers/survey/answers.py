@@ -19,7 +19,7 @@ from helpers.survey.platforms import COLUMNS, READERS, ROW, tag
 LONG = ["respondent", "item", "prompt_id", "method", "question", "value", "position", "duration_s", "source"]
 RANDOM_ID = re.compile(r"r[0-9a-f]{10}")  # the random id that the questionnaire gives
 JUNK = re.compile(r"\.|~\$|__MACOSX$|desktop\.ini$|(eh)?thumbs\.db$", re.IGNORECASE)  # what computers put in folders
-JSON = re.compile(rb'(\xef\xbb\xbf)?\s*\[?\s*\{\s*"')  # how a table in JSON begins
+JSON = re.compile(rb'(\xef\xbb\xbf)?\s*+\[?\s*+\{\s*+"')  # how a table in JSON begins
 COPY = re.compile(r"[ (](\d+)\)?$")  # a browser's number on a file that was saved once more
 LARGEST = 100 * 2**20  # bytes in a zip; answers are far smaller
 DEMOGRAPHICS = ["Age", "Sex", "Country of residence", "Nationality", "Language", "Student status", "Employment status"]

@@ -23,7 +23,7 @@ ANSWER = re.compile(  # the same in words: "IP Address" has IP in every language
     r"импорт\w*|インポート\w*|已?导入|已?匯入|가져\w*|offline|hors ligne|sin conexi.n|オフライン|离线|離線|오프라인)\W*$",
     re.IGNORECASE,
 )
-SECONDS = re.compile(r"\d+\D\d+\D\d+\D+\d+[:.]\d+[:.]\d+")  # a date, and a time to the second
+SECONDS = re.compile(r"(?<!\d)\d++\D\d++\D\d++\D++\d++[:.]\d++[:.]\d")  # a date, and a time to the second
 TURK_ZONES = {"PST": "-0800", "PDT": "-0700", "UTC": "+0000", "GMT": "+0000"}  # Mechanical Turk writes the first two
 
 
@@ -84,7 +84,7 @@ def _people(header, rows, timed):
 
 def _minute(time):
     """A time to the minute, however it is written: day, month and year in any order, 12 hours or 24."""
-    numbers = [int(number) for number in re.findall(r"\d+", time)]
+    numbers = [int(number) for number in re.findall(r"\d{1,9}", time)]
     if len(numbers) < 5:
         return time
     *date, hour, minute = numbers[:5]

@@ -1,6 +1,7 @@
 """LoRA files as their tools write them, against weights merged by hand: W + strength * alpha / rank * up @ down."""
 
 import copy
+import json
 import warnings
 
 import pytest
@@ -9,6 +10,7 @@ from conftest import tiny_pipeline
 from diffusers.training_utils import _collate_lora_metadata
 from peft import LoraConfig, get_peft_model
 from peft.utils import get_peft_model_state_dict
+from peft.utils.other import get_pattern_key
 from safetensors.torch import save_file
 from torch import nn
 
@@ -302,6 +304,24 @@ def test_a_lora_for_another_model_is_named(pipe, tmp_path):
 def test_a_header_that_cannot_be_read_is_named(pipe, tmp_path, metadata, words):
     save_file(linear_layers(pipe, made(pipe)), tmp_path / "odd.safetensors", {"lora_adapter_metadata": metadata})
     refused(pipe, tmp_path / "odd.safetensors", words)
+
+
+INTRICATE = ["(a+)+b", "(to_k|to_.)(a|a)(a|a)(a|a)x", ".*.*.*.*x", "(?:t|t)?" * 50, "a" * 300 + "?"]
+
+
+@pytest.mark.parametrize("patterns", [*([one] for one in INTRICATE), [f"a{number}" for number in range(5000)]])
+def test_patterns_of_a_header_that_would_take_for_ever_are_refused(pipe, tmp_path, patterns):
+    about = {"lora_adapter_metadata": json.dumps({"unet.alpha_pattern": dict.fromkeys(patterns, 1)})}
+    save_file(linear_layers(pipe, made(pipe)), tmp_path / "odd.safetensors", about)
+    refused(pipe, tmp_path / "odd.safetensors", "no readable alpha")
+
+
+@pytest.mark.parametrize(
+    "pattern", ["attn2.to_k", r"attn\d.to_[kv]", ".*attn2.to_k", "(attn1|attn2).to_k", r"mid_block\..*", "o_k"]
+)
+@pytest.mark.parametrize("layer", ["mid_block.attentions.0.attn2.to_k", "attn1.to_v", "down_blocks.0.attn2.to_k"])
+def test_other_patterns_are_read_as_peft_reads_them(pattern, layer):
+    assert lora._fits(pattern, layer) == (get_pattern_key([pattern], layer) == pattern)
 
 
 def test_a_small_pickle_that_claims_much_memory_is_refused(pipe, tmp_path):
