@@ -6,6 +6,7 @@ import functools
 import inspect
 import itertools
 import math
+import warnings
 
 import torch
 
@@ -36,7 +37,8 @@ def generate(
 
     Prompts may use the web UI's weights, editing, AND, BREAK and # comments, at any length. A plain one gives the pixels of
     diffusers' own call (which ignores a guidance_scale below 1): text in the text encoder's precision, all else in
-    autocast's. The same seed starts from the same noise whatever the prompt, device or batch.
+    autocast's. The same seed starts from the same noise whatever the prompt, device or batch; of
+    a seed from 2**32 on only the last 32 bits count, of which a warning tells.
     hypernetworks: {name: Hypernetwork} for <hypernet:name:0.8>; nothing stays on the U-Net afterwards.
     scheduler: another sampler than the pipeline's. noise: (n, 4, h, w) to begin with, instead of the seeds' own.
     progress: called with (steps done, steps in all). What the safety checker withholds is a card with "withheld" in
@@ -45,6 +47,9 @@ def generate(
     prompts = [prompts] * len(seeds) if isinstance(prompts, str) else list(prompts)
     if len(prompts) != len(seeds):
         raise ValueError(f"There are {len(prompts)} prompts but {len(seeds)} seeds: give one seed for each prompt.")
+    if large := [seed for seed in seeds if seed >= 2**32]:
+        same = large[0] % 2**32
+        warnings.warn(f"Seed {large[0]} gives the picture of seed {same}: PyTorch takes 32 bits of it.", stacklevel=2)
     parsed = [_take_networks(prompt, hypernetworks or {}) for prompt in prompts]
     batches = _batches([networks for _, networks in parsed], batch_size)
     tick = _ticker(progress, num_inference_steps * len(batches))
@@ -107,7 +112,9 @@ def _sample(pipe, scheduler, noise, conditions, guidance_scale, seeds, tick):
     steps, scheduler = len(conditions), copy.deepcopy(scheduler)
     scheduler.set_timesteps(steps, device=pipe.device)
     latents = noise.to(pipe.device, pipe.unet.dtype) * scheduler.init_noise_sigma
-    generators = [torch.Generator().manual_seed((seed + 2**32) % 2**64) for seed in seeds]
+    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+    for generator in generators:
+        torch.randn(noise.shape[1:], generator=generator)  # the noise of the start: what is added later comes after it
     extra = {"generator": generators} if "generator" in inspect.signature(scheduler.step).parameters else {}
     done = 0
     for number, timestep in enumerate(scheduler.timesteps, start=1):
