@@ -18,7 +18,8 @@ def check_consent(folder):
         path = taken
     if not path.exists():
         raise FileNotFoundError(
-            f"There is no {path}: ask the person in the photos, then write there who, what_for and until (2027-06-30)."
+            f"There is no {path}: ask the person in the photos, and fill in the form of notebook 01 together, or write "
+            'there {"who": "...", "what_for": "...", "until": "2027-06-30"}.'
         )
     return _checked(read_json(path), path)
 

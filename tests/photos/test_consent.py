@@ -1,6 +1,7 @@
 """No photos without consent."""
 
 import datetime
+import subprocess
 
 import pandas as pd
 import pytest
@@ -31,6 +32,13 @@ def test_only_complete_consent_is_written_and_read(tmp_path, change, words):
     write_json(tmp_path / "consent.json", GIVEN | {key: value.strip() for key, value in change.items()})
     with pytest.raises(ValueError, match=words):
         consent.check_consent(tmp_path)
+
+
+@pytest.mark.skipif(not (machine.REPO / ".git").exists(), reason="a copy without git's own folder")
+@pytest.mark.parametrize(("folder", "status"), [("Zoë Okafor", 0), ("amir", 1), ("nesrelah", 1)])
+def test_photos_of_real_people_stay_out_of_git(folder, status):
+    for path in (f"data/subjects/{folder}/raw/IMG_1.jpg", f"data/subjects/{folder}/consent.json"):
+        assert subprocess.run(["git", "check-ignore", "-q", "--no-index", path], cwd=machine.REPO).returncode == status
 
 
 def test_without_consent_a_folder_is_left_out_in_words(tmp_path, capsys):
