@@ -45,11 +45,7 @@ def generate(
     its info. Raises ValueError for a network that is not there, or for another number of prompts than of seeds.
     """
     prompts = [prompts] * len(seeds) if isinstance(prompts, str) else list(prompts)
-    if len(prompts) != len(seeds):
-        raise ValueError(f"There are {len(prompts)} prompts but {len(seeds)} seeds: give one seed for each prompt.")
-    if large := [seed for seed in seeds if seed >= 2**32]:
-        same = large[0] % 2**32
-        warnings.warn(f"Seed {large[0]} gives the picture of seed {same}: PyTorch takes 32 bits of it.", stacklevel=2)
+    _check_seeds(prompts, seeds)
     parsed = [_take_networks(prompt, hypernetworks or {}) for prompt in prompts]
     batches = _batches([networks for _, networks in parsed], batch_size)
     tick = _ticker(progress, num_inference_steps * len(batches))
@@ -63,6 +59,15 @@ def generate(
             latents = _sample(pipe, scheduler or pipe.scheduler, start, conditions, guidance_scale, chosen, tick)
             images |= zip(numbers, _decode(pipe, latents))
     return [images[i] for i in range(len(prompts))]
+
+
+def _check_seeds(prompts, seeds):
+    """Raises ValueError unless there is a seed for each prompt; warns of one that PyTorch does not take whole."""
+    if len(prompts) != len(seeds):
+        raise ValueError(f"There are {len(prompts)} prompts but {len(seeds)} seeds: give one seed for each prompt.")
+    if large := [seed for seed in seeds if seed >= 2**32]:
+        same = large[0] % 2**32
+        warnings.warn(f"Seed {large[0]} gives the picture of seed {same}: PyTorch takes 32 bits of it.", stacklevel=3)
 
 
 def _take_networks(prompt, hypernetworks):
