@@ -135,6 +135,19 @@ def test_files_of_other_converters_are_understood(tmp_path):
     same_weights(pipe, other)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize(
+    "nest", [lambda t: t, lambda t: {"state_dict": t}, lambda t: {"state_dict": t | {"state_dict": {}, "x": "NAI"}}]
+)
+@pytest.mark.parametrize("legacy", [False, True])
+def test_16_bits_are_read_however_they_are_nested_and_packed(tmp_path, dtype, nest, legacy):
+    pipe, other = tiny_pipe(), tiny_pipe(seed=1)
+    tensors = {name: t.to(dtype) if t.is_floating_point() else t for name, t in checkpoint.state_dict(pipe).items()}
+    torch.save(nest(tensors), tmp_path / "model.ckpt", _use_new_zipfile_serialization=not legacy)
+    checkpoint.load_into(other, tmp_path / "model.ckpt")
+    same_weights(pipe, other, lambda tensor: tensor.to(dtype).float())
+
+
 def test_a_file_of_another_structure_changes_nothing(tmp_path):
     pipe, path = tiny_pipe(), tmp_path / "model.safetensors"
     checkpoint.export(path, pipe)
