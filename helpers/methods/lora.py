@@ -215,6 +215,8 @@ def _places(pipe):
             if part == "unet":  # OneTrainer's newer files, and some of kohya's, call them as the original does
                 original = checkpoint.original_unet_name(f"{layer}.weight", each, attends).removesuffix(".weight")
                 places[f"unet.{original}".replace(".", "_")] = place
+                if layer.endswith("upsamplers.0.conv"):  # OneTrainer counts an attention before it where there is none
+                    places[f"unet.{original}".replace(".1.conv", ".2.conv").replace(".", "_")] = place
     return places
 
 

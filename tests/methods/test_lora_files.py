@@ -96,13 +96,16 @@ def kohya(pipe, matrices, text="lora_te_text_model_", joint="_"):
 
 
 def one_trainer(pipe, matrices):
-    """OneTrainer with its newer key format: dots, the original's names in the U-Net, clip_l, and embeddings beside."""
+    """OneTrainer with its newer key format (its convert_sd_lora.py): dots, the original's names in the U-Net, clip_l,
+    and embeddings beside."""
     attends = {name.split(".attentions.")[0] for _, name in matrices if ".attentions." in name}
     tensors = {"bundle_emb.<amir>.clip_l": torch.randn(2, 16)}
     for (part, name), (down, up, alpha) in matrices.items():
         if part == "unet":
             each = pipe.unet.config.layers_per_block
             layer = "unet." + checkpoint.original_unet_name(f"{name}.weight", each, attends).removesuffix(".weight")
+            if name.endswith("upsamplers.0.conv"):  # its table has them after an attention, as most are
+                layer = layer.replace(".1.conv", ".2.conv")
         else:
             layer = "clip_l.text_model." + name.removeprefix("text_model.")
         tensors |= {f"{layer}.lora_down.weight": down, f"{layer}.lora_up.weight": up}
@@ -222,6 +225,15 @@ def test_convolutions_with_and_without_a_middle_have_their_own_alphas(pipe, tmp_
     save_file(tensors, tmp_path / "locon.safetensors")
     lora.load(pipe, tmp_path / "locon.safetensors", 0.7)
     assert_merged(pipe, matrices, 0.7)
+
+
+@pytest.mark.filterwarnings("ignore:.*embeddings, too")
+def test_convolutions_of_onetrainer_have_its_names(pipe, tmp_path):
+    matrices = made(pipe, ("conv", "conv2", "conv_shortcut", "proj_in", "to_q", "fc1"))
+    assert any("upsamplers" in name for _, name in matrices)
+    save_file(one_trainer(pipe, matrices), tmp_path / "a.safetensors")
+    lora.load(pipe, tmp_path / "a.safetensors")
+    assert_merged(pipe, matrices)
 
 
 def test_a_lora_of_the_text_encoder_alone(pipe, tmp_path):
