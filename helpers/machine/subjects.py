@@ -14,7 +14,7 @@ def remember(people, always=None):
     """Keep whom notebook 01 was given for the notebooks after it; returns their names, as `chosen` will.
 
     people: {name: class word}; always: {name: [what all their photos show]}, about which captions are silent.
-    Raises ValueError for a name that cannot be that of a folder, or without a class word.
+    Raises ValueError for a name that cannot be that of a folder, is without a class word, or stands in `always` alone.
     """
     known = {}
     for name, word in people.items():
@@ -26,7 +26,9 @@ def remember(people, always=None):
             raise ValueError(f"{name} has no class word: write man, woman, person or what a stranger would say.")
         known[_nfc(name)] = {"class_word": word.strip()}
     for name, words in (always or {}).items():
-        known.get(_nfc(name), {})["always"] = list(words)
+        if _nfc(name) not in known:
+            raise ValueError(f"{name} always has something, but is not among the people: write the name as there.")
+        known[_nfc(name)]["always"] = list(words)
     files.write_json(_memory(), known)
     return chosen()
 

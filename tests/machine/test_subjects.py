@@ -33,7 +33,7 @@ def test_without_a_word_it_is_the_paper_s_two():
 
 
 def test_one_s_own_person_is_remembered_and_learnt_by_every_method(clone):
-    assert subjects.remember(clone | {APART: "woman"}, {APART: ["red hair"], "nobody": ["a hat"]}) == [*clone, ZOE]
+    assert subjects.remember(clone | {APART: "woman"}, {APART: ["red hair"]}) == [*clone, ZOE]
     assert subjects.chosen() == [*clone, ZOE] and subjects.own() == [ZOE]
     assert {subjects.learnt_by(method) for method in ("hypernetwork", "dreambooth")} == {ZOE}
     assert subjects.about(ZOE) == {"class_word": "woman", "always": ["red hair"], "telling": {}}
@@ -62,6 +62,8 @@ def test_a_name_that_no_folder_can_have_is_refused(name):
         subjects.remember({name: "woman"})
     with pytest.raises(ValueError, match="no class word"):
         subjects.remember({"Ana": " "})
+    with pytest.raises(ValueError, match="Anna .*not among the people"):
+        subjects.remember({"Ana": "woman"}, {"Anna": ["red hair"]})
 
 
 def test_labels_and_identifiers():
