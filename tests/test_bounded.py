@@ -44,6 +44,7 @@ def seconds(read, unit, size):
     return time.process_time() - start
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("read", "unit"), HOSTILE)
 def test_a_megabyte_is_read_in_a_time_as_its_length(read, unit):
     for shorter, longer in itertools.pairwise([2**11, 2**14, 2**17, 2**20]):  # 8 times as long; 64 if it were quadratic
