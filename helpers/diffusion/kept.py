@@ -74,7 +74,7 @@ def drop_outdated(folder, settings):
     before = machine.read_json(path) if path.exists() else settings
     if before != settings:
         taken_off = before == settings | {"safety_checker": True}
-        for image in folder.glob("*-seed*.png"):
+        for image in folder.glob("*.png"):
             if not taken_off or withheld(read(image)):
                 image.unlink()
     machine.write_json(path, settings)

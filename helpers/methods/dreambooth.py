@@ -30,7 +30,7 @@ def class_images(pipe, prompt, folder, count, seed, *, weights, **sampler):
 
     weights: where the model's weights are. sampler: as for `diffusion.generate`. Image i has seed + i; where the
     safety checker withholds it a further seed is taken. Kept and reused in a folder within `folder`, one for each set
-    of settings. Processes that were launched together share the work.
+    of settings; without the checker what it withheld is made after all. Processes that were launched together share the work.
     Raises ValueError if the checker withholds more than it lets pass, or for a count of 0.
     """
     _require_class(count)
@@ -38,7 +38,7 @@ def class_images(pipe, prompt, folder, count, seed, *, weights, **sampler):
     name = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
     folder = Path(folder) / f"{kept.slug(prompt)}-{name}"
     if device.state().is_main_process:
-        write_json(folder / "settings.json", settings)
+        kept.drop_outdated(folder, settings | {"safety_checker": kept.is_checked(pipe)})
     passed, tried = [], 0
     while len(passed) < count and tried < 2 * count:
         batch = range(tried, tried + count - len(passed))

@@ -59,6 +59,17 @@ def test_what_is_withheld_is_no_class_image(made, tmp_path):
 
 
 def test_no_class_images_at_all_are_refused_with_a_word_on_the_prior_weight(made, tmp_path):
+def test_class_images_heal_when_the_safety_checker_is_taken_off_and_are_made_anew_when_it_is_put_on(made, tmp_path):
+    checked, settings = SimpleNamespace(safety_checker="there"), {"weights": "owner/model"}
+    made.withheld = {10}
+    assert seeds(dreambooth.class_images(checked, "a person", tmp_path, 2, 10, **settings)) == [11, 12]
+    made.withheld = ()
+    assert seeds(dreambooth.class_images(None, "a person", tmp_path, 2, 10, **settings)) == [10, 11]
+    assert made.seeds == [10, 11, 12, 10], "what it let pass stays"
+    dreambooth.class_images(checked, "a person", tmp_path, 2, 10, **settings)
+    assert made.seeds[4:] == [10, 11]
+
+
     with pytest.raises(ValueError, match="prior weight to 0"):
         dreambooth.class_images(None, "a person", tmp_path, 0, 10, weights="owner/model")
     nothing = (torch.zeros(0, 4, 8, 8), [])
