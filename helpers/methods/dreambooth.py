@@ -153,7 +153,7 @@ def save(folder, pipe):
     networks = {part: part.dtype for part in bare.components.values() if isinstance(part, torch.nn.Module)}
     try:
         with machine.room_for(folder):
-            shutil.rmtree(partial, ignore_errors=True)
+            training.run.discard(partial)
             for part in networks:
                 torch.nn.Module.to(part, dtype=torch.float16)  # diffusers' own `to` warns of layers that are not there
             bare.save_pretrained(partial)
@@ -163,17 +163,17 @@ def save(folder, pipe):
     finally:
         for part, precision in networks.items():
             torch.nn.Module.to(part, dtype=precision)
-        shutil.rmtree(partial, ignore_errors=True)
+        training.run.discard(partial)
 
 
 def _replace(folder, new):
     """Gives the name of a folder to another one; a kill leaves one of them whole."""
     old = folder.with_name(f".{folder.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
+    training.run.discard(old)
     if folder.exists():
         folder.rename(old)
     new.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
+    training.run.discard(old)
 
 
 def load(folder, like):

@@ -4,12 +4,23 @@ import contextlib
 import csv
 import os
 import platform
+import shutil
 import sys
 import uuid
 
 from helpers.machine import atomic_write, room_for
 
 MARK = ".owner"  # in the folder of a run, until it is left
+
+
+def discard(path):
+    """Removes a file or a folder, emptied first: on Google Drive what is removed fills the bin, which counts like the rest."""
+    for file in [file for file in [path, *path.rglob("*")] if file.is_file()]:
+        os.truncate(file, 0)
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 class Owner:
@@ -61,12 +72,6 @@ class Owner:
         self.check()
         with room_for(path, self.kept()), path.open("a", newline="") as file:
             csv.writer(file, lineterminator="\n").writerow(row)
-
-    def discard(self, path):
-        """Removes a file, emptied first: on Google Drive what is removed fills the bin, which counts like the rest."""
-        self.check()
-        os.truncate(path, 0)
-        path.unlink()
 
     def leave(self):
         """Takes the mark off: nothing is written from now on."""

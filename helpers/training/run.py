@@ -15,7 +15,7 @@ from accelerate.utils import broadcast
 from helpers import diffusion
 from helpers.machine import read_json, room_for, write_json
 from helpers.training import optimizers
-from helpers.training.owner import MARK, Owner
+from helpers.training.owner import MARK, Owner, discard
 
 COLUMNS = ("step", "loss", "held_out_loss", "learning_rate", "seconds")
 TABLES = ("loss.csv", "held_out.csv")
@@ -215,7 +215,7 @@ class Run:
     def _discard_all_but(self, keep):
         numbered = sorted(self.place.glob("[0-9]*.pt"))
         for path in numbered[:-keep]:
-            self.owner.discard(path)
+            discard(path)
 
     def _save_best(self):
         """best.pt, the best weights so far in 16 bits, which wait in memory until a checkpoint names them."""
@@ -225,6 +225,7 @@ class Run:
 
     def finish(self, took_steps):
         """Leaves the last weights and the card for people, and nothing else: all, or what was missing after a kill."""
+        self.owner.check()
         if not self.owner.holds:
             return
         path = self.folder / "memory.json"

@@ -1,5 +1,6 @@
 import copy
 import errno
+import shutil
 from collections import Counter
 from types import SimpleNamespace
 
@@ -58,7 +59,6 @@ def test_what_is_withheld_is_no_class_image(made, tmp_path):
         dreambooth.class_images(None, "a person", tmp_path, 3, 20, weights="owner/model")
 
 
-def test_no_class_images_at_all_are_refused_with_a_word_on_the_prior_weight(made, tmp_path):
 def test_class_images_heal_when_the_safety_checker_is_taken_off_and_are_made_anew_when_it_is_put_on(made, tmp_path):
     checked, settings = SimpleNamespace(safety_checker="there"), {"weights": "owner/model"}
     made.withheld = {10}
@@ -70,6 +70,7 @@ def test_class_images_heal_when_the_safety_checker_is_taken_off_and_are_made_ane
     assert made.seeds[4:] == [10, 11]
 
 
+def test_no_class_images_at_all_are_refused_with_a_word_on_the_prior_weight(made, tmp_path):
     with pytest.raises(ValueError, match="prior weight to 0"):
         dreambooth.class_images(None, "a person", tmp_path, 0, 10, weights="owner/model")
     nothing = (torch.zeros(0, 4, 8, 8), [])
@@ -192,6 +193,19 @@ def test_the_safety_checker_is_not_saved_again_and_comes_back_from_the_base(tiny
     """0.6 GB in each model of sd15, and all pictures must pass it all the same."""
     checker = torch.nn.Linear(2, 2)
     tiny.safety_checker, tiny.feature_extractor = checker, "extractor"
+def test_an_old_model_is_empty_when_it_is_removed_for_drive_keeps_it_in_its_bin(tiny, tmp_path, monkeypatch):
+    sizes, remove = [], shutil.rmtree
+
+    def look(folder, **settings):
+        sizes.extend(path.stat().st_size for path in folder.rglob("*.safetensors"))
+        remove(folder, **settings)
+
+    monkeypatch.setattr(shutil, "rmtree", look)
+    for _ in range(2):
+        dreambooth.save(tmp_path / "model", tiny)
+    assert sizes == [0, 0, 0] and [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
     dreambooth.save(tmp_path / "model", tiny)
     assert not (tmp_path / "model" / "safety_checker").exists() and tiny.safety_checker is checker
     assert dreambooth.load(tmp_path / "model", {"safety_checker": checker}).safety_checker is checker

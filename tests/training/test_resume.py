@@ -5,6 +5,7 @@ import itertools
 import os
 import shutil
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -272,6 +273,17 @@ def test_a_resume_reads_from_disk_what_it_copies(tmp_path, monkeypatch):
         torch, "load", lambda *a, mmap=None, **more: (mapped.append(mmap), load(*a, mmap=mmap, **more))[1]
     )
     weight, steps = weight_and_steps(tmp_path)
+def test_an_old_checkpoint_is_empty_when_it_is_removed_for_drive_keeps_it_in_its_bin(tmp_path, monkeypatch):
+    sizes, remove = [], Path.unlink
+    look = lambda path, **settings: (
+        path.suffix == ".pt" and sizes.append(path.stat().st_size),
+        remove(path, **settings),
+    )
+    monkeypatch.setattr(Path, "unlink", look)
+    toy_run(tmp_path)
+    assert sizes == [0, 0, 0] and numbered(tmp_path) == [STEPS]
+
+
     next(steps)
     os.truncate(tmp_path / "checkpoints" / "000003.pt", 0)  # whatever was still mapped would end the process
     assert mapped == [True] and list(steps)[-1].number == 20 and weight.isfinite().all()
