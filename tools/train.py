@@ -66,9 +66,10 @@ def _train(options, state):
     rate = options.learning_rate or plan["lora_learning_rate" if light else "learning_rate"]
     options.batch_size = options.batch_size or plan["batch_size"]
     checkpointing, optimizer = _setting(options, config)
-    checkpoints = options.folder / "checkpoints"
+    checkpoints, result = options.folder / "checkpoints", None
     if options.method == "dreambooth":
         checkpoints = machine.local(checkpoints)  # not on Google Drive, which they would fill
+        result = lambda: dreambooth.result(options.folder / "model", pipe, plan["text_encoder"])
         learning = pipe.unet.num_parameters() + plan["text_encoder"] * pipe.text_encoder.num_parameters()
         settings = {"model": config.name, "steps": steps}
         dreambooth.check_disk(options.folder, pipe, learning, optimizer, settings, checkpoints)
@@ -78,6 +79,7 @@ def _train(options, state):
         options.folder, *learn, steps=steps, learning_rate=rate, seed=options.seed, accumulate=options.accumulate,
         optimizer=optimizer, held_out_loss=held_out_loss, watch_every=min(100, max(2, steps // 6)),  # as in the notebooks
         checkpoint_every=options.checkpoint_every, keep=options.keep, settings=settings, checkpoints=checkpoints,
+        result=result,
     )  # fmt: skip
     state.print(f"training in {state.num_processes} process" + "es" * (state.num_processes > 1), flush=True)
     with training.offloaded(*idle):

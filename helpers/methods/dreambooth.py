@@ -183,6 +183,18 @@ def load(folder, like):
     return pipe
 
 
+def result(folder, pipe, text_encoder=False):
+    """The weights that `save` wrote into `folder`, 16 bits, in the order of `learn`; None where it has not yet.
+
+    For training.train: a run on Google Drive is finished, though its checkpoints went with another session's machine.
+    """
+    if not Path(folder).exists():
+        return None
+    parts = {"unet": pipe.unet} | ({"text_encoder": pipe.text_encoder} if text_encoder else {})
+    saved = [type(part).from_pretrained(Path(folder) / name) for name, part in parts.items()]
+    return [weight for part in saved for weight in part.parameters()]
+
+
 def check_disk(folder, pipe, learning, optimizer=torch.optim.AdamW, settings=None, checkpoints=None):
     """The bytes a DreamBooth run may still need in `folder`, and in that of its checkpoints, if that is on another disk.
 

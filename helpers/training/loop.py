@@ -58,7 +58,7 @@ def _order(count, seed, epoch):
 def train(
     run, parameters, loss, batches, *, steps, learning_rate, schedule=cosine, seed=0, accumulate=1,
     optimizer=torch.optim.AdamW, held_out_loss=None, preview=None, watch_every=50, checkpoint_every=None, keep=1,
-    checkpoints=None, settings=None,
+    checkpoints=None, result=None, settings=None,
 ):  # fmt: skip
     """Trains `parameters` (float32) in the folder `run`; a generator of Step, the first before any update.
 
@@ -67,6 +67,7 @@ def train(
     both: the training then ends with its last rate, if that is before `steps`.
     accumulate: batches a step. optimizer: function of the parameters. checkpoint_every: steps, by default some
     minutes, more for large models. keep: checkpoints kept on disk. checkpoints: their folder, by default run/checkpoints.
+    result: function to the weights that a finished run has left, or None; read where its checkpoints have gone.
     held_out_loss: function to a float or {photo: float}; preview: to a PIL image; both every `watch_every`.
     settings: whatever else made this run (prompts, photos, model), for settings.json.
     A finished run only gets its weights back; one with other settings is renamed, with a warning. Leaving
@@ -85,7 +86,7 @@ def train(
         usual["optimizer"] = getattr(optimizer, "__name__", type(optimizer).__name__)
     text = isinstance(learning_rate, str)
     rates = rates_of(learning_rate, steps) if text else [learning_rate * schedule(i / steps) for i in range(steps)]
-    run = Run(run, usual | (settings or {}), parameters, optimize, scaler_for(parameters), keep, checkpoints)
+    run = Run(run, usual | (settings or {}), parameters, optimize, scaler_for(parameters), keep, checkpoints, result)
     learn = functools.partial(_learn, run, loss, batches, rates, accumulate, seed)
     measure = functools.partial(_measure, parameters, held_out_loss, preview)
     yield from _steps(run, len(rates), learn, measure, watch_every, checkpoint_every)
@@ -94,7 +95,7 @@ def train(
 def _steps(run, last, learn, measure, watch_every, checkpoint_every):
     """Takes the steps that are left and keeps the run's folder; a checkpoint also where it is interrupted."""
     try:
-        run.resume()
+        run.resume(last)
         device.reset_peak_memory()
         began = run.number
         if began == last and run.taken is None:

@@ -1,6 +1,7 @@
 """A training's folder: settings.json, loss.csv, held_out.csv, previews/, checkpoints/, card.md, memory.json."""
 
 import csv
+import functools
 import itertools
 import json
 import os
@@ -48,12 +49,12 @@ class Run:
 
     A run with other settings found in the folder is renamed, with a warning. Whoever began last owns the folder: what
     another process writes there raises RuntimeError. keep: so many checkpoints stay on disk, besides best.pt.
-    checkpoints: their folder, if it is another one.
+    checkpoints: their folder, if it is another one. result: as for `train`.
     """
 
-    def __init__(self, folder, settings, parameters, optimizer, scaler, keep=1, checkpoints=None):
+    def __init__(self, folder, settings, parameters, optimizer, scaler, keep=1, checkpoints=None, result=None):
         self.folder, self.parameters, self.optimizer, self.scaler = Path(folder), parameters, optimizer, scaler
-        self.place = Path(checkpoints or self.folder / "checkpoints")
+        self.place, self.result = Path(checkpoints or self.folder / "checkpoints"), result
         self.settings = json.loads(json.dumps(settings))  # as it will be read again
         self.settings |= {name: diffusion.models.last_part(at) for name, at in self.settings.items() if name == "model"}
         self.settings["parameters"] = sum(parameter.numel() for parameter in parameters)
@@ -73,7 +74,13 @@ class Run:
     def finished(self):
         """Whether a training has left all that it leaves, and its mark is gone: then nothing is written any more."""
         there = {path.name for path in self.folder.glob("*") if path.name in ("card.md", MARK)}
-        return there == {"card.md"} and bool(self.checkpoints())
+        return there == {"card.md"} and bool(self.checkpoints() or self.left)
+
+    @functools.cached_property
+    def left(self):
+        """The weights that a finished run has left elsewhere, where its checkpoints have gone; else None."""
+        gone = (self.folder / "card.md").exists() and not self.checkpoints()
+        return self.result() if self.result and gone else None
 
     def _set_another_aside(self):
         path = self.folder / "settings.json"
@@ -91,12 +98,12 @@ class Run:
             warnings.warn(
                 f"The run in {self.folder.name} had other settings ({was}): it is kept as {aside.name}.", stacklevel=4
             )
-        elif not self.checkpoints():
-            keep = (
-                " To keep what it left, stop here and go on with the next notebook."
-                * (self.folder / "card.md").exists()
-            )
-            warnings.warn(f"{self.folder.name} has no checkpoint on this machine: it begins anew.{keep}", stacklevel=4)
+        elif not self.checkpoints() and not self.left:
+            gone = self.folder not in self.place.parents  # with the machine of another session
+            why = "'s checkpoints were on a machine that has gone" if gone else " has no checkpoint"
+            keep = " To keep what it left, stop here and go on with the next notebook."
+            keep *= (self.folder / "card.md").exists()
+            warnings.warn(f"{self.folder.name}{why}: it begins anew.{keep}", stacklevel=4)
 
     def _write_settings(self):
         """settings.json, with the versions that the run goes on with; says where those are others than it began with."""
@@ -123,9 +130,10 @@ class Run:
         numbered = sorted(self.place.glob("[0-9]*.pt"))
         return [path for path in numbered if path.stat().st_size]  # an empty one is half gone
 
-    def resume(self):
+    def resume(self, last):
         """Puts the newest checkpoint back, where there is one: weights, optimizer, number, seconds, best.
 
+        Or else what a finished run, whose steps end with number `last`, has left elsewhere.
         Raises ValueError if there is none and these weights have learnt in this folder already.
         """
         for parameter in self.parameters:
@@ -140,6 +148,9 @@ class Run:
             optimizers.off_disk(self.optimizer)
             self.number, self.taken, self.seconds, self.best = (saved.get(n) for n in RESUMED)
             self.final = saved["optimizer"] is None
+        elif self.left:
+            put_back(self.parameters, self.left)
+            self.number, self.final, self.left = last, True, None
         elif getattr(self.parameters[0], "_learnt_in", None) == self.folder.resolve():
             raise ValueError(f"These weights have learnt, and {self.folder} has no checkpoint: load the model again.")
         broadcast([parameter.detach() for parameter in self.parameters])  # the first one's weights, in place
@@ -214,6 +225,7 @@ class Run:
 
     def _discard_all_but(self, keep):
         numbered = sorted(self.place.glob("[0-9]*.pt"))
+        self.owner.check()
         for path in numbered[:-keep]:
             discard(path)
 
@@ -225,7 +237,6 @@ class Run:
 
     def finish(self, took_steps):
         """Leaves the last weights and the card for people, and nothing else: all, or what was missing after a kill."""
-        self.owner.check()
         if not self.owner.holds:
             return
         path = self.folder / "memory.json"

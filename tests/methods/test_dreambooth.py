@@ -165,6 +165,10 @@ def test_a_trained_pipeline_is_saved_and_loads_as_any_other(tiny, tmp_path):
     loaded, state = dreambooth.load(model, pipe), pipe.unet.state_dict()
     assert pipe.unet.dtype == torch.float32
     assert all(torch.equal(tensor, state[name]) for name, tensor in loaded.unet.state_dict().items())
+    for text in (False, True):
+        learn, left = dreambooth.learn(loaded, text), dreambooth.result(model, pipe, text)
+        assert all(torch.equal(ours, weight.float()) for ours, weight in zip(learn, left, strict=True))
+    assert dreambooth.result(tmp_path / "not yet", pipe) is None
     first, second = (diffusion.generate(p, "nesrelah_001 person", [3], **SETTINGS)[0] for p in (pipe, loaded))
     assert np.array_equal(np.asarray(first), np.asarray(second))
 
@@ -189,10 +193,6 @@ def test_a_model_that_cannot_be_saved_leaves_the_old_one_and_the_pipeline_as_the
     assert [path.name for path in tmp_path.iterdir()] == ["model"] and tiny.unet.dtype == torch.float32
 
 
-def test_the_safety_checker_is_not_saved_again_and_comes_back_from_the_base(tiny, tmp_path):
-    """0.6 GB in each model of sd15, and all pictures must pass it all the same."""
-    checker = torch.nn.Linear(2, 2)
-    tiny.safety_checker, tiny.feature_extractor = checker, "extractor"
 def test_an_old_model_is_empty_when_it_is_removed_for_drive_keeps_it_in_its_bin(tiny, tmp_path, monkeypatch):
     sizes, remove = [], shutil.rmtree
 
@@ -206,6 +206,10 @@ def test_an_old_model_is_empty_when_it_is_removed_for_drive_keeps_it_in_its_bin(
     assert sizes == [0, 0, 0] and [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
+def test_the_safety_checker_is_not_saved_again_and_comes_back_from_the_base(tiny, tmp_path):
+    """0.6 GB in each model of sd15, and all pictures must pass it all the same."""
+    checker = torch.nn.Linear(2, 2)
+    tiny.safety_checker, tiny.feature_extractor = checker, "extractor"
     dreambooth.save(tmp_path / "model", tiny)
     assert not (tmp_path / "model" / "safety_checker").exists() and tiny.safety_checker is checker
     assert dreambooth.load(tmp_path / "model", {"safety_checker": checker}).safety_checker is checker

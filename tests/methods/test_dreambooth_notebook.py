@@ -4,6 +4,7 @@ import dataclasses
 import gc
 import os
 import re
+import shutil
 import weakref
 from types import SimpleNamespace
 
@@ -20,7 +21,7 @@ from helpers import diffusion, machine
 from helpers.compare import features, scores
 from helpers.diffusion import models
 from helpers.methods import dreambooth
-from helpers.training import examples
+from helpers.training import examples, loop
 from tools import notebooks
 
 pytestmark = pytest.mark.slow
@@ -51,8 +52,8 @@ def cells():
 
 
 @pytest.fixture(scope="module")
-def done(tmp_path_factory):
-    """The notebook's names after two people were learnt in four steps, and what was noted on the way."""
+def session(tmp_path_factory):
+    """A function that runs the cells as a session of its own does; the runs of the one before are there."""
     noted = SimpleNamespace(moved=[], heard=[], folder=tmp_path_factory.mktemp("04"))
     noted.runs = noted.folder / "runs"
 
@@ -73,12 +74,22 @@ def done(tmp_path_factory):
         patch.setattr(examples, "_move", lambda parts, places: noted.moved.append((*map(type, parts), *places)))
         for variable in ("MODEL", "SUBJECT", "LENGTH"):
             patch.delenv(variable, raising=False)
-        names = {"os": os}
-        for name, source in cells().items():
-            execute(source, names)
-            if name == "04-06":
-                noted.first = weakref.ref(names["pipe"].unet)
-    return names, noted
+
+        def run():
+            names = {"os": os}
+            for name, source in cells().items():
+                execute(source, names)
+                if name == "04-06":
+                    noted.first = weakref.ref(names["pipe"].unet)
+            return names, noted
+
+        yield run
+
+
+@pytest.fixture(scope="module")
+def done(session):
+    """The notebook's names after two people were learnt in four steps, and what was noted on the way."""
+    return session()
 
 
 def told(noted, run):
@@ -155,3 +166,17 @@ def test_the_lora_has_the_rank_and_the_text_encoder_that_were_asked_for(done):
         assert {tensor.shape[0] for tensor in downs} == {3}
         ups = [tensor for name, tensor in tensors.items() if "lora_B" in name or "lora_up" in name]
         assert ups and all(tensor.any() for tensor in ups), "a gradient came to each"
+
+
+def test_a_later_session_without_the_checkpoints_reads_both_whole_models(done, session, monkeypatch):
+    """As on Colab with Google Drive, where checkpoints go with the machine; last, for it changes what is there."""
+    names, noted = done
+    runs = [noted.runs / run for run in ("dreambooth_nesrelah", "dreambooth_nesrelah_without_class")]
+    before = {path: path.read_bytes() for run in runs for path in (run / "model").rglob("*") if path.is_file()}
+    for run in runs:
+        shutil.rmtree(run / "checkpoints")
+    monkeypatch.setattr(loop, "update", None)  # the LoRA, whose checkpoints stay, is finished, too
+    again, _ = session()
+    assert (again["kept"], again["kept_without"]) == (names["kept"], names["kept_without"])
+    assert before == {path: path.read_bytes() for path in before}
+    assert not any((run / "checkpoints").exists() for run in runs)

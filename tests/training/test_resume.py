@@ -225,8 +225,30 @@ def test_of_a_run_on_drive_the_checkpoints_may_lie_on_the_disk_here(drive, tmp_p
         toy_run(folder, checkpoints=place, learning_rate=1e-3)
     assert (folder.with_name("model-1") / "card.md").exists() and len(list(place.parent.iterdir())) == 2
     shutil.rmtree(place)  # with the session
-    with pytest.warns(UserWarning, match="no checkpoint on this machine: it begins anew. To keep what it left"):
+    with pytest.warns(UserWarning, match="on a machine that has gone: it begins anew. To keep what it left"):
         assert len(toy_run(folder, checkpoints=place, learning_rate=1e-3)[1]) == STEPS + 1
+
+
+def test_a_finished_run_whose_checkpoints_have_gone_is_read_from_its_result(drive, tmp_path, monkeypatch, recwarn):
+    monkeypatch.setattr(files, "REPO", tmp_path / "repo")
+    folder, kept = drive / "MyDrive" / "runs" / "model", []
+    place = machine.local(folder / "checkpoints")
+    result = lambda: kept or None
+    stop = lambda number: number == 9 and (_ for _ in ()).throw(KeyboardInterrupt)
+    with pytest.raises(KeyboardInterrupt):
+        toy_run(folder, checkpoints=place, result=result, before_step=stop)
+    shutil.rmtree(place)  # with the session
+    with pytest.warns(UserWarning, match="model's checkpoints were on a machine that has gone: it begins anew.$"):
+        whole, _ = toy_run(folder, checkpoints=place, result=result)
+    kept += [parameter.detach().half() for parameter in whole.parameters()]
+    shutil.rmtree(place)
+    recwarn.clear()
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    again, steps = toy_run(folder, checkpoints=place, result=result)
+    assert steps == [] and not recwarn and before == {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    assert all(torch.equal(ours, weight.float()) for ours, weight in zip(again.parameters(), kept, strict=True))
+    with pytest.warns(UserWarning, match="kept as model-1"):  # another training's result is not its own
+        assert len(toy_run(folder, checkpoints=place, result=result, learning_rate=1e-3)[1]) == STEPS + 1
 
 
 def test_checkpoints_come_by_the_clock_none_at_step_0_and_the_best_with_them(tmp_path, monkeypatch):
@@ -251,6 +273,17 @@ def test_the_best_weights_are_kept_in_16_bits(tmp_path):
     assert {w.dtype for w in training.run.read(tmp_path / "checkpoints" / "best.pt")["weights"]} == {torch.float16}
 
 
+def test_an_old_checkpoint_is_empty_when_it_is_removed_for_drive_keeps_it_in_its_bin(tmp_path, monkeypatch):
+    sizes, remove = [], Path.unlink
+    look = lambda path, **settings: (
+        path.suffix == ".pt" and sizes.append(path.stat().st_size),
+        remove(path, **settings),
+    )
+    monkeypatch.setattr(Path, "unlink", look)
+    toy_run(tmp_path)
+    assert sizes == [0, 0, 0] and numbered(tmp_path) == [STEPS]
+
+
 # What holds on another machine
 
 
@@ -273,17 +306,6 @@ def test_a_resume_reads_from_disk_what_it_copies(tmp_path, monkeypatch):
         torch, "load", lambda *a, mmap=None, **more: (mapped.append(mmap), load(*a, mmap=mmap, **more))[1]
     )
     weight, steps = weight_and_steps(tmp_path)
-def test_an_old_checkpoint_is_empty_when_it_is_removed_for_drive_keeps_it_in_its_bin(tmp_path, monkeypatch):
-    sizes, remove = [], Path.unlink
-    look = lambda path, **settings: (
-        path.suffix == ".pt" and sizes.append(path.stat().st_size),
-        remove(path, **settings),
-    )
-    monkeypatch.setattr(Path, "unlink", look)
-    toy_run(tmp_path)
-    assert sizes == [0, 0, 0] and numbered(tmp_path) == [STEPS]
-
-
     next(steps)
     os.truncate(tmp_path / "checkpoints" / "000003.pt", 0)  # whatever was still mapped would end the process
     assert mapped == [True] and list(steps)[-1].number == 20 and weight.isfinite().all()
