@@ -1,6 +1,10 @@
 """The GPU that is not there is a test tool: it must catch what a GPU would refuse, and count what happens."""
 
+import tempfile
+from pathlib import Path
+
 import fake_gpu
+import pytest
 import torch
 from conftest import tiny_pipeline
 from diffusers import DDPMScheduler
@@ -72,20 +76,37 @@ def counted(gpu):
     freed = gpu.now - before
     values = torch.tensor([3, 5], device="cuda") + 1
     waits = len(gpu.waits)
-    number = values.sum().item()
+    number, several = values.sum().item(), values.tolist()
+    a[0].tolist()  # a thousand numbers
+    torch.cuda.synchronize()
     return {
-        "made": made, "added": added, "freed": freed, "number": number,
+        "made": made, "added": added, "freed": freed, "number": number, "several": several,
         "waits": (waits, [line.split(":")[0] for line in gpu.waits[waits:]]),
         "card": [torch.cuda.get_device_name(), device.computes_in("cuda") == torch.bfloat16, view.is_cuda],
     }  # fmt: skip
+
+
+def exported(gpu):
+    """(how often an export waits for the GPU, how many tensors it takes from there)."""
+    pipe = tiny_pipeline().to("cuda", torch.float16)
+    gpu.reset()
+    with tempfile.TemporaryDirectory() as folder:
+        diffusion.checkpoint.export(Path(folder, "model.ckpt"), pipe)
+    return len(gpu.waits), sum(tensor.is_cuda for tensor in diffusion.checkpoint.state_dict(pipe).values())
+
+
+@pytest.mark.slow
+def test_an_export_waits_once_for_all_tensors_and_once_to_fetch_each():
+    waits, tensors = fake_gpu.run(exported)
+    assert waits == tensors + 1
 
 
 def test_it_counts_kernels_bytes_and_waits():
     found, size = fake_gpu.run(counted, card="A100"), 4_000_256  # a million numbers, in blocks of 512 bytes
     assert found["made"] == [1, size]
     assert found["added"] == [1 + 1 + 1, 8_000_000 + 12_000_000, 3 * size]  # written; copied; read twice and written
-    assert found["freed"] == 2 * size and found["number"] == 4 + 6
-    assert found["waits"] == [0, ["test_fake_gpu.py"]]
+    assert found["freed"] == 2 * size and (found["number"], found["several"]) == (4 + 6, [4, 6])
+    assert found["waits"] == [0, ["test_fake_gpu.py"] * 4]  # each a copy, however many numbers, and the last is one
     assert found["card"] == ["NVIDIA A100-SXM4-40GB", True, True]
 
 

@@ -156,8 +156,9 @@ def export(path, pipe, dtype=torch.float16):
     path, tensors = Path(path), state_dict(pipe)
     if dtype not in (torch.float16, torch.float32):
         raise ValueError(f"{dtype} is not what the web UI reads: use torch.float16 or torch.float32.")
-    for name, tensor in tensors.items():
-        if not tensor.abs().max() <= torch.finfo(dtype).max:
+    largest = [tensor.abs().max().to(pipe.unet.device, torch.float32) for tensor in tensors.values()]
+    for name, number in zip(tensors, torch.stack(largest).tolist()):  # a GPU is waited for once
+        if not number <= torch.finfo(dtype).max:
             raise ValueError(f"{name} holds numbers that are no {dtype}: take an earlier checkpoint of the training.")
     if path.suffix not in (".ckpt", ".safetensors"):
         raise ValueError(f"{path} must end in .ckpt or .safetensors.")

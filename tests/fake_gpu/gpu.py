@@ -36,9 +36,9 @@ FREE = EMPTY | {A._unsafe_view, A.lift_fresh}  # and all views
 SCALER = {A._amp_foreach_non_finite_check_and_unscale_, A._amp_update_scale_}  # nothing overflows
 BY_VALUE = {A.nonzero, A._unique2, A.masked_select}  # their shapes depend on numbers
 HALF, ATTENTION, FULL, BANDWIDTH, LAUNCH = 16e12, 8e12, 4e12, 220e9, 5e-6  # what a T4 reaches: FLOP/s, bytes/s, s
-
 FakeTensorMode.avoid_device_init = property(lambda self: True)
 FakeTensor.__format__ = lambda x, spec: object.__format__(x, spec) if x.dim() else format(x.item(), spec)
+FakeTensor.tolist = lambda x: torch.Tensor.tolist(x.cpu())  # one copy, as CUDA's: not number by number
 
 
 class GPU(TorchDispatchMode):
@@ -170,11 +170,11 @@ class GPU(TorchDispatchMode):
         said |= {"device_count": 1, "current_device": 0, "get_device_name": self.name}
         said |= {"get_device_capability": self.capability, "get_rng_state": torch.zeros(16, dtype=torch.uint8)}
         said |= {"get_device_properties": SimpleNamespace(**properties, major=major, minor=minor)}
-        said |= dict.fromkeys(("_lazy_init", "empty_cache", "synchronize", "set_device", "manual_seed"))
+        said |= dict.fromkeys(("_lazy_init", "empty_cache", "set_device", "manual_seed"))
         said |= dict.fromkeys(("manual_seed_all", "set_rng_state"))
         answers = {name: lambda *_, answer=answer, **__: answer for name, answer in said.items()}
         answers |= {name: lambda device=None: self.now for name in ("memory_reserved", "memory_allocated")}
-        answers["max_memory_allocated"] = lambda device=None: self.peak
+        answers |= {"max_memory_allocated": lambda _=None: self.peak, "synchronize": lambda _=None: self._wait()}
         answers["mem_get_info"] = lambda device=None: (self.total - self.now - 10**9, self.total)
         return answers | {"reset_peak_memory_stats": lambda device=None: setattr(self, "peak", self.now)}
 
