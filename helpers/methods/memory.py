@@ -28,6 +28,7 @@ BLOCK = 512  # bytes: CUDA's allocator hands out no less
 LIGHT = 'train a LoRA, "The light variant" of notebook 04'
 GB = 1e9
 CUDA = 1.0 * GB  # CUDA's own context, cuDNN's and cuBLAS's workspaces: see benchmarks/memory.py
+HOST = 3.0 * GB  # Python, PyTorch, CUDA's libraries, opened photos: a round number, not measured on a GPU yet
 MARGIN = 0.1  # a T4's published figures are missed by up to 7 %
 SD1_TEXT = {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12}
 SD1_UNET = {"sample_size": 64, "cross_attention_dim": 768}  # all else as diffusers has it from the start
@@ -148,6 +149,23 @@ def preview(vae_config=None, side=64, *on_device):
         before = ledger.peak = ledger.now
         vae.decode(torch.empty(1, vae.config.latent_channels, side, side))
     return ledger.peak - before + sum(p.nbytes for network in on_device for p in network.parameters())
+
+
+def host(pipe, learning, optimizer=optimizers.adamw, offloaded=()):
+    """The bytes of the computer's own memory that a training on a GPU takes at its fullest, by count.
+
+    learning: how many weights learn. offloaded: networks that wait there. The best weights wait in 16 bits for the next
+    checkpoint, twice while new ones come; a checkpoint is written and read a tensor at a time. Before and after the
+    training the whole model is there in 16 bits: loaded, or on its way into a file.
+    """
+    sample = nn.Parameter(torch.zeros(2**20))
+    mover = STAND_INS.get(optimizer, optimizer)([sample])
+    (averages,) = fill(mover, [sample])
+    optimizers.remove_hook(sample)
+    kept = averages / sample.numel() if getattr(mover, "offload", False) else 0
+    count = lambda networks: sum(p.numel() for network in networks for p in network.parameters())
+    whole = 2 * count(part for part in pipe.components.values() if isinstance(part, nn.Module))
+    return int(HOST + max(whole, 2 * count(offloaded) + learning * (kept + 2 * 2)))
 
 
 def gpu_bytes():
