@@ -12,6 +12,7 @@ from helpers.training import loop, steps
 
 pytestmark = pytest.mark.slow
 each = pytest.mark.parametrize("name", memory.SETTINGS)
+some_weekly = [pytest.param(name, marks=[pytest.mark.weekly] * (name != "in backward")) for name in memory.SETTINGS]
 
 
 @pytest.fixture
@@ -69,3 +70,19 @@ def test_in_float16_a_stopped_training_goes_on_bit_for_bit(name, tmp_path, on_t4
     first, *_ = train(tmp_path / "stopped", name, stop=5)
     rest, again, _ = train(tmp_path / "stopped", name)
     assert first + rest == losses and all(map(torch.equal, again, weights))
+
+
+@pytest.mark.parametrize("name", some_weekly)
+def test_gradients_too_large_for_float16_are_skipped_until_the_scale_fits(name, tmp_path, on_t4):
+    losses, weights, scale = train(tmp_path, name, factor=lambda number: 1e4 if number < 3 else 1.0)
+    assert 2.0**16 / 2**3 <= scale < 2.0**16 and all(weight.isfinite().all() for weight in weights)
+    before = [weight.detach() for weight in small_unet().parameters()]
+    assert not any(map(torch.equal, weights, before)) and losses[-1] < 10
+
+
+@pytest.mark.parametrize("name", some_weekly)
+def test_a_loss_that_no_scale_makes_fit_ends_the_training(name, tmp_path, on_t4, monkeypatch):
+    lowest = lambda weights: torch.amp.GradScaler("cpu", init_scale=2.0)
+    monkeypatch.setattr(steps, "scaler_for", lowest)
+    with pytest.raises(FloatingPointError, match="gradient has become infinite"):
+        train(tmp_path, name, factor=lambda number: 1e12)
