@@ -100,10 +100,17 @@ def run_notebooks(numbers):
 
 
 def run_tests():
-    """All that Colab's versions may break: no browser there, the notebooks have run, no weekly second time."""
+    """All that Colab's versions may break: no browser there, the notebooks have run, but not on a GPU."""
     run(PYTHON, "-m", "pip", "install", "-q", *LACKING)
-    leave = ["-m", "not browser and not weekly", "--ignore=tests/test_notebooks.py"]
-    run(PYTHON, "-m", "pytest", "-p", "no:cacheprovider", *leave, cwd=REPO)
+    leave = [
+        "-m",
+        "not browser and not weekly",
+        "--ignore=tests/test_notebooks.py",
+        "--ignore=tests/test_notebooks_on_gpu.py",
+    ]
+    on_gpu = ["tests/test_notebooks_on_gpu.py", "-k", "T4 and (03 or 04 or 05)"]
+    for chosen in (leave, on_gpu):
+        run(PYTHON, "-m", "pytest", "-p", "no:cacheprovider", *chosen, cwd=REPO)
 
 
 if __name__ == "__main__":

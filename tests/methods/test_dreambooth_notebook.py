@@ -168,6 +168,7 @@ def test_the_lora_has_the_rank_and_the_text_encoder_that_were_asked_for(done):
         assert ups and all(tensor.any() for tensor in ups), "a gradient came to each"
 
 
+@pytest.mark.weekly
 def test_a_later_session_without_the_checkpoints_reads_both_whole_models(done, session, monkeypatch):
     """As on Colab with Google Drive, where checkpoints go with the machine; last, for it changes what is there."""
     names, noted = done
