@@ -9,6 +9,7 @@ import functools
 import importlib
 import os
 import platform
+import re
 import statistics
 import subprocess
 import sys
@@ -20,6 +21,8 @@ import torch.nn.functional as F
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list, parse_flag_from_env
 from torch.overrides import TorchFunctionMode
+
+AMD_BF16 = re.compile("gfx(908|90a|94|95|11|12)")  # MI100 and later, Radeon RX 7000 and later; not RDNA2, gfx103
 
 
 @functools.cache
@@ -37,7 +40,20 @@ def state():
     joined = PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available())
     if joined.num_processes != started:
         raise RuntimeError(f"{started} processes cannot share one {joined.device}: start one, without a launcher.")
+    if joined.device.type == "cuda":
+        check_built_for(joined.device)
     return joined
+
+
+def check_built_for(device):
+    """Raises RuntimeError for an NVIDIA GPU older than all that this PyTorch has kernels for, as Pascal in new builds."""
+    built = [name for name in torch.cuda.get_arch_list() if name.startswith("sm_")]  # none for AMD's
+    major, minor = torch.cuda.get_device_capability(device)
+    if built and 10 * major + minor < min(int(re.match(r"sm_(\d+)", name)[1]) for name in built):
+        raise RuntimeError(
+            f"This PyTorch has no kernels for {torch.cuda.get_device_name(device)} ({major}.{minor}), which is too old "
+            "for it: on Kaggle choose GPU T4 x2, elsewhere install a build for CUDA 12.6, or set ACCELERATE_USE_CPU=1."
+        )
 
 
 def find_device():
@@ -112,19 +128,41 @@ def autocast(device, copies=True):
     return torch.autocast(device.type, precision, cache_enabled=copies)
 
 
-def computes_in(device):
-    """The type that `autocast` multiplies in: bfloat16 where it is fast, float16 on NVIDIA's GPUs before Ampere.
+def autocast_of(*networks):
+    """Mixed precision for pictures by `networks`, a context, in the 16-bit type that some of their weights have.
 
-    torch.cuda.is_bf16_supported() is True on a T4, too, which only emulates it. Apple's GPU: float32, as in
-    diffusers' own training scripts.
+    None on a GPU whose weights all have that type: its kernels take them as they are, and autocast would widen every
+    norm. In another type than theirs they would be converted anew at each use.
+    """
+    weights = [parameter for network in networks for parameter in network.parameters()]
+    device, halves = weights[0].device, {p.dtype for p in weights} & {torch.float16, torch.bfloat16}
+    if device.type == "cpu" or len(halves) != 1 or computes_in(device) == torch.float32:
+        return autocast(device, copies=False)
+    (half,) = halves
+    if all(p.dtype == half for p in weights):
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, half, cache_enabled=False)
+
+
+def computes_in(device):
+    """The type that `autocast` multiplies in: bfloat16 where it is fast, else float16 on NVIDIA's and AMD's GPUs.
+
+    torch.cuda.is_bf16_supported() is True on a T4, too, which only emulates it. float32 on NVIDIA's GTX 16 cards, whose
+    float16 makes black pictures, and on Apple's GPU, as in diffusers' own training scripts.
     """
     device = torch.device(device)
     if device.type == "cpu":
         return torch.bfloat16 if cpu_has_bf16() else torch.float32
-    if device.type == "mps":
+    if device.type == "mps" or device.type == "cuda" and "GTX 16" in torch.cuda.get_device_name(device):
         return torch.float32
-    old = device.type == "cuda" and torch.cuda.get_device_capability(device)[0] < 8
-    return torch.float16 if old else torch.bfloat16
+    return torch.float16 if device.type == "cuda" and not _gpu_has_bf16(device) else torch.bfloat16
+
+
+def _gpu_has_bf16(device):
+    """NVIDIA's from Ampere on; AMD's that have matrix units for it, for AMD's numbers are not NVIDIA's capabilities."""
+    if torch.version.hip:
+        return AMD_BF16.match(torch.cuda.get_device_properties(device).gcnArchName) is not None
+    return torch.cuda.get_device_capability(device)[0] >= 8
 
 
 def reset_peak_memory():

@@ -13,8 +13,10 @@ from packaging.version import Version
 from transformers import BlipForConditionalGeneration, BlipProcessor, CLIPModel, CLIPProcessor
 
 from helpers import machine
-from helpers.diffusion.device import find_device
+from helpers.diffusion.device import computes_in, find_device
 
+# else transformers looks, in a thread, for a converted copy of BLIP, CLIP and DINO, may fetch it too, and may ask for one
+os.environ["DISABLE_SAFETENSORS_CONVERSION"] = "true"
 diffusers.utils.logging.disable_progress_bar()  # bars for half a second each; downloads keep theirs
 transformers.utils.logging.disable_progress_bar()
 POCKET = machine.REPO / "data" / "pocket"
@@ -123,14 +125,14 @@ def last_part(model):
 
 
 def load_pipeline(name):
-    """A StableDiffusionPipeline ready to generate: float32 on a CPU and Apple's GPU, else float16, as on disk.
+    """A StableDiffusionPipeline ready to generate: float32 on a CPU, Apple's GPU and a GTX 16, else float16, as on disk.
 
     (bfloat16 has three bits less; only `device.autocast` multiplies in it.) name: as for `model_config`, or a config.
     Warns of a hub id without a commit. A safety checker is kept where the folder has one. Raises OSError if the weights are missing, cut short or
     something else.
     """
     config, device = model_config(name), find_device()
-    dtype = torch.float32 if device.type in ("cpu", "mps") else torch.float16
+    dtype = torch.float32 if device.type == "cpu" or computes_in(device) == torch.float32 else torch.float16
     try:
         pipe = _read(config, {_dtype_keyword(diffusers, "0.42"): dtype})
     except Exception as error:  # libraries four layers deep raise whatever they like

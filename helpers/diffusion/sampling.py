@@ -55,7 +55,7 @@ def generate(
         texts, networks = [parsed[i][0] for i in numbers], parsed[numbers[0]][1]
         start, chosen = torch.stack([noise[i] for i in numbers]), [seeds[i] for i in numbers]
         conditions = _conditions(pipe, texts, negative_prompt, num_inference_steps)  # before autocast begins
-        with device.autocast(pipe.device, copies=False), _with_networks(pipe.unet, networks, hypernetworks):
+        with device.autocast_of(pipe.unet, pipe.vae), _with_networks(pipe.unet, networks, hypernetworks):
             latents = _sample(pipe, scheduler or pipe.scheduler, start, conditions, guidance_scale, chosen, tick)
             images |= zip(numbers, _decode(pipe, latents))
     return [images[i] for i in range(len(prompts))]
@@ -145,6 +145,7 @@ def guided(unet, latents, timestep, parts, negative, guidance_scale):
     for length in {embeds.shape[1] for _, embeds in inputs}:
         group = [i for i, (_, embeds) in enumerate(inputs) if embeds.shape[1] == length]
         rows, prompt_embeds = [inputs[i][0] for i in group], torch.cat([inputs[i][1] for i in group])
+        prompt_embeds = prompt_embeds.to(latents.dtype)  # of a text encoder that has learnt, in 32 bits
         for i, prediction in zip(group, unet(latents[rows], timestep, prompt_embeds).sample):
             predictions[i] = prediction
     conditional, mixed = iter(predictions[len(parts) :]), []

@@ -1,13 +1,16 @@
+import contextlib
 import json
 import os
 import subprocess
 import sys
 from types import SimpleNamespace
 
+import fake_gpu
 import pytest
 import torch
 import torch.nn.functional as F
 from accelerate import PartialState
+from conftest import tiny_pipeline
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -116,12 +119,72 @@ def test_processes_that_would_not_work_together_are_refused(find, monkeypatch):
         find("mps")
 
 
-@pytest.mark.parametrize(("capability", "dtype"), [((7, 5), torch.float16), ((9, 0), torch.bfloat16)])
-def test_a_t4_gets_float16_and_a_scaler(monkeypatch, capability, dtype):
+CARDS = {  # name: (capability, AMD's own name for it, what it multiplies in)
+    "Tesla P100-PCIE-16GB": ((6, 0), None, torch.float16),
+    "NVIDIA GeForce GTX 1080": ((6, 1), None, torch.float16),
+    "Tesla T4": ((7, 5), None, torch.float16),
+    "NVIDIA GeForce GTX 1660 Ti": ((7, 5), None, torch.float32),  # makes black pictures in float16
+    "NVIDIA GeForce RTX 2060": ((7, 5), None, torch.float16),
+    "NVIDIA A100-SXM4-40GB": ((8, 0), None, torch.bfloat16),
+    "NVIDIA H100 80GB HBM3": ((9, 0), None, torch.bfloat16),
+    "AMD Radeon VII": ((9, 0), "gfx906:sramecc+:xnack-", torch.float16),
+    "AMD Instinct MI210": ((9, 0), "gfx90a:sramecc+:xnack-", torch.bfloat16),
+    "AMD Radeon RX 6900 XT": ((10, 3), "gfx1030", torch.float16),  # RDNA2 has no bfloat16
+    "AMD Radeon RX 7900 XTX": ((11, 0), "gfx1100", torch.bfloat16),
+}
+
+
+@pytest.mark.parametrize("name", CARDS)
+def test_each_card_computes_in_what_it_does_well_with_a_scaler_where_it_is_float16(name, monkeypatch):
+    capability, amd, dtype = CARDS[name]
+    monkeypatch.setattr(torch.version, "hip", amd and "6.4")
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: name)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(gcnArchName=amd))
     assert diffusion.device.computes_in("cuda") == dtype
     monkeypatch.setattr(torch.amp, "GradScaler", lambda place, enabled: (place, enabled))
     assert steps.scaler_for([SimpleNamespace(device=torch.device("cuda"))]) == ("cuda", dtype == torch.float16)
+
+
+@pytest.mark.parametrize(
+    "capability, built, runs",
+    [
+        ((6, 0), ["sm_75", "sm_80", "sm_90a", "compute_90"], False),  # Kaggle's P100, and Pascal in new builds
+        ((6, 1), ["sm_50", "sm_60", "sm_90"], True),
+        ((7, 5), ["sm_75", "sm_80"], True),
+        ((10, 3), ["gfx1030", "gfx90a"], True),
+        ((12, 0), ["sm_75", "sm_80"], True),  # newer: PyTorch's to say
+    ],
+)
+def test_a_card_that_this_pytorch_was_not_built_for_is_a_sentence(capability, built, runs, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_arch_list", lambda: built)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Tesla P100-PCIE-16GB")
+    with contextlib.nullcontext() if runs else pytest.raises(RuntimeError, match="no kernels for Tesla P100"):
+        diffusion.device.check_built_for("cuda")
+
+
+def picture(gpu, learning):
+    """(bytes moved, kernels) by `generate`, and by the pipeline's own call, with autocast where weights differ."""
+    pipe = tiny_pipeline().to("cuda", torch.float16)
+    if learning:
+        pipe.unet.float()
+    settings, found = {"guidance_scale": 2.0, "num_inference_steps": 2}, []
+    theirs = torch.autocast("cuda", torch.float16, learning, cache_enabled=False)
+    for make in (lambda: diffusion.generate(pipe, "a", [1], **settings), lambda: pipe("a", **settings)):
+        gpu.reset()
+        with contextlib.nullcontext() if not found else theirs:
+            make()
+        found.append((gpu.moved, gpu.kernels))
+    return found
+
+
+@fake_gpu.needs_compiler
+@pytest.mark.parametrize("card, learning", [("T4", False), ("A100", False), ("A100", True)])
+def test_pictures_move_no_more_bytes_than_the_pipelines_own_call(card, learning):
+    """Autocast would widen the norms of a pipeline in float16, and on an A100 convert all its weights at each use."""
+    (moved, kernels), (bare_moved, bare_kernels) = fake_gpu.run(picture, learning, card=card)
+    assert moved <= 1.02 * bare_moved and kernels <= 1.1 * bare_kernels
 
 
 class NoFloat64(TorchDispatchMode):

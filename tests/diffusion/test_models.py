@@ -1,14 +1,19 @@
 import pickle
 import shutil
+import threading
 import warnings
 from types import SimpleNamespace
 
 import pytest
+import safetensors.torch
 import torch
 import web_ui
+from transformers import CLIPTextConfig, CLIPTextModel, modeling_utils
 
 from helpers import diffusion
 from helpers.diffusion import model_config, models
+
+SMALL = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
 
 
 def test_sd15_is_taken_from_where_the_environment_says(monkeypatch, tmp_path):
@@ -36,14 +41,40 @@ def test_a_model_that_is_nowhere_is_refused(name):
         model_config(name)
 
 
-@pytest.mark.parametrize("kind, dtype", [("mps", torch.float32), ("xpu", torch.float16), ("cuda", torch.float16)])
-def test_each_device_gets_the_precision_it_works_in(kind, dtype, monkeypatch):
+@pytest.mark.parametrize(
+    "kind, name, dtype",
+    [
+        ("mps", "", torch.float32),
+        ("xpu", "", torch.float16),
+        ("cuda", "Tesla T4", torch.float16),
+        ("cuda", "NVIDIA GeForce GTX 1660 Ti", torch.float32),  # in float16 it makes black pictures
+    ],
+)
+def test_each_device_gets_the_precision_it_works_in(kind, name, dtype, monkeypatch):
     """The move itself is only written down here: there may be no such device."""
     moved = []
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: name)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
     monkeypatch.setattr(models, "find_device", lambda: torch.device(kind))
     monkeypatch.setattr(models.StableDiffusionPipeline, "to", lambda pipe, place: moved.append(place) or pipe)
     pipe = diffusion.load_pipeline("pocket")
     assert pipe.unet.dtype == dtype and [place.type for place in moved] == [kind] and pipe.vae.use_slicing
+
+
+def test_no_thread_fetches_a_second_copy_of_a_model_without_safetensors(tmp_path, monkeypatch):
+    """BLIP, CLIP and DINO are such on the hub: transformers would look for a converted copy, or ask for one to be made."""
+    CLIPTextModel(CLIPTextConfig(**SMALL, vocab_size=10)).save_pretrained(tmp_path)
+    weights = safetensors.torch.load_file(tmp_path / "model.safetensors")
+    torch.save(weights, tmp_path / "pytorch_model.bin")
+    (tmp_path / "model.safetensors").unlink()
+    there = lambda source, name, **_: str(tmp_path / name) if (tmp_path / name).exists() else None
+    asked = []
+    monkeypatch.setattr(modeling_utils, "cached_file", there)
+    monkeypatch.setattr(modeling_utils, "has_file", lambda *_, **__: False)
+    monkeypatch.setattr(modeling_utils, "is_offline_mode", lambda: False)
+    monkeypatch.setattr(modeling_utils, "auto_conversion", lambda *_, **__: asked.append(threading.current_thread()))
+    CLIPTextModel.from_pretrained("owner/name", config=CLIPTextConfig.from_pretrained(tmp_path))
+    assert not asked
 
 
 def test_weights_cut_short_are_told_in_a_sentence(tiny, tmp_path):
