@@ -6,7 +6,7 @@
 # make colab-like   the notebooks, then the tests, on Colab's versions
 # make lab    JupyterLab to work through the notebooks
 # make page   the prompt box alone, as a page in your browser
-# make colab REPO=owner/name   point the Colab badges and set-up cells at your copy
+# make colab REPO=owner/name   point the badges of Colab and Kaggle and the set-up cells at your copy
 # make clean  remove what was built; trainings in runs/ stay
 
 VENV ?= .venv

@@ -14,7 +14,8 @@ from tools import exercises as questions
 from tools import notebooks
 
 PATHS = notebooks.paths()
-BADGE = r"\[!\[Open In Colab\]\(\S+\)\]\(https://colab\.research\.google\.com/github/[\w.-]+/[\w.-]+/blob/main/{}\)"
+BADGE = r"\[!\[Open In Colab\]\(\S+\)\]\(https://colab\.research\.google\.com/github/[\w.-]+/[\w.-]+/blob/main/{0}\)"
+BADGE += r"\n\[!\[Open In Kaggle\]\(\S+\)\]\(https://kaggle\.com/kernels/welcome\?src=https://github\.com/[\w.-]+/[\w.-]+/blob/main/{0}\)"
 FORBIDDEN = {
     "an absolute path": r"""["'(](/home/|/Users/|/root/|/work/|/tmp/|/content/|[A-Z]:\\)""",
     "a token": r"\b(hf_[A-Za-z0-9]{20,}|gh[pousr]_[A-Za-z0-9]{20,}|sk-[A-Za-z0-9]{20,})",

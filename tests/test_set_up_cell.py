@@ -1,4 +1,4 @@
-"""The set-up cell of the notebooks, as Colab runs it: an empty folder, google.colab at hand, and `git clone`."""
+"""The set-up cell of the notebooks, as Colab and Kaggle run it: an empty folder and `git clone`."""
 
 import ast
 import os
@@ -59,6 +59,37 @@ def test_on_colab_it_clones_once_and_runs_twice(run, tmp_path):
     assert told.splitlines() == [str(tmp_path / "personalize")] * 2
     run(f"exec({CELL!r}, {{}})")  # another notebook of the same session
     assert (tmp_path / "personalize" / "mark").exists(), "the clone was not made anew"
+
+
+@pytest.mark.parametrize("colab", [False, True], ids=["plain", "with google.colab installed"])
+def test_on_kaggle_it_clones_and_runs_are_kept(run, tmp_path, colab):
+    told = run(
+        f"""
+        import os
+        for _ in range(2):
+            exec({CELL.replace("drive=False", "drive=True")!r}, {{}})
+            print(os.getcwd())
+        from helpers import machine
+        print(machine.RUNS)
+        """,
+        colab=colab, KAGGLE_KERNEL_RUN_TYPE="Interactive",
+    )  # fmt: skip
+    advice, where, *again, runs = told.splitlines()
+    assert where == str(tmp_path / "personalize") and again == [advice, where]
+    assert runs == "/kaggle/working/runs" and runs in advice and "Save Version" in advice
+
+
+def test_without_network_it_is_a_sentence(run):
+    told = run(
+        f"""
+        try:
+            exec({CELL!r}, {{}})
+        except AssertionError as error:
+            print(error)
+        """,
+        colab=False, KAGGLE_KERNEL_RUN_TYPE="Batch", GIT_CONFIG_KEY_0="url./nowhere.insteadOf",
+    )  # fmt: skip
+    assert "is it public" in told and "switch Internet on" in told
 
 
 def test_in_the_repository_nothing_is_cloned(run, published):

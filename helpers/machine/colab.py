@@ -15,7 +15,7 @@ LATE = "Everything in this session is gone when it ends: take it home with machi
 
 def on_colab():
     """True inside a Colab runtime."""
-    return "google.colab" in sys.modules
+    return "google.colab" in sys.modules and not files.on_kaggle()
 
 
 def mount_drive():
@@ -23,6 +23,8 @@ def mount_drive():
 
     Where it is forbidden, declined or missing one sentence says so, and the notebook goes on without.
     """
+    if files.on_kaggle():
+        print(f"Google Drive is for Colab. Runs are kept in {files.find_runs()}: Save Version keeps them for you.")
     if not on_colab():
         return False
     from google.colab import drive
@@ -41,7 +43,8 @@ def upload(folder):
     One zip is quicker than many photos. Raises RuntimeError outside Colab, where files can simply be copied.
     """
     if not on_colab():
-        raise RuntimeError(f"Uploading is for Colab: on this computer copy the files into {folder}.")
+        here = "on Kaggle choose Upload beside Input, then" if files.on_kaggle() else "on this computer"
+        raise RuntimeError(f"Uploading is for Colab: {here} copy the files into {folder}.")
     from google.colab import files as browser
 
     paths = []

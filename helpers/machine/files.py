@@ -10,9 +10,11 @@ import os
 import re
 import shutil
 import stat
+import tempfile
 from pathlib import Path
 
 DRIVE = Path("/content/drive")  # where Colab mounts Google Drive
+KAGGLE = Path("/kaggle/working")  # what Kaggle keeps of a session, at most 20 GB
 REPO = Path(__file__).resolve().parents[2]
 # the pictures that trainings take, ours and other programs': Pillow's formats, and the endings of each
 PICTURES = {"PNG": [".png"], "JPEG": [".jpg", ".jpeg", ".jfif"], "WEBP": [".webp"], "BMP": [".bmp"]}
@@ -22,14 +24,19 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 SIGNS = ("inline_container", "iostream", "PytorchStreamWriter", "os error 28")  # of writers that know no OSError
 
 
+def on_kaggle():
+    """True in a session of Kaggle's, whose kernel is no Colab runtime though it may bring google.colab."""
+    return "KAGGLE_KERNEL_RUN_TYPE" in os.environ
+
+
 def find_runs():
-    """Where runs are kept: RUNS_DIR, else Google Drive where it is mounted, else the repo's runs/.
+    """Where runs are kept: RUNS_DIR, else Google Drive where it is mounted, Kaggle's output, else the repo's runs/.
 
     Quick trials get a folder of their own, so they never meet a real run.
     """
     if os.environ.get("RUNS_DIR"):
         return Path(os.environ["RUNS_DIR"]).expanduser().resolve()
-    drive, runs = DRIVE / "MyDrive", REPO / "runs"
+    drive, runs = DRIVE / "MyDrive", KAGGLE / "runs" if on_kaggle() else REPO / "runs"
     try:
         runs = drive / "personalize" / "runs" if stat.S_ISDIR(drive.stat().st_mode) else runs
     except FileNotFoundError:
@@ -45,7 +52,12 @@ RUNS = find_runs()
 
 
 def local(path):
-    """`path`, or in place of one on Google Drive, which is small, one on this machine's own disk, which ends with it."""
+    """`path`, or in place of one on Google Drive or in Kaggle's output, which are small, one on this machine's own disk.
+
+    That ends with the session.
+    """
+    if on_kaggle() and KAGGLE in Path(path).parents:
+        return Path(tempfile.gettempdir(), "personalize", Path(path).relative_to(KAGGLE))
     return REPO / "runs" / "of_drive" / Path(path).relative_to(DRIVE) if DRIVE in Path(path).parents else Path(path)
 
 

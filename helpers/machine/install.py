@@ -36,20 +36,31 @@ def missing(requirements=files.REPO / "requirements.txt"):
 
 
 def install_missing(requirements=files.REPO / "requirements.txt"):
-    """On Colab install what is missing and touch nothing that is there; elsewhere raise ModuleNotFoundError."""
+    """On Colab and Kaggle install what is missing, touch nothing that is there; elsewhere raise ModuleNotFoundError.
+
+    Raises ConnectionError where pip finds no network.
+    """
     absent = missing(requirements)
     if not absent:
         return
     names = ", ".join(_name(line) for line in absent)
-    if not colab.on_colab():
+    if not (colab.on_colab() or files.on_kaggle()):
         raise ModuleNotFoundError(f"Not installed: {names}. Run `make lab`, or `pip install -r requirements.txt`.")
     if kept := sorted({*map(_name, absent)} & {*KEPT}):
-        raise ModuleNotFoundError(f"This Colab runtime lacks {', '.join(kept)}: choose Runtime, Change runtime type.")
+        raise ModuleNotFoundError(
+            f"This runtime lacks {', '.join(kept)}: on Colab choose Runtime, Change runtime type."
+        )
     print(f"Installing {names} ...")
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as constraints:
         constraints.writelines(f"{name}=={metadata.version(name)}\n" for name in KEPT if _installed(name))
         constraints.flush()
-        subprocess.run([sys.executable, "-m", "pip", "install", "-q", "-c", constraints.name, *absent], check=True)
+        command = [sys.executable, "-m", "pip", "install", "-q", "-c", constraints.name, *absent]
+        try:
+            subprocess.run(command, check=True)
+        except subprocess.CalledProcessError as error:
+            raise ConnectionError(
+                f"pip could not install {names}: run this cell again; on Kaggle, switch Internet on in the notebook's settings."
+            ) from error
 
 
 def _name(line):

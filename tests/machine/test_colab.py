@@ -40,6 +40,14 @@ def test_elsewhere_nothing_is_asked(tmp_path):
             ask(tmp_path)
 
 
+def test_kaggle_is_no_colab_though_it_brings_google_colab(on_colab, monkeypatch, capsys, tmp_path):
+    monkeypatch.setenv("KAGGLE_KERNEL_RUN_TYPE", "Interactive")
+    assert not machine.on_colab() and not machine.mount_drive()
+    assert "Save Version" in capsys.readouterr().out
+    with pytest.raises(RuntimeError, match="on Kaggle choose Upload"):
+        machine.upload(tmp_path)
+
+
 def test_drive_is_mounted_once_and_again(on_colab):
     assert machine.mount_drive() and machine.mount_drive()
     assert (files.DRIVE / "MyDrive").is_dir()

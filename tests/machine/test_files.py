@@ -1,5 +1,6 @@
 import errno
 import os
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -105,3 +106,14 @@ def test_a_drive_that_died_is_one_sentence_and_runs_stay_here(tmp_path, monkeypa
             files.find_runs() == tmp_path / "drive/MyDrive/personalize/runs"
         ) == made and not capsys.readouterr().out
         (tmp_path / "drive" / "MyDrive").mkdir(parents=True, exist_ok=True)
+
+
+def test_on_kaggle_runs_are_what_it_keeps_and_checkpoints_are_not(monkeypatch, tmp_path):
+    monkeypatch.setattr(files, "KAGGLE", tmp_path)
+    monkeypatch.delenv("RUNS_DIR", raising=False)
+    assert files.local(tmp_path / "runs") == tmp_path / "runs"
+    monkeypatch.setenv("KAGGLE_KERNEL_RUN_TYPE", "Batch")
+    assert files.find_runs() == tmp_path / "runs" / ("quick" if files.QUICK else "")
+    place = files.local(tmp_path / "runs" / "dreambooth" / "checkpoints")
+    assert tmp_path not in place.parents and place.parts[-3:] == ("runs", "dreambooth", "checkpoints")
+    assert files.local("elsewhere") == Path("elsewhere")

@@ -43,6 +43,22 @@ def test_colab_gets_only_what_is_missing_and_keeps_its_own(requirements, on_cola
         assert f"{name}=={metadata.version(name)}\n" in constraints
 
 
+@pytest.mark.parametrize("colab_too", [False, True])
+def test_kaggle_gets_what_is_missing_or_a_sentence(requirements, on_colab, monkeypatch, colab_too):
+    monkeypatch.setenv("KAGGLE_KERNEL_RUN_TYPE", "Interactive")
+    if not colab_too:
+        monkeypatch.delitem(sys.modules, "google.colab")
+    install.install_missing(requirements)
+    assert [packages for packages, _ in on_colab] == [["no-such-package-of-ours>=1,<2"]]
+
+    def no_network(command, check):
+        raise subprocess.CalledProcessError(1, command)
+
+    monkeypatch.setattr(subprocess, "run", no_network)
+    with pytest.raises(ConnectionError, match="no-such-package-of-ours.*switch Internet on"):
+        install.install_missing(requirements)
+
+
 def test_nothing_is_run_when_all_is_there(on_colab):
     install.install_missing()
     assert on_colab == []

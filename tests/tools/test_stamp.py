@@ -17,6 +17,7 @@ def test_stamp_writes_the_repository_into_every_notebook_and_the_readme_once_and
         for copy in copies:
             text = copy.read_text(encoding="utf-8")
             assert set(re.findall(r"colab\.research\.google\.com/github/([\w.-]+/[\w.-]+)/", text)) == {repository}
+            assert set(re.findall(r"kaggle\.com/\S+github\.com/([\w.-]+/[\w.-]+)/blob/", text)) == {repository}
             if copy.suffix == ".ipynb":
                 json.loads(text)
                 assert f'\\"https://github.com/{repository}\\", \\"personalize\\"' in text, "the clone"
