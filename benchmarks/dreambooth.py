@@ -69,32 +69,45 @@ def collate(examples):
     return pixels, torch.cat([example[i][1] for i in (0, 1) for example in examples])
 
 
-def theirs(pipe, instances, classes, config, batch_size, steps):
-    """Seconds of `steps` steps of that script's loop, after one to warm up."""
-    unet, scheduler = pipe.unet, diffusion.training_scheduler(pipe)
+def theirs(pipe, instances, classes, config, batch_size, steps, optimizer=torch.optim.AdamW):
+    """Seconds of `steps` steps of that script's loop, after one to warm up.
+
+    On a GPU with --mixed_precision as accelerate does it: VAE and text encoder in 16 bits, autocast around the U-Net, a
+    scaled loss in float16. optimizer: a function of parameters, another for --use_8bit_adam.
+    """
+    unet, scheduler, place = pipe.unet, diffusion.training_scheduler(pipe), pipe.device
+    mixed = device.autocast(place) if place.type != "cpu" else contextlib.nullcontext()
     loader = DataLoader(
         Photos(instances, classes, pipe.tokenizer, config.image_size),
         batch_size,
         True,
         collate_fn=collate,
     )
-    optimizer = torch.optim.AdamW(unet.parameters(), lr=5e-6, weight_decay=1e-2)
+    optimizer = optimizer([*unet.parameters()])
+    for group in optimizer.param_groups:
+        group["lr"] = 5e-6
+    scaler = training.steps.scaler_for([*unet.parameters()])
     rates = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
     batches = (batch for _ in range(steps + 1) for batch in loader)
     for step in range(steps + 1):
         if step == 1:
             began = time.perf_counter()
         pixels, tokens = next(batches)
-        latents = pipe.vae.encode(pixels).latent_dist.sample() * pipe.vae.config.scaling_factor
+        with torch.no_grad():
+            latents = pipe.vae.encode(pixels.to(place, pipe.vae.dtype)).latent_dist.sample()
+        latents = latents * pipe.vae.config.scaling_factor
         noise = torch.randn_like(latents)
-        timesteps = torch.randint(0, scheduler.config.num_train_timesteps, (len(latents),))
-        prompt_embeds = pipe.text_encoder(tokens)[0]
-        prediction = unet(scheduler.add_noise(latents, noise, timesteps), timesteps, prompt_embeds).sample
+        timesteps = torch.randint(0, scheduler.config.num_train_timesteps, (len(latents),), device=place)
+        prompt_embeds = pipe.text_encoder(tokens.to(place))[0]
+        with mixed:
+            prediction = unet(scheduler.add_noise(latents, noise, timesteps), timesteps, prompt_embeds).sample
         (subject, prior), (target, target_prior) = prediction.chunk(2), noise.chunk(2)
         loss = F.mse_loss(subject.float(), target.float()) + F.mse_loss(prior.float(), target_prior.float())
-        loss.backward()
+        scaler.scale(loss).backward()
+        scaler.unscale_(optimizer)
         torch.nn.utils.clip_grad_norm_(unet.parameters(), 1.0)
-        optimizer.step()
+        scaler.step(optimizer)
+        scaler.update()
         rates.step()
         optimizer.zero_grad(set_to_none=True)
         loss.detach().item()
@@ -109,7 +122,7 @@ def prepared(pipe, instances, classes, config, batch_size, text_encoder=False):
 
     def loss(pair):
         clean = torch.cat([latents[pair[0]], others[pair[1]]])
-        noise, timesteps = torch.randn_like(clean), torch.randint(0, 1000, (len(clean),))
+        noise, timesteps = torch.randn_like(clean), torch.randint(0, 1000, (len(clean),), device=clean.device)
         prompt_embeds = encode_text([PROMPTS[0]] * len(pair[0]) + [PROMPTS[1]] * len(pair[1]))
         noisy = scheduler.add_noise(clean, noise, timesteps)
         return dreambooth.dreambooth_loss(pipe.unet(noisy, timesteps, prompt_embeds).sample, noise, 1.0)
@@ -117,9 +130,9 @@ def prepared(pipe, instances, classes, config, batch_size, text_encoder=False):
     return loss, dreambooth.paired_batches(len(instances), len(classes), batch_size, 0)
 
 
-def ours(pipe, parameters, loss, batches, steps):
+def ours(pipe, parameters, loss, batches, steps, optimizer=optimizers.adamw):
     """(seconds of `steps` steps of training.train after one to warm up, share of processor time that is overhead)."""
-    settings = {"steps": steps + 2, "learning_rate": 5e-6, "optimizer": optimizers.adamw, "checkpoint_every": 10**6}
+    settings = {"steps": steps + 2, "learning_rate": 5e-6, "optimizer": optimizer, "checkpoint_every": 10**6}
     clock = hypernetwork.Clock()
     with tempfile.TemporaryDirectory() as folder:
         run = training.train(Path(folder) / "run", parameters, loss, batches, **settings)

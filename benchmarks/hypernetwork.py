@@ -51,12 +51,15 @@ def attach_plainly(unet, net):
 def peer_loop(unet, train_set, scheduler, batch_size, block):
     """The web UI's loop, a generator of losses: float32, always checkpointed, the U-Net's own weights not frozen.
 
+    On a GPU under autocast, with a scaled loss in float16, as there.
     Nothing there freezes them, so their gradients are computed, added up and kept. The prompt of a photo is
     encoded when it changes, which with its defaults is once.
     Before every `block` of losses it yields None once the net is on the U-Net, and after them once it is off.
     """
-    net, draw = fresh(unet), training.shuffled(len(train_set.latents), batch_size, 1)
+    net, draw = fresh(unet).to(unet.device), training.shuffled(len(train_set.latents), batch_size, 1)
     optimizer = torch.optim.AdamW(net.parameters(), lr=2e-3)
+    mixed = diffusion.device.autocast(unet.device) if unet.device.type != "cpu" else contextlib.nullcontext()
+    scaler = training.steps.scaler_for([*net.parameters()])
     for step in range(sys.maxsize):
         if step % block == 0:
             handles = attach_plainly(unet, net)
@@ -64,10 +67,12 @@ def peer_loop(unet, train_set, scheduler, batch_size, block):
             yield None
         latents, prompt_embeds = train_set.draw(draw(step))
         noise, timesteps = torch.randn_like(latents), torch.randint(0, 1000, (len(latents),), device=latents.device)
-        prediction = unet(scheduler.add_noise(latents, noise, timesteps), timesteps, prompt_embeds).sample
-        loss = F.mse_loss(prediction, diffusion.target(scheduler, latents, noise, timesteps))
-        loss.backward()
-        optimizer.step()
+        with mixed:
+            prediction = unet(scheduler.add_noise(latents, noise, timesteps), timesteps, prompt_embeds).sample
+            loss = F.mse_loss(prediction, diffusion.target(scheduler, latents, noise, timesteps))
+        scaler.scale(loss).backward()
+        scaler.step(optimizer)
+        scaler.update()
         optimizer.zero_grad()
         yield loss.item()
         if step % block == block - 1:
@@ -155,10 +160,10 @@ def compare(model, rounds, block, batch_size):
         }
         clocks = {name: Clock() for name in loops}
         for loop in loops.values():
-            _turn(unet, loop, Clock(), block)  # ours begins with a step 0 that learns nothing; all warm up
+            turn(unet, loop, Clock(), block)  # ours begins with a step 0 that learns nothing; all warm up
         for _ in range(rounds):
             for name, loop in loops.items():
-                _turn(unet, loop, clocks[name], block)
+                turn(unet, loop, clocks[name], block)
         for loop in loops.values():
             loop.close()
     peer = next(iter(clocks.values()))
@@ -170,7 +175,8 @@ def compare(model, rounds, block, batch_size):
         )
 
 
-def _turn(unet, loop, clock, block):
+def turn(unet, loop, clock, block):
+    """One turn of a loop: `block` steps on the clock, between putting its net on and taking it off."""
     with clock.watching(unet):
         next(loop)  # puts its net on, as a training does once
         for _ in range(block):

@@ -19,21 +19,21 @@ LIMIT = 0.10  # above the floor, of the issue
 
 
 def floor(pipe, batch, steps):
-    """As _seconds, of the forwards alone: both halves of guidance in one call a step, no sampler, no decoding."""
+    """As `seconds`, of the forwards alone: both halves of guidance in one call a step, no sampler, no decoding."""
     side, width = pipe.unet.config.sample_size, pipe.unet.config.cross_attention_dim
     latents = torch.randn(2 * batch, 4, side, side, device=pipe.device, dtype=pipe.unet.dtype)
     prompt_embeds = torch.randn(2 * batch, 77, width, device=pipe.device, dtype=pipe.unet.dtype)
-    with torch.no_grad(), device.autocast(pipe.device):
-        return _seconds(lambda: [pipe.unet(latents, step, prompt_embeds) for step in range(steps)])
+    with torch.no_grad(), device.autocast_of(pipe.unet):
+        return seconds(lambda: [pipe.unet(latents, step, prompt_embeds) for step in range(steps)])
 
 
 def by_diffusers(pipe, prompts, **sampler):
     """The pipeline's own call, in the same precision."""
-    with device.autocast(pipe.device, copies=False):
+    with device.autocast_of(pipe.unet, pipe.vae):
         return pipe(prompts, **sampler).images
 
 
-def _seconds(work):
+def seconds(work):
     """(CPU seconds of this process, or of the GPU's clock where there is one; seconds on the wall)."""
     on_gpu = torch.accelerator.is_available()
     if on_gpu:
@@ -59,8 +59,8 @@ def main():
     ours = functools.partial(diffusion.generate, pipe, batch_size=batch)
     kinds = {
         "the floor": lambda: floor(pipe, batch, steps),
-        "diffusion.generate": lambda: _seconds(lambda: ours(prompts, seeds, **sampler)),
-        "diffusers": lambda: _seconds(lambda: by_diffusers(pipe, prompts, **sampler)),
+        "diffusion.generate": lambda: seconds(lambda: ours(prompts, seeds, **sampler)),
+        "diffusers": lambda: seconds(lambda: by_diffusers(pipe, prompts, **sampler)),
     }
     for work in kinds.values():  # once for warmth
         work()

@@ -1,15 +1,24 @@
 """The benchmarks walk their whole way, once and at the smallest size; how fast is for them to say."""
 
+import importlib.util
 import os
 import re
+import shutil
+import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
+import fake_gpu
 import pytest
 import torch
 
 from benchmarks import dreambooth as dreambooth_speed
 from benchmarks import hypernetwork as hypernetwork_speed
+from benchmarks.gpu import command as gpu
+from benchmarks.gpu import parts as gpu_parts
+from benchmarks.gpu import table
 from helpers import diffusion, machine, photos
 
 pytestmark = pytest.mark.slow
@@ -49,3 +58,100 @@ def test_a_soak_in_miniature():
     counts = {line[:-14].strip(): line.split()[-2:] for line in done.stdout.splitlines()[3:]}
     assert {"kill", "interrupt", "full", "hostile file"} <= set(counts)
     assert all(int(tried) >= 4 and wrong == "0" for tried, wrong in counts.values())
+
+
+@pytest.fixture(scope="module")
+def gpu_day(tmp_path_factory):
+    """What `python -m benchmarks.gpu --tenth` leaves on this processor, but for the launch of two processes."""
+    out = tmp_path_factory.mktemp("gpu") / "gpu.json"
+    names = [name for name in gpu_parts.PARTS if name != "processes"]
+    gpu.main(["--tenth", "--out", str(out), "--minutes", "60", "--parts", *names])
+    return out
+
+
+def test_all_that_a_gpu_is_asked_runs_at_a_tenth_of_the_size(gpu_day):
+    results = machine.read_json(gpu_day)
+    assert results.keys() == {"made", *gpu_parts.PARTS} - {"processes"}
+    rows = [row for name, part in results.items() if name != "made" for row in part]
+    without = importlib.util.find_spec("bitsandbytes") is None
+    assert not [row for row in rows if "error" in row and not (without and "bitsandbytes" in row["error"])]
+    assert all(row["largest difference"] == 0 for row in results["resume"] if "error" not in row)
+    assert {row["steps"] if "steps" in row else len(row["losses"]) for row in results["precision"]} == {3}
+    for title in table.TITLES.values():
+        assert (f"### {title}" in gpu_day.with_suffix(".md").read_text()) == (title != "Two processes")
+
+
+def test_a_part_that_takes_too_long_is_cut_and_what_it_had_is_kept(monkeypatch):
+    now, rows, kept = [0], [], []
+    monkeypatch.setattr(gpu.time, "monotonic", lambda: now[0])
+
+    def too_long(row):
+        row["begun"], now[0] = True, 61
+        signal.setitimer(signal.ITIMER_REAL, 0.01)  # as the part's own clock, at its end
+        time.sleep(60)
+
+    def part(bench):
+        yield {"what": "first"}, lambda row: row.update(found=1)
+        yield {"what": "fails"}, lambda row: row["gone"]
+        yield {"what": "long"}, too_long
+        yield {"what": "never"}, lambda row: row
+
+    gpu.run_part(None, part, rows, 60, lambda: kept.append(len(rows)))
+    assert rows[0] == {"what": "first", "found": 1} and "KeyError" in rows[1]["error"]
+    assert rows[2]["begun"] and "cut after" in rows[2]["error"] and "there was more" in rows[3]["error"]
+    assert kept == [1, 2, 3, 4]
+
+
+FOUND = {
+    "made": {"card": "Tesla T4", "torch": "2.13", "date": "2026-12-01", "scale": {"image_size": 512}},
+    "guided": [{"kind": "pure", "batch": 8, "seconds": 0.96}],
+    "settings": [
+        {"method": "hypernetwork", "setting": "plain", "seconds a step": 0.6, "allocator": 3 * 10**9},
+        {"method": "dreambooth", "setting": "plain", "error": "OutOfMemoryError: too little"},
+        {"method": "dreambooth", "setting": "in backward", "seconds a step": 0.75, "allocator": 12 * 10**9},
+    ],
+    "forecast": [{"method": "dreambooth", "setting": "in backward", "peak": 13_500_000_000}],
+}
+
+
+def test_texts_take_their_figures_from_the_file_and_stay_predicted_where_it_has_none(tmp_path):
+    for name in ("README.md", "docs/measured.md", "docs/memory.md"):
+        path = Path(shutil.copy(machine.REPO / name, tmp_path))
+        before = path.read_text(encoding="utf-8")
+        table.write(path, {name: value for name, value in FOUND.items() if name == "made"})
+        bare = path.read_text(encoding="utf-8")
+        assert (bare == before) == (path.stem != "measured")
+        table.write(path, FOUND)
+        table.write(path, FOUND)
+        after = path.read_text(encoding="utf-8")
+        assert "Tesla T4" in after and table.BLOCK.sub("", after) == table.BLOCK.sub("", before)
+    assert "3.0 s, eight at a time, the 2,000 steps of notebook 03 20 minutes" in (tmp_path / "README.md").read_text()
+    assert "| dreambooth | in backward | 0.75 | 12.00 GB | 13.50 GB |" in (tmp_path / "memory.md").read_text()
+    with pytest.raises(ValueError, match="has no <!-- gpu"):
+        table.write(shutil.copy(machine.REPO / "CONTRIBUTING.md", tmp_path), FOUND)
+
+
+def day(_, out):
+    """Everything, on the GPU that is not there, but for what only the CPU does."""
+    names = [name for name in gpu_parts.PARTS if name != "forecast"]
+    few = [("dreambooth", "in backward"), ("hypernetwork", "plain"), ("lora", "8 bit")]  # all: test_ledger_on_gpu.py
+    gpu_parts.training_rows.ROWS[:] = few
+    gpu.main(["--tenth", "--out", out, "--minutes", "60", "--parts", *names])
+    return {name: rows for name, rows in machine.read_json(out).items() if name != "made"}
+
+
+@fake_gpu.needs_compiler
+@pytest.mark.parametrize("card", ["T4", pytest.param("A100", marks=pytest.mark.weekly)])
+def test_the_day_there_is_a_gpu_nothing_of_it_fails(card, tmp_path):
+    parts = fake_gpu.run(day, str(tmp_path / "gpu.json"), card=card)
+    assert not [row for rows in parts.values() for row in rows if "error" in row]
+    assert all(row["on the card"] > 0 for row in parts["settings"]) and parts["device"][0]["cards"] == 1
+    assert len(parts["processes"]) == 1, "two want two cards"
+
+
+@pytest.mark.weekly
+def test_two_processes_are_measured_where_there_are_two_cards(tmp_path):
+    """Here they share the processor, a thread each."""
+    gpu.main(["--tenth", "--out", str(tmp_path / "gpu.json"), "--minutes", "60", "--parts", "processes"])
+    one, two = machine.read_json(tmp_path / "gpu.json")["processes"]
+    assert (one["processes"], two["processes"]) == (1, 2) and two["seconds a step"] > 0

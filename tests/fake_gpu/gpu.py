@@ -166,16 +166,12 @@ class GPU(TorchDispatchMode):
         """What torch.cuda says and does in its stead, by name."""
         major, minor = self.capability
         properties = {"name": self.name, "total_memory": self.total, "multi_processor_count": 40}
-        said = (
-            dict.fromkeys(("is_available", "is_bf16_supported"), True)
-            | {"get_arch_list": ["sm_75"]}
-            | {"is_current_stream_capturing": False}
-        )
+        said = dict.fromkeys(("is_available", "is_bf16_supported"), True) | {"is_current_stream_capturing": False}
         said |= {"device_count": 1, "current_device": 0, "get_device_name": self.name}
         said |= {"get_device_capability": self.capability, "get_rng_state": torch.zeros(16, dtype=torch.uint8)}
         said |= {"get_device_properties": SimpleNamespace(**properties, major=major, minor=minor)}
         said |= dict.fromkeys(("_lazy_init", "empty_cache", "set_device", "manual_seed"))
-        said |= dict.fromkeys(("manual_seed_all", "set_rng_state"))
+        said |= dict.fromkeys(("manual_seed_all", "set_rng_state")) | {"get_arch_list": ["sm_75"]}
         answers = {name: lambda *_, answer=answer, **__: answer for name, answer in said.items()}
         answers |= {name: lambda device=None: self.now for name in ("memory_reserved", "memory_allocated")}
         answers |= {"max_memory_allocated": lambda _=None: self.peak, "synchronize": lambda _=None: self._wait()}
