@@ -65,7 +65,7 @@ def gpu_day(tmp_path_factory):
     """What `python -m benchmarks.gpu --tenth` leaves on this processor, but for the launch of two processes."""
     out = tmp_path_factory.mktemp("gpu") / "gpu.json"
     names = [name for name in gpu_parts.PARTS if name != "processes"]
-    gpu.main(["--tenth", "--out", str(out), "--minutes", "60", "--parts", *names])
+    gpu.main(["--tenth", "--out", str(out), "--minutes", "600", "--parts", *names])
     return out
 
 
@@ -136,7 +136,7 @@ def day(_, out):
     names = [name for name in gpu_parts.PARTS if name != "forecast"]
     few = [("dreambooth", "in backward"), ("hypernetwork", "plain"), ("lora", "8 bit")]  # all: test_ledger_on_gpu.py
     gpu_parts.training_rows.ROWS[:] = few
-    gpu.main(["--tenth", "--out", out, "--minutes", "60", "--parts", *names])
+    gpu.main(["--tenth", "--out", out, "--minutes", "600", "--parts", *names])
     return {name: rows for name, rows in machine.read_json(out).items() if name != "made"}
 
 
@@ -152,6 +152,6 @@ def test_the_day_there_is_a_gpu_nothing_of_it_fails(card, tmp_path):
 @pytest.mark.weekly
 def test_two_processes_are_measured_where_there_are_two_cards(tmp_path):
     """Here they share the processor, a thread each."""
-    gpu.main(["--tenth", "--out", str(tmp_path / "gpu.json"), "--minutes", "60", "--parts", "processes"])
+    gpu.main(["--tenth", "--out", str(tmp_path / "gpu.json"), "--minutes", "600", "--parts", "processes"])
     one, two = machine.read_json(tmp_path / "gpu.json")["processes"]
     assert (one["processes"], two["processes"]) == (1, 2) and two["seconds a step"] > 0

@@ -2,6 +2,7 @@
 
     python -m benchmarks.gpu                         all parts, into docs/gpu.json and docs/gpu.md
     python -m benchmarks.gpu --parts device settings    some parts; the others stay in the file as they are
+    python -m benchmarks.gpu --parts forecast        the forecasts, if there was no time left, on any machine
     python -m benchmarks.gpu --write README.md docs/measured.md docs/memory.md    their figures from that file
 
 On a Stable Diffusion 1.5 of random weights, for time and memory do not depend on what weights say. Each part has a
@@ -80,19 +81,17 @@ def _free():
 
 
 def measure(names, scale, minutes, out):
-    """Runs the parts and returns what is in `out` then: {"made": ..., part: [row, ...]}."""
-    bench = parts.Bench(model.pipeline(scale), scale)
-    made = {
-        "date": str(date.today()),
-        "scale": model.settings_of(scale),
-        "card": parts.card(),
-        "torch": torch.__version__,
-    }
-    before = machine.read_json(out) if out.exists() else {}
-    same = before.get("made", {}) | {"date": made["date"]} == json.loads(json.dumps(made))
-    results = (before if same else {}) | {"made": made}
+    """Runs the parts and returns what is in `out` then: {"made": ..., part: [row, ...]}.
+
+    What another card, PyTorch or scale left there goes; the forecasts alone, which need no GPU, are made for any.
+    """
+    end = time.monotonic() + 60 * (minutes + 1)  # what the parts leave of it is for the forecasts
+    results, later = machine.read_json(out) if out.exists() else {}, names == ["forecast"]
+    if not (results and later):
+        results = started(scale, results)
+    precision = getattr(torch, results["made"]["precision"])
+    bench = parts.Bench(None if later else model.pipeline(scale), scale, precision)
     save = lambda: machine.write_json(out, results)
-    end = time.monotonic() + 60 * (minutes + 1)  # what the parts leave of it is for the forecasts, on the CPU
     with tempfile.TemporaryDirectory() as folder:
         bench.folder = Path(folder)
         for name in names:
@@ -101,6 +100,14 @@ def measure(names, scale, minutes, out):
             seconds = min(60 * share * minutes / MINUTES, end - time.monotonic())
             run_part(bench, part, results[name], seconds, save)
     return results
+
+
+def started(scale, before):
+    """{"made": what these results are of}, with those of `before` if they are of the same."""
+    made = {"date": str(date.today()), "scale": model.settings_of(scale), "card": parts.card()}
+    made |= {"torch": torch.__version__, "precision": str(device.computes_in(parts.find())).removeprefix("torch.")}
+    made = json.loads(json.dumps(made))
+    return (before if before.get("made", {}) | {"date": made["date"]} == made else {}) | {"made": made}
 
 
 def main(arguments=None):
@@ -121,7 +128,7 @@ def main(arguments=None):
         return
     if options.share:
         return parts.share(scale, options.share)
-    if not (options.tenth or device.find_device().type != "cpu"):
+    if not options.tenth and device.find_device().type == "cpu" and options.parts != ["forecast"]:
         parser.error("there is no GPU here: say --tenth to try this on the CPU.")
     results = measure(options.parts, scale, options.minutes, options.out)
     text = table.text(results)

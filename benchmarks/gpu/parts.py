@@ -38,6 +38,7 @@ class Bench:
 
     pipe: object
     scale: object
+    precision: torch.dtype  # what autocast multiplies in
     folder: Path | None = None  # for files, gone at the end
 
 
@@ -142,7 +143,7 @@ def dreambooth_loop(pipe, loop, material, steps, optimizer, row):
             seconds = loop(pipe, *material, steps, optimizer)
         else:
             loss, batches = peer.prepared(pipe, *material)
-            seconds, row["overhead"] = loop(pipe, parameters, loss, batches, steps, optimizer)
+            seconds, _ = loop(pipe, parameters, loss, batches, steps, optimizer)
     row["seconds a step"] = seconds / steps
 
 
@@ -278,20 +279,20 @@ def forecasts(bench):
 
 
 def forecast_row(bench, method, name, row):
-    settings = {"precision": device.computes_in(find()), "rank": 8}
+    settings = {"precision": bench.precision, "rank": 8}
     row["peak"] = memory.forecast(bench.scale.unet, method, **memory.SETTINGS[name], **settings).peak
 
 
-PARTS = {  # name: (part, its minutes of eight, all of which a slow card may need)
+PARTS = {  # name: (part, its minutes at most, for a slow card)
     "device": (about, 0.3),
     "guided": (guided, 0.9),
-    "settings": (training_rows.settings, 2.6),
+    "settings": (training_rows.settings, 3.2),
     "pictures": (pictures, 0.7),
-    "peers": (peers, 0.8),
+    "peers": (peers, 1.2),
     "precision": (precisions, 0.9),
-    "saving": (saving, 0.8),
+    "saving": (saving, 1.2),
     "resume": (resumes, 0.4),
     "processes": (processes.both, 0.6),
-    "forecast": (forecasts, 3.0),  # or what the others have left
+    "forecast": (forecasts, 3.0),  # on the CPU, in what the others have left
 }
 share = processes.share

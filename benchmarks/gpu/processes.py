@@ -52,7 +52,7 @@ def share(scale, path):
 
     row = {}
     try:
-        share_row(Bench(model.pipeline(scale), scale), row)
+        share_row(Bench(model.pipeline(scale), scale, None), row)
         if device.state().is_main_process:
             machine.write_json(path, row)
     finally:
