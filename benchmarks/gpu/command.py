@@ -87,7 +87,9 @@ def measure(names, scale, minutes, out):
     """
     end = time.monotonic() + 60 * (minutes + 1)  # what the parts leave of it is for the forecasts
     results, later = machine.read_json(out) if out.exists() else {}, names == ["forecast"]
-    if not (results and later):
+    if results and later:
+        scale = model.Scale(**results["made"]["scale"])
+    else:
         results = started(scale, results)
     precision = getattr(torch, results["made"]["precision"])
     bench = parts.Bench(None if later else model.pipeline(scale), scale, precision)

@@ -16,6 +16,7 @@ from unittest import mock
 
 import torch
 import torch.nn.functional as F
+from accelerate.utils.memory import clear_device_cache
 from torch.nn.attention import SDPBackend
 
 from benchmarks import checkpoint as files
@@ -192,20 +193,25 @@ def resumes(bench):
 
 def resume_row(bench, kind, row):
     steps, ended = bench.scale.timed, {}
-    settings = {"steps": steps, "learning_rate": 1e-4, "optimizer": kind}
     for name, stops in {"through": (None,), "resumed": (steps // 2, None)}.items():
-        before = held()
         for stop in stops:
-            with training_rows.hypernetwork_on(bench.pipe.unet) as net:
-                loss, batches = prepared_loss(bench, bench.scale.side // 2, alone=True)
-                run = training.train(bench.folder / kind.__name__ / name, net.parameters(), loss, batches, **settings)
-                for step in run:
-                    row[f"GPU bytes, {name}"] = held() - before
-                    if step.number == stop:
-                        run.close()
-                ended[name] = [parameter.detach().cpu() for parameter in net.parameters()]
+            clear_device_cache(garbage_collection=True)
+            ended[name], row[f"GPU bytes, {name}"] = stopped(bench, bench.folder / kind.__name__ / name, kind, stop)
     pairs = zip(ended["through"], ended["resumed"], strict=True)
     row["largest difference"] = max((a - b).abs().max().item() for a, b in pairs)
+
+
+def stopped(bench, folder, kind, stop):
+    """(weights, bytes that the card holds more than before) of a training in a folder, up to step `stop` or its end."""
+    before, settings = held(), {"steps": bench.scale.timed, "learning_rate": 1e-4, "optimizer": kind}
+    with training_rows.hypernetwork_on(bench.pipe.unet) as net:
+        loss, batches = prepared_loss(bench, bench.scale.side // 2, alone=True)
+        run = training.train(folder, net.parameters(), loss, batches, **settings)
+        for step in run:
+            more = held() - before
+            if step.number == stop:
+                run.close()
+        return [parameter.detach().cpu() for parameter in net.parameters()], more
 
 
 def pictures(bench):
