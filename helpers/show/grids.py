@@ -10,6 +10,7 @@ import matplotlib
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 GAP = 6  # pixels between two cells and around text
+LABEL = 12  # pixels a letter is high, whatever the cell: labels of all grids are alike
 INK, PAPER, EMPTY = "#1b1b1f", "white", "#f1f1f4"
 COLORS = ("#8a8d98", "#e08214", "#3f6fb5", "#4d9a5b", "#a3569c", "#c0504d")  # told apart by colour-blind eyes too
 
@@ -26,9 +27,9 @@ def image_grid(images, row_labels=None, column_labels=None, cell=128):
     columns = max(len(row) for row in rows)
     _check_count(row_labels, len(rows), "row")
     _check_count(column_labels, columns, "column")
-    font = _font(max(9, cell // 10))
+    font = _font(LABEL)
     sides = [wrap(text, font, max(cell, 96)) for text in row_labels or []]
-    heads = [wrap(text, font, cell) for text in column_labels or []]
+    heads = [wrap(text, font, cell - GAP) for text in column_labels or []]
     left = max((_text_size(side, font)[0] for side in sides), default=-GAP) + 2 * GAP
     top = max((_text_size(head, font)[1] for head in heads), default=-GAP) + 2 * GAP
     heights = [max(cell, _text_size(side, font)[1]) for side in sides] or [cell] * len(rows)
