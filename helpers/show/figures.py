@@ -6,13 +6,15 @@ from matplotlib import pyplot
 
 from helpers.show.grids import COLORS, INK
 
+METHODS = ("base", "hypernetwork", "dreambooth", "the world", "real photos", "lora")  # each has the colour of its place
 
-def color_of(name, place):
-    """The same colour for a method in every figure; what is no method gets one by its place in the figure."""
-    for color, method in zip(COLORS, ("base", "hypernetwork", "dreambooth")):
+
+def color_of(name, other=INK):
+    """The same colour for a method in every figure, and for the world and photos beside them; `other` for the rest."""
+    for color, method in zip(COLORS, METHODS):
         if str(name).lower().startswith(method):
             return color
-    return COLORS[3 + place % (len(COLORS) - 3)]
+    return other
 
 
 def loss_curves(table):
@@ -48,7 +50,7 @@ def share_bars(table, xlabel="share of images", limits=(0, 1)):
         wide = rows["low"] < rows["high"]  # else it is a point and no interval
         below, above = rows["mean"] - rows["low"], rows["high"] - rows["mean"]
         whiskers = [below.clip(lower=0).where(wide), above.clip(lower=0).where(wide)]
-        color = color_of(method, i)
+        color = color_of(method, COLORS[3 + i % 3])
         axes.barh(y, rows["mean"], step * 0.9, xerr=whiskers, color=color, ecolor=INK, capsize=2, label=method)
     axes.set(yticks=range(len(prompts)), yticklabels=prompts, xlabel=xlabel, xlim=limits)
     axes.invert_yaxis()
@@ -64,11 +66,12 @@ def figure(width, height):
     return chart, axes
 
 
-def forest(table, measures=None, label="model", value="mean", zero=None, shown=None):
+def forest(table, measures=None, label="model", value="mean", zero=None, shown=None, one_axis=False):
     """One panel a measure, one line a row: a dot with its interval. Methods keep their colour in every panel.
 
     table: columns measure, low, high, and those named by `label` and `value`. zero: where to draw the line of
     no difference. shown: {label: what to write instead}. A row without an interval is a dot alone.
+    one_axis: all panels have the same limits, for measures in the same unit.
     Raises ValueError for a table without rows.
     """
     if not len(table):
@@ -77,11 +80,11 @@ def forest(table, measures=None, label="model", value="mean", zero=None, shown=N
     names = list(table[label].unique())
     chart, axes = figure(3.4 * len(measures) + 1, 0.9 + 0.42 * len(names))
     chart.delaxes(axes)
-    panels = chart.subplots(1, len(measures), sharey=True, squeeze=False)[0]
+    panels = chart.subplots(1, len(measures), sharex=one_axis, sharey=True, squeeze=False)[0]
     for panel, measure in zip(panels, measures):
         rows = table[table["measure"] == measure].set_index(label)
         for place, name in enumerate(name for name in names if name in rows.index):
-            row, color = rows.loc[name], color_of(name, names.index(name))
+            row, color = rows.loc[name], color_of(name, COLORS[3 + names.index(name) % 3])
             panel.plot([row["low"], row["high"]], [names.index(name)] * 2, color=color, linewidth=2.5)
             panel.plot(row[value], names.index(name), "o", color=color, markersize=7)
         if zero is not None:
@@ -92,13 +95,15 @@ def forest(table, measures=None, label="model", value="mean", zero=None, shown=N
     return chart
 
 
-def stacked_bars(groups, limit=5):
+def stacked_bars(groups, words=None, limit=5):
     """One bar a group, cut into the shares of its words, each piece with its word: what a class is made of.
 
-    groups: {label: Series of shares by word}. Beyond the `limit` most frequent words the rest is "others".
+    groups: {label: Series of shares by word}. words: in their order, which gives each its colour; None: by how frequent
+    they are here. Beyond the first `limit` of them the rest is "others".
     """
     table = pd.DataFrame(groups).fillna(0).sort_index()
-    words = table.sum(axis=1).sort_values(ascending=False).index[:limit]
+    words = (table.sum(axis=1).sort_values(ascending=False).index if words is None else pd.Index(words))[:limit]
+    table = table.reindex(table.index.union(words), fill_value=0)
     shares = table.loc[words].T.assign(others=1 - table.loc[words].sum())
     chart, axes = figure(8, 0.5 + 0.5 * len(groups))
     left = np.zeros(len(groups))

@@ -26,15 +26,16 @@ def draws(values, title, *, mark=None, label="observed", bins=30, answers=None):
 
 
 def intervals(table, xlabel, *, limits=None, marks=None, answers=None):
-    """One dot and whisker a row. table: columns low, high and the first one before them, in that order of rows.
+    """One dot and whisker a row, a method in its colour.
 
-    Where low and high are nan it says so beside the dot.
+    table: columns low, high and the first one before them, in that order of rows. Where low and high are nan it says so beside the dot.
     marks: {row name: x} drawn as open diamonds, such as the paper's shares; answers: the long table, for the stamp.
     """
     chart, axes = figures.figure(6, 0.9 + 0.33 * len(table))
     places, middle = range(len(table)), next(name for name in table if name not in ("low", "high"))
-    axes.hlines(places, table["low"], table["high"], color=show.COLORS[2], linewidth=3, capstyle="round")
-    axes.plot(table[middle], places, "o", color=show.COLORS[2], markersize=7)
+    colors = [figures.color_of(name) for name in table.index]
+    axes.hlines(places, table["low"], table["high"], color=colors, linewidth=3, capstyle="round")
+    axes.scatter(table[middle], places, 49, colors, zorder=3)
     for place in table["low"].isna().to_numpy().nonzero()[0]:
         where = {"xytext": (0, 8), "textcoords": "offset points", "ha": "center", "fontsize": 8}
         axes.annotate("interval not known", (table[middle].iloc[place], place), **where)
@@ -88,7 +89,8 @@ def study_sizes(table):
     chart, axes = figures.figure(6, 3)
     wide = table.pivot(index="raters", columns="items")
     for name, style in (("half_width", "o-"), ("pooled_half_width", ":")):
-        wide[name].add_suffix(" pictures each").plot(ax=axes, style=style, color=show.COLORS)
+        wide[name].plot(ax=axes, style=style, color=show.COLORS)
     axes.set(xlabel="raters", ylabel="half of the interval", ylim=(0, None))
-    axes.legend(handles=axes.lines[: table["items"].nunique()], frameon=False, title="dotted: if answers were people")
+    title = "pictures each; dotted: if answers were people"
+    axes.legend(handles=axes.lines[: table["items"].nunique()], frameon=False, title=title)
     return chart

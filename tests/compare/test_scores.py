@@ -131,3 +131,15 @@ def test_forest_draws_every_row_and_interval_and_stacked_bars_fill_the_whole():
     (axes,) = show.stacked_bars(groups, limit=2).axes
     ends = [max(bar.get_x() + bar.get_width() for bar in bars) for bars in zip(*[c.patches for c in axes.containers])]
     assert ends == pytest.approx([1, 1])
+
+
+def test_a_word_has_one_colour_in_all_bars_and_a_method_in_all_figures():
+    words, colors = ["woman", "man", "dog"], []
+    for shares in ({"man": 1.0}, {"dog": 0.7, "man": 0.3}):
+        (axes,) = show.stacked_bars({"base": pd.Series(shares)}, words).axes
+        colors.append([bars.patches[0].get_facecolor() for bars in axes.containers[:3]])
+    assert colors[0] == colors[1] and len(set(colors[0])) == 3
+    summary = scores.summary(crossed(0.3), ["CLIP-I"], draws=50).replace({"h": "lora_x", "base": "real photos"})
+    for table in (summary, summary[summary["model"] == "lora_x"]):
+        colors.append(show.forest(table).axes[0].lines[-1].get_color())
+    assert colors[2] == colors[3]
