@@ -67,13 +67,16 @@ def corrected(file, better, table, name, class_word, fixed):
         return "Say in a short sentence what the photo shows besides the person."
     if " ".join(better.split()) == drafts[file]:
         return "That is what stands there already. What does the photo show that these words do not?"
-    return _truth(better, drafts[file], NESRELAH.get(file, set())) if name == "nesrelah" else None
+    if name == "nesrelah":
+        return _truth(file, better, drafts)
 
 
-def _truth(better, draft, shown):
-    """What a caption says wrongly or not at all of a photo that shows these things, or that the draft was not wrong."""
-    if not named(draft) - shown:
+def _truth(file, better, drafts):
+    """What this caption of a photo of hers says wrongly or not at all, or that another draft is worse; None if all is well."""
+    untrue_drafts = [photo for photo, draft in drafts.items() if named(draft) - NESRELAH.get(photo, set())]
+    if untrue_drafts and file not in untrue_drafts:
         return "Its caption leaves things out, but what it names is there. Look for one that names what is not there."
+    shown = NESRELAH.get(file, set())
     if untrue := sorted(named(better) - shown):
         return f"Look again: is there a {untrue[0]} in this photo?"
     if shown - named(better):
