@@ -7,6 +7,8 @@ from diffusers import DDPMScheduler
 from diffusers.training_utils import compute_snr
 from PIL import Image
 
+from helpers.diffusion.prompts import tokenize_plain
+
 
 @torch.no_grad()
 def encode_images(vae, images, size, generator=None, batch_size=8):
@@ -41,8 +43,8 @@ def _sample(posterior, generator):
 @torch.no_grad()
 def encode_prompts(pipe, prompts):
     """prompt_embeds (n, 77, width): what the U-Net reads of each prompt. Words past 77 tokens are cut off."""
-    tokens = pipe.tokenizer(list(prompts), padding="max_length", truncation=True, return_tensors="pt")
-    return pipe.text_encoder(tokens.input_ids.to(pipe.text_encoder.device))[0]
+    tokens = tokenize_plain(pipe.tokenizer, prompts)
+    return pipe.text_encoder(tokens.to(pipe.text_encoder.device))[0]
 
 
 def training_scheduler(pipe):

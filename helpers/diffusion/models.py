@@ -35,6 +35,7 @@ class ModelConfig:
     num_inference_steps: int
     hypernetwork: dict
     dreambooth: dict
+    textual_inversion: dict
     needs: str  # in words, for people
     loss_weights: str = "equal"  # of timesteps, as the base was trained: see diffusion.loss_scale
     variant: str | None = None  # "fp16" where the hub offers half-sized files
@@ -67,6 +68,7 @@ MODELS = {
             "class_guidance": 3.5,  # at 5 most people turned black-haired, at 2 like her: benchmarks/class_guidance.py
             "text_encoder": True,  # as the notebook of the paper's fork does
         },
+        textual_inversion={"steps": 300, "learning_rate": 5e-3, "batch_size": 4, "vectors": 2},
         needs="any computer with 4 GB of memory",
         loss_weights="snr",
     ),
@@ -90,6 +92,8 @@ MODELS = {
             "class_guidance": 7.5,  # as its peers; less was not measured here
             "text_encoder": False,  # True is said to be better for faces, and takes more memory
         },
+        # the steps of diffusers' README and the rate it makes of 5e-4 by scaling; not measured here
+        textual_inversion={"steps": 3_000, "learning_rate": 2e-3, "batch_size": 1, "vectors": 2},
         needs="a GPU: 8 GB; DreamBooth of the whole U-Net is fast from 16 GB on; 4 GB to download",
         variant="fp16",
     ),

@@ -176,28 +176,54 @@ def _weigh(pieces, start, factor):
         piece[1] *= factor
 
 
+def token_groups(tokenizer, text):
+    """The tokens of a text in order, as lists: of one token each, or of all vectors of a word that was added.
+
+    Such a word, of textual inversion, is diffusers' <name>, <name>_1, <name>_2 ..., and is written <name>.
+    """
+    added, groups = tokenizer.added_tokens_encoder, {}
+    for word, number in added.items():
+        others = itertools.takewhile(added.__contains__, (f"{word}_{i}" for i in itertools.count(1)))
+        groups[number] = [number, *(added[other] for other in others)]
+    ids = tokenizer(text, add_special_tokens=False, verbose=False).input_ids
+    return [groups.get(token, [token]) for token in ids]
+
+
 def tokenize(tokenizer, text):
     """(tokens, weights), each (chunks, 77): a prompt of any length in chunks of 75, each with its start and end.
 
-    A full chunk is cut after its last comma if one is near; BREAK cuts anywhere. Padding weighs 1.
+    A full chunk is cut after its last comma if one is near; BREAK cuts anywhere; the vectors of one word stay together.
+    Padding weighs 1.
     """
-    ids = lambda text: tokenizer(text, add_special_tokens=False, verbose=False).input_ids
-    (comma,), size, chunks = ids(","), tokenizer.model_max_length - 2, [[]]
+    (comma,), size, chunks = token_groups(tokenizer, ","), tokenizer.model_max_length - 2, [[]]
     for piece, weight in parse_attention(text):
         if (piece, weight) == BREAK:
             chunks.append([])
             continue
-        for token in ids(piece):
+        for group in token_groups(tokenizer, piece):
             if len(chunks[-1]) == size:
-                chunks.append([] if token == comma else _after_last_comma(chunks[-1], comma))
-            chunks[-1].append((token, weight))
+                chunks.append([] if group == comma else _after_last_comma(chunks[-1], *comma))
+            if len(chunks[-1]) + len(group) > size:
+                chunks.append([])
+            chunks[-1] += [(token, weight) for token in group]
     if len(chunks) > 1 and not chunks[-1]:
         chunks.pop()  # a BREAK at the very end
+    tokens, weights = zip(*(zip(*_framed(tokenizer, chunk)) for chunk in chunks))
+    return torch.tensor(tokens), torch.tensor(weights)
+
+
+def tokenize_plain(tokenizer, texts):
+    """Tokens (n, 77) of prompts in which brackets are only text, as diffusers has them; what is past 77 is cut off."""
+    flat = lambda text: [(token, 1.0) for group in token_groups(tokenizer, text) for token in group]
+    framed = [_framed(tokenizer, flat(text)[: tokenizer.model_max_length - 2]) for text in texts]
+    return torch.tensor([[token for token, _ in row] for row in framed])
+
+
+def _framed(tokenizer, chunk):
+    """A chunk of (token, weight) between start and end and padded to 77, all of which weigh 1."""
     special = tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id
     start, end, padding = ([(token, 1.0)] for token in special)
-    framed = [start + chunk + end + padding * (size - len(chunk)) for chunk in chunks]
-    tokens, weights = zip(*(zip(*chunk) for chunk in framed))
-    return torch.tensor(tokens), torch.tensor(weights)
+    return start + chunk + end + padding * (tokenizer.model_max_length - 2 - len(chunk))
 
 
 def _after_last_comma(chunk, comma):

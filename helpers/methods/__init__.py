@@ -1,3 +1,5 @@
-"""The methods of the paper: hypernetwork, DreamBooth, LoRA, a predictor of weights, and what they take of memory."""
+"""The methods: hypernetwork, DreamBooth, LoRA, textual inversion, a predictor of weights, and what they take of memory."""
 
-from helpers.methods import concepts, dreambooth, hypernetwork, hypernetwork_file, lora, memory, predictor
+from helpers.methods import (
+    concepts, dreambooth, hypernetwork, hypernetwork_file, lora, memory, predictor, textual_inversion,
+)  # fmt: skip

@@ -21,7 +21,7 @@ from transformers import CLIPTextConfig, CLIPTextModel
 
 from helpers import training
 from helpers.diffusion import device
-from helpers.methods import hypernetwork, lora
+from helpers.methods import hypernetwork, lora, textual_inversion
 from helpers.training import optimizers, steps
 
 BLOCK = 512  # bytes: CUDA's allocator hands out no less
@@ -107,15 +107,16 @@ def forecast(
     unet_config=None, method="dreambooth", *, batch_size=1, prior=True, precision=torch.float16, checkpointing=True,
     optimizer=optimizers.adamw, accumulate=1, text_encoder=False, rank=4, preview=0, held_out=False,
 ):  # fmt: skip
-    """The Forecast of a training. method: "dreambooth", "lora" or "hypernetwork".
+    """The Forecast of a training. method: "dreambooth", "lora", "textual_inversion" or "hypernetwork".
 
     unet_config: None is SD 1.x at 512 pixels. batch_size: photos a step, each with a class image if `prior`.
     precision: what autocast computes in. optimizer, accumulate: as for training.train. text_encoder: True, or its
-    config as a dict, if it learns too. rank: of a LoRA. preview: bytes that `preview` returns. held_out: whether the
+    config as a dict, if it learns too, or a word of it by textual inversion does. rank: of a LoRA. preview: bytes that `preview` returns. held_out: whether the
     loss of held-out photos is measured between two steps, eight examples at a time.
     """
+    text_encoder = text_encoder or method == "textual_inversion"
     networks = _blueprints(unet_config or SD1_UNET, method, precision, text_encoder, rank, checkpointing)
-    photos = batch_size * (2 if prior and method != "hypernetwork" else 1)
+    photos = batch_size * (2 if prior and method in ("dreambooth", "lora") else 1)
     with shapes_only() as ledger:
         for network in networks:
             network.to_empty(device="cpu").train()
@@ -185,9 +186,9 @@ def fill(optimizer, parameters):
 
 
 def _blueprints(unet_config, method, precision, text_encoder, rank, checkpointing):
-    """[U-Net, text encoder if it learns, hypernetwork if there is one] without memory; frozen but for what learns."""
-    if method not in ("dreambooth", "lora", "hypernetwork"):
-        raise ValueError(f"There is no method {method!r}: use dreambooth, lora or hypernetwork.")
+    """[U-Net, text encoder if it learns, hypernetwork or new word] without memory; frozen but for what learns."""
+    if method not in ("dreambooth", "lora", "textual_inversion", "hypernetwork"):
+        raise ValueError(f"There is no method {method!r}: use dreambooth, lora, textual_inversion or hypernetwork.")
     whole = method == "dreambooth"
     with torch.device("meta"):
         networks = [UNet2DConditionModel.from_config(unet_config)]
@@ -203,6 +204,10 @@ def _blueprints(unet_config, method, precision, text_encoder, rank, checkpointin
         if method == "hypernetwork":
             networks.append(hypernetwork.Hypernetwork(hypernetwork.widths_of(networks[0])))
             hypernetwork.attach(networks[0], networks[-1])
+        if method == "textual_inversion":
+            table = networks[-1].get_input_embeddings()
+            networks.append(nn.Embedding(1, table.embedding_dim))  # one vector or four: some thousand bytes
+            table.register_forward_hook(textual_inversion.live(networks[-1], 0, 1))
     return networks
 
 
