@@ -1,11 +1,13 @@
-"""Trains without a notebook: a hypernetwork, DreamBooth (the whole model) or a LoRA, in one process or in several.
+"""Trains without a notebook: a hypernetwork, DreamBooth, a LoRA or a new word, in one process or in several.
 
     python -m tools.train --method hypernetwork --subject amir
+    python -m tools.train --method textual_inversion --subject nesrelah --vectors 4
     accelerate launch -m tools.train --method dreambooth --accumulate 2
 
 What is learnt is what notebook 03 or 04 learns with the same settings, bit for bit on a CPU: its photos, its split, its
-class images, its seeds. Several processes, started by `accelerate launch` or torchrun, share the parts of each step
-(--accumulate) and end where one process would, up to the order of sums. The first line says how many there are.
+class images, its seeds. Textual inversion learns from the same photos. Several processes, started by `accelerate launch`
+or torchrun, share the parts of each step (--accumulate) and end where one process would, up to the order of sums. The
+first line says how many there are.
 """
 
 import argparse
@@ -15,7 +17,7 @@ import torch
 
 from helpers import diffusion, machine, photos, training
 from helpers.diffusion import device, latents
-from helpers.methods import concepts, dreambooth, hypernetwork, hypernetwork_file, lora, memory
+from helpers.methods import concepts, dreambooth, hypernetwork, hypernetwork_file, lora, memory, textual_inversion
 from helpers.training import optimizers
 
 
@@ -33,7 +35,7 @@ def main(arguments=None):
 def _options(arguments):
     parser = argparse.ArgumentParser(prog="python -m tools.train", description=__doc__.splitlines()[0])
     add, both = parser.add_argument, "DreamBooth and LoRA: "
-    add("--method", choices=("hypernetwork", "dreambooth", "lora"), default="hypernetwork")
+    add("--method", choices=("hypernetwork", "dreambooth", "lora", "textual_inversion"), default="hypernetwork")
     add("--subject", help="whose prepared photos to learn; default: notebook 01's, else amir or nesrelah")
     add("--model", default="pocket", help="pocket, sd15, a folder, a file or a hub id")
     add("--folder", type=Path, help="the run's folder; default: METHOD_SUBJECT where runs are kept")
@@ -46,12 +48,14 @@ def _options(arguments):
     add("--keep", type=int, default=1, help="so many checkpoints")
     add("--setting", choices=tuple(memory.SETTINGS), help="against too little memory; default: as in the notebook")
     add("--activation", help='hypernetwork: between its layers, such as swish; "linear" is none; default: the table\'s')
-    add("--template", action="append", help='hypernetwork: such as "[filewords], close-up"; may be given often')
+    add("--template", action="append", help='hypernetwork, new word: "[filewords], close-up" or so; may be given often')
     add("--flip", action="store_true", help="hypernetwork: learn mirrored photos too")
     add("--concepts", type=Path, help=both + "several subjects, in a file that concepts.read takes")
     add("--captions", action="store_true", help=both + "each photo with its caption, instead of one prompt for all")
     add("--class-images", type=int, help=both + "how many; default: as in the table of models")
     add("--rank", type=int, default=8, help="LoRA: rows and columns of its thin matrices")
+    add("--vectors", type=int, help="textual inversion: of the new word; default: as in the table of models")
+    add("--words", help="textual inversion: what the new word begins as; default: the subject's class")
     options = parser.parse_args(arguments)
     options.subject = options.subject or machine.subjects.learnt_by(options.method)
     options.folder = options.folder or machine.RUNS / f"{options.method}_{options.subject}"
@@ -59,9 +63,8 @@ def _options(arguments):
 
 
 def _train(options, state):
-    config, small = diffusion.model_config(options.model), options.method == "hypernetwork"
-    pipe, plan = diffusion.load_pipeline(config), config.hypernetwork if small else config.dreambooth
-    light = options.method == "lora"
+    config, light = diffusion.model_config(options.model), options.method == "lora"
+    pipe, plan = diffusion.load_pipeline(config), getattr(config, "dreambooth" if light else options.method)
     steps = options.steps or (plan["steps"] * 3 // 4 if light else plan["steps"])  # as in notebook 04
     rate = options.learning_rate or plan["lora_learning_rate" if light else "learning_rate"]
     options.batch_size = options.batch_size or plan["batch_size"]
@@ -73,7 +76,7 @@ def _train(options, state):
         learning = pipe.unet.num_parameters() + plan["text_encoder"] * pipe.text_encoder.num_parameters()
         settings = {"model": config.name, "steps": steps}
         dreambooth.check_disk(options.folder, pipe, learning, optimizer, settings, checkpoints)
-    prepare = _hypernetwork if small else _dreambooth
+    prepare = {"hypernetwork": _hypernetwork, "textual_inversion": _textual_inversion}.get(options.method, _dreambooth)
     learn, held_out_loss, settings, idle, save = prepare(options, config, pipe, checkpointing)
     run = training.train(
         options.folder, *learn, steps=steps, learning_rate=rate, seed=options.seed, accumulate=options.accumulate,
@@ -104,22 +107,30 @@ def _setting(options, config):
 
     The notebook's "in backward" cannot add up the parts of a step: with several it is "8 bit".
     """
-    small = options.method == "hypernetwork" or config.name == "pocket"
+    small = options.method in ("hypernetwork", "textual_inversion") or config.name == "pocket"
     usual = "plain" if small else "in backward" if options.accumulate == 1 else "8 bit"
     setting = memory.SETTINGS[options.setting or usual]
     if options.setting:
         return setting["checkpointing"], setting["optimizer"]
-    of_notebook = {"hypernetwork": torch.optim.AdamW, "lora": optimizers.adamw, "dreambooth": setting["optimizer"]}
-    return setting["checkpointing"] and device.find_device().type != "cpu", of_notebook[options.method]
+    of_notebook = {"lora": optimizers.adamw, "dreambooth": setting["optimizer"]}.get(options.method, torch.optim.AdamW)
+    return setting["checkpointing"] and device.find_device().type != "cpu", of_notebook
 
 
-def _hypernetwork(options, config, pipe, checkpointing):
-    """((parameters, loss, batches), held-out loss, settings, networks that are idle, saving) of notebook 03."""
+def _captioned(options, config):
+    """((training photos, held-out ones), {file: caption}, templates) and what settings.json says of all that."""
     folder, templates = photos.prepared_folder(options.subject), options.template or ["[filewords]"]
     table = photos.read_captions(folder)
     caption = dict(zip(table["file"], table["caption"]))
     # dealt as in notebook 01, whatever --seed, by the first process alone, which writes split.json
     groups = device.from_first(lambda: photos.split([folder / file for file in caption], 4))
+    settings = {"model": config.name, "weights": machine.weights_id(config.weights), "batch_size": options.batch_size}
+    settings |= {"photos": machine.fingerprint(groups[0] + groups[1]), "captions": caption, "templates": templates}
+    return (groups, caption, templates), settings
+
+
+def _hypernetwork(options, config, pipe, checkpointing):
+    """((parameters, loss, batches), held-out loss, settings, networks that are idle, saving) of notebook 03."""
+    (groups, caption, templates), settings = _captioned(options, config)
 
     def encode(paths, flip=False):
         prompts = [[training.fill_template(t, options.subject, caption[p.name]) for t in templates] for p in paths]
@@ -134,15 +145,43 @@ def _hypernetwork(options, config, pipe, checkpointing):
     activation = options.activation or config.hypernetwork["activation"]
     net = hypernetwork.Hypernetwork(hypernetwork.widths_of(unet), activation_func=activation).train()
     hypernetwork.attach(unet, net)
-    settings = {"model": config.name, "weights": machine.weights_id(config.weights), "batch_size": options.batch_size}
-    settings |= {"photos": machine.fingerprint(groups[0] + groups[1]), "captions": caption, "config": net.config}
-    settings |= {"templates": templates, "flip": options.flip}
+    settings |= {"config": net.config, "flip": options.flip}
     batches = training.shuffled(len(groups[0]), options.batch_size, options.seed)
     learn = net.parameters(), training.denoising_loss(unet, scheduler, train_set.draw), batches
     held_out_loss = lambda: training.held_out_by_photo(unet, scheduler, kept, names)
     path, config = options.folder / "hypernetwork.pt", {"name": options.subject, "sd_checkpoint_name": config.name}
     save = lambda step: hypernetwork_file.save(path, net.eval(), step=step, **config)
     return learn, held_out_loss, settings, [pipe.vae, pipe.text_encoder], save
+
+
+def _textual_inversion(options, config, pipe, checkpointing):
+    """The same of a new word, which stands in each caption for the subject's class."""
+    (groups, caption, templates), settings = _captioned(options, config)
+    word, class_word = textual_inversion.word_for(options.subject), machine.subjects.class_of(options.subject)
+    count, words = options.vectors or config.textual_inversion["vectors"], options.words or class_word
+    renamed = {name: textual_inversion.renamed(text, class_word, word) for name, text in caption.items()}
+    fill = lambda paths: [[training.fill_template(t, word, renamed[p.name]) for t in templates] for p in paths]
+    encode = lambda paths: diffusion.encode_images(pipe.vae, [photos.open_photo(p) for p in paths], config.image_size)
+    (train_set, held_out), prompts, scheduler = map(encode, groups), fill(groups[0]), diffusion.training_scheduler(pipe)
+    vectors, first = textual_inversion.begin(pipe, words, count), [texts[0] for texts in fill(groups[1])]
+    textual_inversion.attach(pipe, word, vectors)
+    if checkpointing:
+        training.checkpoint_gradients(pipe.unet, pipe.text_encoder)
+
+    def held_out_loss():
+        embeds = diffusion.encode_prompts(pipe, first)
+        kept = latents.held_out_examples(held_out, embeds, scheduler, options.seed)
+        return latents.held_out_loss(pipe.unet, scheduler, kept, weights=config.loss_weights)
+
+    def save(step):
+        textual_inversion.save(options.folder / "learned_embeds.safetensors", word, vectors)
+        web_ui = options.folder / f"{word.strip('<>')}.pt"
+        textual_inversion.export(web_ui, word, vectors, step=step, sd_checkpoint_name=config.name)
+
+    loss = textual_inversion.denoising_loss(pipe, scheduler, train_set, prompts, config.loss_weights)
+    batches = training.shuffled(len(groups[0]), options.batch_size, options.seed)
+    settings |= {"word": word, "vectors": count, "words": words, "loss_weights": config.loss_weights}
+    return ([vectors], loss, batches), held_out_loss, settings, [pipe.vae], save
 
 
 def _dreambooth(options, config, pipe, checkpointing):

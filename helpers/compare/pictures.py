@@ -49,7 +49,7 @@ def _make(model, base, table, sampler):
     if missing := kept.missing(listed):
         network = model.name if model.method == "hypernetwork" else None
         with trained.applied(model, base) as pipe:
-            added = model.method in ("hypernetwork", "LoRA")  # to the base
+            added = model.method in trained.ADDED  # to the base
             names = {"model": model.name, "hypernetwork": network, "weights": model.base if added else model.weights}
             kept.make(pipe, missing, **names, **sampler)
 

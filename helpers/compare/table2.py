@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from helpers import machine
+from helpers.compare import trained
 
 LEARNING = 16  # bytes a weight that learns: itself, its gradient and AdamW's two moments, in float32
 ROWS = ["memory", "trained on", "steps", "minutes", "on disk", "the class"]
@@ -45,7 +46,8 @@ def table(models, observed=None, unet_parameters=0):
         columns[model.method, f"here, {model.subject}"] = column(model, words, unet_parameters)
     whole = pd.DataFrame(columns).reindex(ROWS).fillna("")
     whole.columns = pd.MultiIndex.from_tuples(whole.columns)
-    return whole[sorted(whole.columns, key=lambda pair: ([*PAPER, "LoRA"].index(pair[0]), pair[1] != "the paper"))]
+    order = [*PAPER, *trained.EXTRA]
+    return whole[sorted(whole.columns, key=lambda pair: (order.index(pair[0]), pair[1] != "the paper"))]
 
 
 def save(path, whole):
@@ -67,7 +69,7 @@ def _memory(model, unet_parameters):
     where = {"cpu": "a processor, no GPU"}.get(device := settings.get("versions", {}).get("device", ""), device)
     if peak := measured.get("peak_bytes"):
         return f"{_size(peak)}, {measured.get('how', 'measured')}", where or "not known"
-    frozen = 2 * unet_parameters if model.method in ("hypernetwork", "LoRA") else 0
+    frozen = 2 * unet_parameters if model.method in trained.ADDED else 0
     least = frozen + LEARNING * settings.get("parameters", 0)
     return f"above {_size(least)}, predicted", where or "not known"
 

@@ -4,16 +4,26 @@ Trainings of one's own lie in runs/; the paper's two on pocket come with the rep
 """
 
 import contextlib
+import copy
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from helpers import diffusion, machine, training
 from helpers.machine import subjects
-from helpers.methods import dreambooth, hypernetwork_file, lora
+from helpers.methods import dreambooth, hypernetwork_file, lora, textual_inversion
 
-METHODS = {"hypernetwork": "03_train_hypernetwork", "dreambooth": "04_train_dreambooth", "lora": "04_train_dreambooth"}
+_NOTEBOOK = 'set NAME = "{subject}" in notebook {notebook} and run it.'
+METHODS = {  # how each is trained; from the lightest file to the heaviest
+    "textual_inversion": "run python -m tools.train --method textual_inversion --subject {subject}.",
+    "hypernetwork": _NOTEBOOK.replace("{notebook}", "03_train_hypernetwork"),
+    "dreambooth": _NOTEBOOK.replace("{notebook}", "04_train_dreambooth"),
+    "lora": _NOTEBOOK.replace("{notebook}", "04_train_dreambooth"),
+}
 TITLES = {"base": "base", "hypernetwork": "hypernetwork", "dreambooth": "DreamBooth", "lora": "LoRA"}
+TITLES |= {"textual_inversion": "textual inversion"}
+ADDED = ("hypernetwork", "LoRA", "textual inversion")  # to a base that stays as it is
+EXTRA = ("LoRA", "textual inversion")  # which the paper has not: named only where a training has been begun
 FINISHED = machine.REPO / "data" / "finished"  # by tools.finished_runs
 _SLOT = re.compile(r"(?P<before>\bof )?(?P<article>\b[Aa]n? )?\b(?P<word>[Mm]an|nesrelah_001)\b")
 
@@ -44,8 +54,8 @@ class TrainedModel:
 
     @property
     def named(self):
-        """Whether its subject has a name of its own: in DreamBooth, and in a LoRA, which learns by the same photos."""
-        return self.method in ("DreamBooth", "LoRA")
+        """Whether its subject has a name of its own: in DreamBooth, a LoRA, and as the new word of textual inversion."""
+        return self.method in ("DreamBooth", *EXTRA)
 
     @property
     def call(self):
@@ -56,13 +66,13 @@ class TrainedModel:
 def find(model):
     """{name: TrainedModel} for a name of model_config: the base, then each method on each subject, finished or not.
 
-    The subjects are those of machine.subjects.chosen. A LoRA, which the paper has none of, is named only where one has
-    been begun.
+    The subjects are those of machine.subjects.chosen. A method that the paper has not is named only where it has been
+    begun.
     """
     config = diffusion.model_config(model)
     base = TrainedModel("base", "base", "", "", config.weights, config.weights)
     trained = [_trained(method, subject, config) for subject in subjects.chosen() for method in METHODS]
-    there = [model for model in trained if model.method != "LoRA" or model.run.exists()]
+    there = [model for model in trained if model.method not in EXTRA or model.run.exists()]
     return {model.name: model for model in [base, *there]}
 
 
@@ -78,7 +88,7 @@ def _trained(method, subject, config):
 
 def _missing(run, method, subject, config):
     """Why a run cannot be used, and what to do; "" if it can."""
-    fix = f'set NAME = "{subject}" in notebook {METHODS[method]} and run it.'
+    fix = METHODS[method].format(subject=subject)
     if not (run / "card.md").exists() or not (run / _weights(method, subject)).exists():
         return f"No finished run {run.name}: {fix}"
     trained = diffusion.models.last_part(machine.read_json(run / "settings.json")["model"])
@@ -86,13 +96,16 @@ def _missing(run, method, subject, config):
 
 
 def _weights(method, subject):
-    return {"hypernetwork": "hypernetwork.pt", "lora": f"{subject}.safetensors"}.get(method, "model")
+    one_file = {"hypernetwork": "hypernetwork.pt", "textual_inversion": "learned_embeds.safetensors"}
+    return (one_file | {"lora": f"{subject}.safetensors"}).get(method, "model")
 
 
 def _word(method, subject, settings):
-    """What calls the subject: the class for a hypernetwork, the name before the class for DreamBooth."""
+    """What calls the subject: the class for a hypernetwork, a new word, or the name before the class for DreamBooth."""
     if method == "hypernetwork":
         return subjects.class_of(subject)
+    if method == "textual_inversion":
+        return settings.get("word", textual_inversion.word_for(subject))
     return (settings.get("prompts") or [f"{subjects.identifier(subject)} {subjects.class_of(subject)}"])[0]
 
 
@@ -135,13 +148,13 @@ def plain(prompts, subject):
 def address(prompt, word):
     """A prompt of the paper with `word` in the place of its subject: "man" or "nesrelah_001".
 
-    A name of one's own (with an underscore) takes no article, a class word takes one after "of".
+    A name of one's own (with an underscore, or <new>) takes no article, a class word takes one after "of".
     A prompt that names neither comes back as it is.
     """
 
     def put(match):
         before = match["before"] or ""
-        if "_" in word:
+        if "_" in word or word.startswith("<"):
             return before + word
         if before or match["article"]:
             return before + subjects.with_article(word)
@@ -163,6 +176,11 @@ def load(model, base):
         return base, {}
     if model.method == "DreamBooth":
         return dreambooth.load(model.weights, base), {}
+    if model.method == "textual inversion":  # U-Net and VAE stay shared; the other text encoder has the word
+        parts = base.components | {"text_encoder": copy.deepcopy(base.text_encoder)}
+        pipe = type(base)(**parts, requires_safety_checker=False)
+        textual_inversion.attach(pipe, *textual_inversion.read(model.weights, pipe))
+        return pipe, {}
     pipe = dreambooth.load(model.base, base)  # another one, so that `base` stays as it is
     lora.load(pipe, model.weights)
     return pipe, {}
@@ -172,7 +190,7 @@ def load(model, base):
 def applied(model, base):
     """The pipeline of a model, its hypernetwork on; afterwards `base` is bit for bit what it was."""
     with contextlib.ExitStack() as stack:
-        if model.named:  # a second pipeline: both would not fit in 8 GB
+        if model.method in ("DreamBooth", "LoRA"):  # a second pipeline: both would not fit in 8 GB
             stack.enter_context(training.offloaded(base.unet, base.vae, base.text_encoder))
         pipe, networks = load(model, base)
         for network in networks.values():

@@ -7,6 +7,7 @@ say <amir>. Read are the files of diffusers, of the web UI and of kohya; all of 
 import contextlib
 import copy
 import functools
+import re
 from pathlib import Path
 
 import torch
@@ -36,6 +37,15 @@ TEMPLATES = tuple(
 def word_for(subject):
     """The new word of a subject: <amir>, from the letters of the name without their accents."""
     return f"<{subjects.identifier(subject).removesuffix('_001')}>"
+
+
+def renamed(caption, class_word, word):
+    """A caption with the new word for its subject: "a photo of <amir> in space" for "a photo of a man in space".
+
+    One that does not say the class word is led by the new one: "<amir>, a portrait".
+    """
+    told, count = re.subn(rf"\b(an? )?{re.escape(class_word)}\b", lambda found: word, caption, count=1, flags=re.IGNORECASE)
+    return told if count else f"{word}, {caption}"
 
 
 def begin(pipe, words, count=1):
