@@ -1,5 +1,6 @@
 """The benchmarks walk their whole way, once and at the smallest size; how fast is for them to say."""
 
+import dataclasses
 import importlib.util
 import os
 import re
@@ -11,15 +12,18 @@ import time
 from pathlib import Path
 
 import fake_gpu
+import pandas as pd
 import pytest
 import torch
 
 from benchmarks import dreambooth as dreambooth_speed
 from benchmarks import hypernetwork as hypernetwork_speed
+from benchmarks import methods
 from benchmarks.gpu import command as gpu
 from benchmarks.gpu import parts as gpu_parts
 from benchmarks.gpu import table
 from helpers import diffusion, machine, photos
+from helpers.diffusion import models
 
 pytestmark = pytest.mark.slow
 
@@ -155,3 +159,23 @@ def test_two_processes_are_measured_where_there_are_two_cards(tmp_path):
     gpu.main(["--tenth", "--out", str(tmp_path / "gpu.json"), "--minutes", "600", "--parts", "processes"])
     one, two = machine.read_json(tmp_path / "gpu.json")["processes"]
     assert (one["processes"], two["processes"]) == (1, 2) and two["seconds a step"] > 0
+
+
+def test_which_method_for_whom_in_miniature(tmp_path, capsys, monkeypatch):
+    """Trains the two new words, beside the hypernetwork that came; who is best in nothing is told so."""
+    monkeypatch.setattr(machine, "RUNS", tmp_path)
+    quick = dataclasses.replace(models.MODELS["pocket"], num_inference_steps=1)
+    monkeypatch.setitem(models.MODELS, "pocket", quick)
+    monkeypatch.setattr(methods, "SENTENCES", methods.SENTENCES[:2])
+    arguments = ["--train", "--steps", "1", "--images", "2", "--out", str(tmp_path / "out")]
+    methods.main([*arguments, "--methods", "textual_inversion"])
+    assert "for whoever keeps many people" in capsys.readouterr().out
+    table = pd.read_csv(tmp_path / "out" / "methods.csv")
+    assert len(table) == 2 * 5 and set(table["subject"]) == {"amir", "nesrelah"}
+    assert (table.loc[table["measure"] == "class moved", "mean"] == 0).all()
+    assert (tmp_path / "out" / "methods.png").read_bytes()[:4] == b"\x89PNG"
+    worse = table.assign(method="other", mean=table["mean"] * 2 + 1)
+    worse.loc[~worse["measure"].map(lambda name: methods.MEASURES[name][0]), ["mean", "low", "high"]] = -1
+    both = pd.concat([table, worse.assign(low=worse["mean"], high=worse["mean"])])
+    assert methods.sentence(both, "other").startswith("other, the best in none")
+    assert not any("other" in methods.among_the_best(both, measure) for measure in methods.MEASURES)

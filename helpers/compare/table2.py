@@ -30,7 +30,7 @@ def column(model, observed="", unet_parameters=0):
         "trained on": where,
         "steps": f"{int(last['step']):,}",
         "minutes": f"{last['seconds'] / 60:.1f}",
-        "on disk": _size(_bytes(model.weights)),
+        "on disk": _size(bytes_of(model.weights)),
         "the class": observed or "not looked at",
     }
 
@@ -55,7 +55,7 @@ def save(path, whole):
     machine.write_csv(path, whole.T.rename_axis(["method", "where"]).reset_index())
 
 
-def _bytes(weights):
+def bytes_of(weights):
     """Bytes of a file, or of all files in a folder."""
     paths = [Path(weights), *Path(weights).rglob("*")]
     return sum(path.stat().st_size for path in paths if path.is_file())

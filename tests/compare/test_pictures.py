@@ -11,7 +11,7 @@ from PIL import Image
 from helpers import diffusion, machine
 from helpers.compare import pictures, table2, trained
 from helpers.diffusion import device, kept, models, png_info, sampling
-from helpers.methods import lora
+from helpers.methods import lora, textual_inversion
 from tools import finished_runs
 
 SAMPLER = {"guidance_scale": 5.0, "num_inference_steps": 20}
@@ -179,6 +179,28 @@ def test_a_lora_is_compared_like_the_others_once_there_is_one(runs, pipe):
     (run / "loss.csv").write_text("step,loss,held_out_loss,learning_rate,seconds\n9,1,1,0,60\n")
     whole = table2.table([model])
     assert whole.columns.tolist()[-1] == ("LoRA", "here, nesrelah") and whole.loc["steps"].tolist()[-1] == "9"
+
+
+def test_a_new_word_is_compared_like_the_others_once_there_is_one(runs, pipe):
+    """On the base's own U-Net; the base's tokenizer and text encoder never meet it."""
+    assert "textual_inversion_amir" not in trained.find("pocket")
+    run, before = runs / "textual_inversion_amir", pipe.text_encoder.get_input_embeddings().weight.clone()
+    machine.write_json(run / "settings.json", {"model": "pocket", "word": "<amir>"})
+    assert "--method textual_inversion --subject amir" in trained.find("pocket")["textual_inversion_amir"].missing
+    textual_inversion.save(run / "learned_embeds.safetensors", "<amir>", torch.full((2, 160), 0.05))
+    (run / "card.md").write_text("done")
+    model = trained.required(trained.find("pocket"), "textual_inversion_amir")
+    assert (model.title, model.call, model.named) == ("textual inversion, Amir", "<amir>", True)
+    assert trained.address("Portrait of a man, 4k", model.word) == "Portrait of <amir>, 4k"
+    sampler = {"guidance_scale": 1.0, "num_inference_steps": 1}
+    base = trained.find("pocket")["base"]
+    tables = [pictures.pictures(each, pipe, {"a": model.call}, [1], **sampler) for each in (base, model)]
+    assert len({table["image"][0].tobytes() for table in tables}) == 2
+    with trained.applied(model, pipe) as other:
+        assert other.unet is pipe.unet and len(other.tokenizer) == len(pipe.tokenizer) + 2
+    assert torch.equal(pipe.text_encoder.get_input_embeddings().weight, before)
+    (run / "loss.csv").write_text("step,loss,held_out_loss,learning_rate,seconds\n9,1,1,0,60\n")
+    assert table2.table([model]).columns.tolist()[-1] == ("textual inversion", "here, amir")
 
 
 def test_where_nothing_was_trained_the_repository_has_the_papers_two(tmp_path, monkeypatch):

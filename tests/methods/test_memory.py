@@ -126,6 +126,11 @@ def test_light_methods_keep_the_model_frozen():
         forecast = tiny(method=method)
         assert forecast.weights < 2.9 * count and forecast.optimizer == pytest.approx(2 * forecast.gradients, rel=0.3)
     assert tiny(method="lora").gradients < 0.4 * count
+    word, network = (
+        memory.forecast(TINY, method=name, text_encoder=TEXT) for name in ("textual_inversion", "hypernetwork")
+    )
+    assert word.weights == pytest.approx(network.weights, rel=0.3) and word.gradients + word.optimizer < 4096
+    assert word.activations > 0
     with pytest.raises(ValueError, match="no method 'textual inversion'"):
         tiny(method="textual inversion")
 

@@ -14,7 +14,7 @@ from launch import two_processes
 from benchmarks import hypernetwork_full_size
 from helpers import diffusion, machine, photos, training
 from helpers.diffusion import device, models
-from helpers.methods import hypernetwork_file, lora
+from helpers.methods import hypernetwork_file, lora, textual_inversion
 from tools import train
 
 PREPARED = machine.REPO / "data" / "prepared" / "amir"
@@ -107,6 +107,21 @@ def test_its_dreambooth_and_its_lora_are_those_of_notebook_04(folder, monkeypatc
     lora.load(pipe, folder / "lora" / "nesrelah_webui.safetensors")
 
 
+@pytest.mark.slow
+def test_a_new_word_learns_from_the_captions_and_is_saved_for_both_tools(prepared, folder):
+    train.main(["--method", "textual_inversion", "--subject", "amir", "--steps", "2", "--batch-size", "1"])
+    run, (vectors,) = folder / "textual_inversion_amir", training.run.read(folder / LAST)["weights"]
+    pipe = diffusion.load_pipeline("pocket")
+    for file in ("learned_embeds.safetensors", "amir.pt"):
+        word, saved = textual_inversion.read(run / file, pipe)
+        assert word == "<amir>" and torch.equal(saved, vectors)
+    begun = textual_inversion.begin(pipe, "man", len(vectors))
+    assert 0 < (vectors - begun).abs().max() < 1
+    said = json.loads((run / "settings.json").read_text())
+    assert said["words"] == "man" and {"captions", "photos", "templates"} <= said.keys()
+
+
+LAST = "textual_inversion_amir/checkpoints/000002.pt"
 SMALL = """
 import dataclasses
 import sys
@@ -125,6 +140,7 @@ train.main(sys.argv[1:])
         ("hypernetwork", ["--flip", "--template", "a picture of [filewords]", "--setting", "checkpointing"]),
         ("dreambooth", ["--class-images", "2"]),
         ("lora", ["--class-images", "2", "--captions", "--rank", "2"]),
+        ("textual_inversion", ["--template", "[filewords]", "--template", "a photo of [name]", "--vectors", "3"]),
     ],
 )
 def test_two_processes_learn_what_one_learns(folder, method, more):
@@ -162,6 +178,7 @@ def test_optimizer_and_checkpointing_are_the_notebooks(monkeypatch):
 
     assert chosen() == (False, "AdamW") == chosen("--model", "sd15")
     assert chosen("--method", "lora") == (False, "adamw")
+    assert chosen("--method", "textual_inversion", "--model", "sd15") == (False, "AdamW")
     assert chosen("--method", "lora", "--model", "sd15")[1] == "adamw"
     whole = ("--method", "dreambooth", "--model", "sd15")
     assert chosen(*whole) == (True, "in_backward") == chosen("--setting", "in backward")
