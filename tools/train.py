@@ -155,7 +155,9 @@ def _hypernetwork(options, config, pipe, checkpointing):
 
 
 def _textual_inversion(options, config, pipe, checkpointing):
-    """The same of a new word, which stands in each caption for the subject's class."""
+    """The same of a new word, which stands in each caption for the subject's class, or in the paper's templates."""
+    if config.textual_inversion["prompts"] == "paper":
+        options.template = options.template or list(textual_inversion.TEMPLATES)
     (groups, caption, templates), settings = _captioned(options, config)
     word, class_word = textual_inversion.word_for(options.subject), machine.subjects.class_of(options.subject)
     count, words = options.vectors or config.textual_inversion["vectors"], options.words or class_word

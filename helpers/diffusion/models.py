@@ -68,7 +68,7 @@ MODELS = {
             "class_guidance": 3.5,  # at 5 most people turned black-haired, at 2 like her: benchmarks/class_guidance.py
             "text_encoder": True,  # as the notebook of the paper's fork does
         },
-        textual_inversion={"steps": 300, "learning_rate": 5e-3, "batch_size": 4, "vectors": 2},
+        textual_inversion={"steps": 300, "learning_rate": 5e-3, "batch_size": 4, "vectors": 2, "prompts": "captions"},
         needs="any computer with 4 GB of memory",
         loss_weights="snr",
     ),
@@ -93,7 +93,7 @@ MODELS = {
             "text_encoder": False,  # True is said to be better for faces, and takes more memory
         },
         # the steps of diffusers' README and the rate it makes of 5e-4 by scaling; not measured here
-        textual_inversion={"steps": 3_000, "learning_rate": 2e-3, "batch_size": 1, "vectors": 2},
+        textual_inversion={"steps": 3_000, "learning_rate": 2e-3, "batch_size": 1, "vectors": 2, "prompts": "paper"},
         needs="a GPU: 8 GB; DreamBooth of the whole U-Net is fast from 16 GB on; 4 GB to download",
         variant="fp16",
     ),
