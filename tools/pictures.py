@@ -46,7 +46,8 @@ def _wanted(model, ready, options):
     """[({prompt_id: prompt}, how many seeds)] of a trained model, in the notebook's order: that makes the same batches."""
     table = pd.read_csv(machine.REPO / "data" / "prompts.csv")
     about = [subject for subject in subjects.chosen() if model.subject in ("", subject)]
-    names = {f"name_{one.subject}": one.call for one in ready if one.named and model.name in ("base", one.name)}
+    named = [one for one in ready if one.named and model.name in ("base", one.name)]
+    names = {f"name_{one.subject}: {one.call}": one.call for one in named}
     classes, first = trained.class_prompts(), f"class_{subjects.class_of(subjects.learnt_by('hypernetwork'))}"
     return [
         ({first: classes[first]}, min(4, options.class_seeds)),

@@ -24,6 +24,10 @@ def test_notebook_05_has_nothing_left_to_make(tmp_path, monkeypatch):
     monkeypatch.setattr(sampling, "generate", generate)
     monkeypatch.setattr(diffusion, "load_pipeline", lambda name: base)
     monkeypatch.setattr(trained, "load", lambda model, base: (base, {}))
+    word = tmp_path / "textual_inversion_nesrelah"  # the second name of somebody who has one by DreamBooth
+    machine.write_json(word / "settings.json", {"model": "pocket", "word": "<nesrelah>"})
+    for file in ("learned_embeds.safetensors", "card.md"):
+        (word / file).write_text("done")
     pictures.main(["--seeds", "1", "--class-seeds", "5"])
     made, listed = list(batches), compare.pictures.listed()
     shooting = [source for source in sources("05_compare").values() if "make_all(" in source]
@@ -35,7 +39,8 @@ def test_notebook_05_has_nothing_left_to_make(tmp_path, monkeypatch):
     names |= {"SEEDS": [1], "COUNT_SEEDS": range(1, 6), "prompts": pd.read_csv("data/prompts.csv")}
     for source in shooting:
         execute(source.split("\nshow.")[0], names)
-    assert len(ready) == 3 and len(shooting) == 4 and batches == made
+    assert len(ready) == 4 and len(shooting) == 4 and batches == made
+    assert {"nesrelah_001 person", "<nesrelah>"} < set(names["classes"]["base"]["prompt"]), "the base is asked by both"
     assert compare.pictures.listed().equals(listed)
     first = [seeds for prompts, seeds in made if set(prompts) == {"a photo of a man"}]
     assert first[0] == (1, 2, 3, 4), "the notebook's first look: the same batches as there"
