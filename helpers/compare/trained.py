@@ -96,8 +96,12 @@ def _missing(run, method, subject, config):
 
 
 def _weights(method, subject):
-    one_file = {"hypernetwork": "hypernetwork.pt", "textual_inversion": "learned_embeds.safetensors"}
-    return (one_file | {"lora": f"{subject}.safetensors"}).get(method, "model")
+    files = {
+        "hypernetwork": "hypernetwork.pt",
+        "dreambooth": "model",
+        "textual_inversion": "learned_embeds.safetensors",
+    }
+    return files.get(method, f"{subject}.safetensors")
 
 
 def _word(method, subject, settings):
@@ -190,7 +194,7 @@ def load(model, base):
 def applied(model, base):
     """The pipeline of a model, its hypernetwork on; afterwards `base` is bit for bit what it was."""
     with contextlib.ExitStack() as stack:
-        if model.method in ("DreamBooth", "LoRA"):  # a second pipeline: both would not fit in 8 GB
+        if model.named and model.method != "textual inversion":  # a second U-Net: both would not fit in 8 GB
             stack.enter_context(training.offloaded(base.unet, base.vae, base.text_encoder))
         pipe, networks = load(model, base)
         for network in networks.values():

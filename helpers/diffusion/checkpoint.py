@@ -233,6 +233,10 @@ def _places(pipe):
     check_bare(pipe)
     if pipe.unet.config.use_linear_projection or hasattr(pipe, "text_encoder_2"):
         raise ValueError("This is no Stable Diffusion 1.x: export SD 2 and XL, with other names, by another tool.")
+    if words := {*pipe.tokenizer.added_tokens_encoder} - {*pipe.tokenizer.all_special_tokens}:
+        raise ValueError(
+            f"There are new words on this model, such as {min(words)}: take them off, they have own files."
+        )
     unet, vae, text = (part.state_dict() for part in (pipe.unet, pipe.vae, pipe.text_encoder))
     attends = {name.split(".attentions.")[0] for name in unet if ".attentions." in name}
     each, levels = pipe.unet.config.layers_per_block, len(pipe.vae.config.block_out_channels)

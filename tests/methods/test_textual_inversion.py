@@ -52,7 +52,7 @@ def test_a_word_begins_as_the_words_given_spread_over_its_vectors(tiny):
             textual_inversion.begin(tiny, words, count)
 
 
-def test_off_it_is_as_if_it_had_never_been(tiny):
+def test_off_it_is_as_if_it_had_never_been(tiny, tmp_path):
     before, table, random = state(tiny), tiny.text_encoder.get_input_embeddings(), torch.get_rng_state()
     picture = draw(tiny, "a photo of a man")
     with textual_inversion.on(tiny, WORD, some(2)):
@@ -65,6 +65,8 @@ def test_off_it_is_as_if_it_had_never_been(tiny):
         assert not np.array_equal(draw(tiny, "a photo of <amir>"), picture)
         with pytest.raises(ValueError, match="already"):
             textual_inversion.attach(tiny, WORD, some(1))
+        with pytest.raises(ValueError, match="new words on this model, such as <amir>"):
+            checkpoint.export(tmp_path / "model.ckpt", tiny)
     equal(before, state(tiny))
     assert tiny.text_encoder.get_input_embeddings() is table and torch.equal(torch.get_rng_state(), random)
 
