@@ -233,7 +233,8 @@ def _places(pipe):
     check_bare(pipe)
     if pipe.unet.config.use_linear_projection or hasattr(pipe, "text_encoder_2"):
         raise ValueError("This is no Stable Diffusion 1.x: export SD 2 and XL, with other names, by another tool.")
-    if words := {*pipe.tokenizer.added_tokens_encoder} - {*pipe.tokenizer.all_special_tokens}:
+    tokenizer = getattr(pipe, "tokenizer", None)  # networks alone have no words
+    if tokenizer and (words := {*tokenizer.added_tokens_encoder} - {*tokenizer.all_special_tokens}):
         raise ValueError(
             f"There are new words on this model, such as {min(words)}: take them off, they have own files."
         )
