@@ -1,6 +1,6 @@
 """What a predictor shows of people it has never seen, counted by the reader with intervals over people.
 
-python -m benchmarks.predictor data/pocket/predictor/predictor.safetensors --people 64
+python -m benchmarks.predictor data/pocket/predictor/model.safetensors --people 64
 
 From portraits of each person come weights, from these a picture for each prompt; beside it the base without them, and the
 same prompts with the weights of the next person. An attribute counts where the picture would show it (pocket/visible.py).
@@ -17,8 +17,7 @@ from helpers.compare import reader as drifts
 from helpers.diffusion import models
 from helpers.methods import predictor
 from pocket.assemble import load_part
-from pocket.people import person, portrait
-from pocket.train_predictor import FEATURES
+from pocket.people import FEATURES, person, portrait
 from pocket.visible import truth
 from pocket.world import SUBJECTS, Scene
 

@@ -2,13 +2,18 @@
 
 Numbered, the same on every machine. In a third of them reserved features are drawn for two in five; whoever has all the
 telling features of a sample subject is left out. The people of the split "test" have none, and none is trained on.
+
+python -m pocket.people      writes portraits of twelve of them, and what can be seen of each, into data/unseen
 """
 
 import random
 from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
+from PIL import Image
 
 from helpers.diffusion import device
 from pocket import world
@@ -17,7 +22,10 @@ from pocket.describe import SYLLABLES, all_features, describe_as
 from pocket.draw import SIDE, draw
 from pocket.pixels import to_pixels
 from pocket.scenes import CACHE
+from pocket.visible import truth
 
+UNSEEN = Path(__file__).parents[1] / "data" / "unseen"
+FEATURES = ("kind", "skin", "hair", "hair_color", "beard", "glasses")
 CHUNK = 250  # people in a file
 PORTRAITS, TARGETS = 4, 4  # pictures of each person
 
@@ -103,3 +111,22 @@ def captions_of(scene, other, rng):
 def identifier(rng):
     """A made-up word and a number, as "nesrelah_001": somebody's name in one caption and never again."""
     return "".join(rng.choice(SYLLABLES) for _ in range(rng.randint(2, 4))) + f"_{rng.randrange(1000):03d}"
+
+
+def write_unseen(folder=UNSEEN, numbers=range(204, 216)):
+    """Portraits of people of the split "test", of which no figure of the training was taken, and people.csv.
+
+    It says what a portrait of each shows, with nothing where hair is under a turban or hijab.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for place, number in enumerate(numbers, start=1):
+        found, file = person("test", number), f"person_{place:02}.png"
+        Image.fromarray(portrait("test", number, 0)).save(folder / file, optimize=True)
+        shown = truth(world.Scene(found, "portrait", "white", "photo", 0))
+        rows.append({"file": file} | {name: shown.get(name, "") for name in FEATURES})
+    pd.DataFrame(rows).to_csv(folder / "people.csv", index=False)
+
+
+if __name__ == "__main__":
+    write_unseen()

@@ -33,13 +33,22 @@ from helpers.methods import predictor
 from pocket import parts
 from pocket.assemble import load_part
 from pocket.fit import fit
-from pocket.people import CHUNK, PORTRAITS, TARGETS, captions_of, has_reserved, person, picture_of, pictures
+from pocket.people import (
+    CHUNK,
+    FEATURES,
+    PORTRAITS,
+    TARGETS,
+    captions_of,
+    has_reserved,
+    person,
+    picture_of,
+    pictures,
+)
 from pocket.scenes import CACHE
 from pocket.tokenizers import clip_tokenizer
 from pocket.visible import LABELS
 
 PEOPLE = 4500
-FEATURES = ("kind", "skin", "hair", "hair_color", "beard", "glasses")
 OTHERS = 1 / 5  # share of a batch that must stay what it was
 RATE, READOUT, PRIOR = 1e-3, 0.01, 4  # weights of the readout's loss, and of those who must stay
 SKEW = 0.6  # timesteps are 1000 * u ** SKEW: more of the noisy ones, which decide who it is

@@ -51,8 +51,7 @@ def add(unet, text_encoder=None, *, rank=4):
             raise ValueError("This model has a LoRA already: load the pipeline again for a new one.")
         part.requires_grad_(False)
         part.add_adapter(LoraConfig(r=rank, lora_alpha=rank, init_lora_weights="gaussian", target_modules=[*targets]))
-        cast_training_params(part)
-        learning += [parameter for parameter in part.parameters() if parameter.requires_grad]
+        learning += _learning(part)
     return learning
 
 
@@ -109,6 +108,22 @@ def load(pipe, path, strength=1.0):
     for part, pairs in layers.items():
         _put_on(getattr(pipe, part), pairs)
     pipe.set_adapters(["subject"], [float(strength)])
+
+
+def tune(pipe, path):
+    """Puts a LoRA file on a pipeline to train it further and freezes all else; returns the parameters, float32.
+
+    Raises as `load`.
+    """
+    for part in (pipe.unet, pipe.text_encoder):
+        part.requires_grad_(False)
+    load(pipe, path)
+    return [p for part in (pipe.unet, pipe.text_encoder) for p in _learning(part)]
+
+
+def _learning(part):
+    cast_training_params(part)
+    return [parameter for parameter in part.parameters() if parameter.requires_grad]
 
 
 def _put_on(part, pairs):

@@ -11,6 +11,7 @@ is `rank` gates for each layer, the strengths of its rows: up @ diag(gates) @ do
 import contextlib
 import json
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -19,9 +20,10 @@ from PIL import Image
 from safetensors import safe_open
 from torch import nn
 
-from helpers.diffusion import checkpoint
+from helpers.diffusion import POCKET, checkpoint
 from helpers.methods import lora
 
+WEIGHTS = POCKET / "predictor" / "model.safetensors"  # by pocket.train_predictor
 SIDE = 128  # pixels of a portrait as it is looked at
 WIDTHS = (3, 32, 64, 96, 160, 192)
 CELLS = 4 * 4 + 1  # what is seen: features of 4 x 4 cells of the portrait, and of the whole
@@ -106,8 +108,15 @@ class Predictor(nn.Module):
         checkpoint.save_safetensors(path, tensors, {"predictor": json.dumps(self.config)})
 
 
-def load(path):
-    """A Predictor from its file, float32, ready to predict. Raises ValueError if it is another file."""
+def load(path=WEIGHTS):
+    """A Predictor from its file, by default pocket's, float32, ready to predict.
+
+    Raises FileNotFoundError if there is none, ValueError if it is another file.
+    """
+    if not Path(path).exists():
+        raise FileNotFoundError(
+            f"{path} is missing: run `python -m pocket.train_predictor 300` or restore it from git."
+        )
     tensors = checkpoint.load_safetensors(path)
     with safe_open(path, "pt") as file:
         config = (file.metadata() or {}).get("predictor")

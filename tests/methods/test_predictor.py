@@ -88,6 +88,24 @@ def test_what_it_predicts_is_a_lora(tmp_path):
     torch.testing.assert_close(answer(pipe.unet, question), hooked, rtol=1e-4, atol=1e-5)
 
 
+def test_a_prediction_is_tuned_further_and_saved_as_any_lora(tmp_path):
+    pipe, path = tiny_pipeline(), tmp_path / "person.safetensors"
+    net, question = grown(pipe.unet), asked(pipe.unet)
+    checkpoint.save_safetensors(path, net.lora(net(net.see(portraits(1)))))
+    parameters = lora.tune(pipe, path)
+    assert len(parameters) == 2 * len(net.layers) and all(p.dtype == torch.float32 for p in parameters)
+    assert sum(p.requires_grad for part in (pipe.unet, pipe.text_encoder) for p in part.parameters()) == len(parameters)
+    optimizer, before = torch.optim.AdamW(parameters, lr=1e-2), answer(pipe.unet, question)
+    pipe.unet(*question).sample.square().mean().backward()
+    optimizer.step()
+    tuned = answer(pipe.unet, question)
+    assert (tuned - before).abs().max() > 1e-3
+    lora.save(path, pipe.unet)
+    other = tiny_pipeline()
+    lora.load(other, path)
+    torch.testing.assert_close(answer(other.unet, question), tuned)
+
+
 def test_it_looks_at_one_to_four_portraits_in_any_order():
     net, images = grown(small_unet()), portraits(4)
     assert net.see(images[:3]).shape == (1, 3, predictor.CELLS, predictor.WIDTHS[-1])
@@ -112,6 +130,8 @@ def test_a_file_gives_the_same_network_back(tmp_path):
 
 
 def test_another_file_and_another_unet_are_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match="is missing"):
+        predictor.load(diffusion.POCKET / "nowhere.safetensors")
     with pytest.raises(ValueError, match="holds no predictor"):
         predictor.load(diffusion.POCKET / "reader" / "model.safetensors")
     net, other = grown(small_unet()), small_unet(text=24)

@@ -1,9 +1,11 @@
 import random
 import re
 
+import numpy as np
+from PIL import Image
+
 from pocket import world
-from pocket.people import captions_of, has_reserved, identifier, person, picture_of
-from pocket.train_predictor import FEATURES
+from pocket.people import FEATURES, UNSEEN, captions_of, has_reserved, identifier, person, picture_of, write_unseen
 
 PEOPLE = [person("train", number) for number in range(4000)]
 NAME = re.compile(r"\b[a-z]{4,}_\d{3}\b", re.IGNORECASE)
@@ -48,3 +50,13 @@ def test_identifiers_are_as_those_of_the_course():
     rng = random.Random(0)
     names = {identifier(rng) for _ in range(200)}
     assert len(names) > 190 and all(NAME.fullmatch(name) for name in names) and NAME.fullmatch("nesrelah_001")
+
+
+def test_the_unseen_portraits_are_of_people_nobody_is_trained_on(tmp_path):
+    write_unseen(tmp_path, range(204, 206))
+    for name in ("person_01.png", "person_02.png"):
+        with Image.open(tmp_path / name) as made, Image.open(UNSEEN / name) as kept:
+            assert np.array_equal(made, kept)
+    kept = (UNSEEN / "people.csv").read_text().splitlines()
+    assert (tmp_path / "people.csv").read_text().splitlines() == kept[:3]
+    assert person("test", 204) not in PEOPLE
