@@ -19,11 +19,12 @@ METHODS = {  # how each is trained; from the lightest file to the heaviest
     "hypernetwork": _NOTEBOOK.replace("{notebook}", "03_train_hypernetwork"),
     "dreambooth": _NOTEBOOK.replace("{notebook}", "04_train_dreambooth"),
     "lora": _NOTEBOOK.replace("{notebook}", "04_train_dreambooth"),
+    "predicted": _NOTEBOOK.replace("{notebook}", "08_one_photo"),  # from one photo, and then tuned
 }
 TITLES = {"base": "base", "hypernetwork": "hypernetwork", "dreambooth": "DreamBooth", "lora": "LoRA"}
-TITLES |= {"textual_inversion": "textual inversion"}
-ADDED = ("hypernetwork", "LoRA", "textual inversion")  # to a base that stays as it is
-EXTRA = ("LoRA", "textual inversion")  # which the paper has not: named only where a training has been begun
+TITLES |= {"textual_inversion": "textual inversion", "predicted": "predicted"}
+ADDED = ("hypernetwork", "LoRA", "textual inversion", "predicted")  # to a base that stays as it is
+EXTRA = ("LoRA", "textual inversion", "predicted")  # which the paper has not: named only where a training has been begun
 FINISHED = machine.REPO / "data" / "finished"  # by tools.finished_runs
 _SLOT = re.compile(r"(?P<before>\bof )?(?P<article>\b[Aa]n? )?\b(?P<word>[Mm]an|nesrelah_001)\b")
 

@@ -155,12 +155,14 @@ def test_makers_know_what_is_there(runs):
         trained.required(found, "lora")
 
 
-def test_a_lora_is_compared_like_the_others_once_there_is_one(runs, pipe):
+@pytest.mark.parametrize(("method", "title", "notebook"), [("lora", "LoRA", "04"), ("predicted", "predicted", "08")])
+def test_a_lora_is_compared_like_the_others_once_there_is_one(runs, pipe, method, title, notebook):
     """By the name its subject has, in a pipeline of its own: the base stays as it was."""
-    assert "lora_nesrelah" not in trained.find("pocket")
-    run, before = runs / "lora_nesrelah", pipe.unet.conv_in.weight.clone()
+    name = f"{method}_nesrelah"
+    assert name not in trained.find("pocket")
+    run, before = runs / name, pipe.unet.conv_in.weight.clone()
     machine.write_json(run / "settings.json", {"model": "pocket", "prompts": ["nesrelah_001 person"]})
-    assert 'NAME = "nesrelah" in notebook 04' in trained.find("pocket")["lora_nesrelah"].missing
+    assert f'NAME = "nesrelah" in notebook {notebook}' in trained.find("pocket")[name].missing
     matrices = lora.add(copy := deepcopy(pipe.unet))
     with torch.no_grad():
         for matrix in matrices:
@@ -168,17 +170,15 @@ def test_a_lora_is_compared_like_the_others_once_there_is_one(runs, pipe):
     lora.save(run / "nesrelah.safetensors", copy)
     (run / "card.md").write_text("done")
     found = trained.find("pocket")
-    model = trained.required(found, "lora_nesrelah")
-    assert (model.title, model.call, model.named) == ("LoRA, Nesrelah", "nesrelah_001 person", True)
+    model = trained.required(found, name)
+    assert (model.title, model.call, model.named) == (f"{title}, Nesrelah", "nesrelah_001 person", True)
     sampler = {"guidance_scale": 1.0, "num_inference_steps": 1}
-    tables = [
-        pictures.pictures(found[name], pipe, {"a": model.call}, [1], **sampler) for name in ("base", "lora_nesrelah")
-    ]
+    tables = [pictures.pictures(one, pipe, {"a": model.call}, [1], **sampler) for one in (found["base"], model)]
     assert len({table["image"][0].tobytes() for table in tables}) == 2
     assert not hasattr(pipe.unet, "peft_config") and torch.equal(pipe.unet.conv_in.weight, before)
     (run / "loss.csv").write_text("step,loss,held_out_loss,learning_rate,seconds\n9,1,1,0,60\n")
     whole = table2.table([model])
-    assert whole.columns.tolist()[-1] == ("LoRA", "here, nesrelah") and whole.loc["steps"].tolist()[-1] == "9"
+    assert whole.columns.tolist()[-1] == (title, "here, nesrelah") and whole.loc["steps"].tolist()[-1] == "9"
 
 
 def test_a_new_word_is_compared_like_the_others_once_there_is_one(runs, pipe):
