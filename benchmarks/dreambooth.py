@@ -12,6 +12,7 @@ does. Written without torchvision, which that script needs.
 
 import argparse
 import contextlib
+import itertools
 import operator
 import statistics
 import tempfile
@@ -42,15 +43,16 @@ OURS = {  # row: (32 bits, whatever this processor does well; whether the text e
 class Photos(Dataset):
     """DreamBoothDataset of that script: opens, turns, resizes and tokenizes at every access."""
 
-    def __init__(self, instances, classes, tokenizer, size):
+    def __init__(self, instances, classes, tokenizer, size, prompts=PROMPTS):
         self.instances, self.classes, self.tokenizer, self.size = instances, classes, tokenizer, size
+        self.prompts = prompts
 
     def __len__(self):
         return max(len(self.instances), len(self.classes))
 
     def __getitem__(self, index):
         pair = self.instances[index % len(self.instances)], self.classes[index % len(self.classes)]
-        return [(self._pixels(path), self._tokens(prompt)) for path, prompt in zip(pair, PROMPTS)]
+        return [(self._pixels(path), self._tokens(prompt)) for path, prompt in zip(pair, self.prompts)]
 
     def _pixels(self, path):
         image = ImageOps.exif_transpose(Image.open(path, formats=["PNG", "JPEG"])).convert("RGB")
@@ -70,7 +72,17 @@ def collate(examples):
 
 
 def theirs(pipe, instances, classes, config, batch_size, steps, optimizer=torch.optim.AdamW):
-    """Seconds of `steps` steps of that script's loop, after one to warm up.
+    """Seconds of `steps` steps of that script's loop, after one to warm up; optimizer as for `loop`."""
+    run = loop(pipe, instances, classes, config, batch_size, optimizer)
+    next(run)
+    began = time.perf_counter()
+    for _ in range(steps):
+        next(run)
+    return time.perf_counter() - began
+
+
+def loop(pipe, instances, classes, config, batch_size, optimizer=torch.optim.AdamW, learning_rate=5e-6, prompts=PROMPTS):
+    """The steps of that script's loop, one after the other without end: gives their numbers, from 1 on.
 
     On a GPU with --mixed_precision as accelerate does it: VAE and text encoder in 16 bits, autocast around the U-Net, a
     scaled loss in float16. optimizer: a function of parameters, another for --use_8bit_adam.
@@ -78,21 +90,17 @@ def theirs(pipe, instances, classes, config, batch_size, steps, optimizer=torch.
     unet, scheduler, place = pipe.unet, diffusion.training_scheduler(pipe), pipe.device
     mixed = device.autocast(place) if place.type != "cpu" else contextlib.nullcontext()
     loader = DataLoader(
-        Photos(instances, classes, pipe.tokenizer, config.image_size),
+        Photos(instances, classes, pipe.tokenizer, config.image_size, prompts),
         batch_size,
         True,
         collate_fn=collate,
     )
     optimizer = optimizer([*unet.parameters()])
     for group in optimizer.param_groups:
-        group["lr"] = 5e-6
+        group["lr"] = learning_rate
     scaler = training.steps.scaler_for([*unet.parameters()])
     rates = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
-    batches = (batch for _ in range(steps + 1) for batch in loader)
-    for step in range(steps + 1):
-        if step == 1:
-            began = time.perf_counter()
-        pixels, tokens = next(batches)
+    for step, (pixels, tokens) in enumerate((batch for _ in itertools.count() for batch in loader), start=1):
         with torch.no_grad():
             latents = pipe.vae.encode(pixels.to(place, pipe.vae.dtype)).latent_dist.sample()
         latents = latents * pipe.vae.config.scaling_factor
@@ -111,7 +119,7 @@ def theirs(pipe, instances, classes, config, batch_size, steps, optimizer=torch.
         rates.step()
         optimizer.zero_grad(set_to_none=True)
         loss.detach().item()
-    return time.perf_counter() - began
+        yield step
 
 
 def prepared(pipe, instances, classes, config, batch_size, text_encoder=False):

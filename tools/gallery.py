@@ -40,6 +40,7 @@ def page(ran, documents, extra):
         embed=functools.partial(embed, extra / "gallery"),
         portfolio=portfolio(compared),
         stories=[story(*each) for each in people()],
+        one_photo=one_photo(machine.RUNS / "one_photo"),
         own=subjects.own(),
         films=[(words, film) for name, words in FILMS.items() if (film := flipbook(ran, name))],
         grid=next(compared.glob("grid.png"), None),
@@ -201,6 +202,18 @@ def sentences(shares):
         f"after training by {row.method}, {row.mean_before * row.images_before:.0f} of {row.images_before} before."
         for row in both.itertuples()
         if row.mean != row.mean_before or row.prompt == classes[row.subject]
+    ]
+
+
+def one_photo(folder):
+    """What the notebook on one photo left: (seconds to the first picture, [(whose, pictures as of `portfolio`)]), or None."""
+    listed = table(folder / "pictures.csv")
+    if listed is None:
+        return None
+    people = [(subjects.title(str(who)).replace("_", " "), rows) for who, rows in listed.groupby("who", sort=False)]
+    return listed["seconds"].iloc[0], [
+        (name, [(folder / row.file, row.prompt, f"{name}: {row.prompt}") for row in rows.itertuples()])
+        for name, rows in people
     ]
 
 

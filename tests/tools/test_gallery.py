@@ -58,6 +58,9 @@ def runs(tmp_path, monkeypatch):
     )
     (compared / "finding.txt").write_text("The class is affected.\n", encoding="utf-8")
     write(compared / "table2.csv", [{"method": "hypernetwork", "V-RAM": "8 GB"}])
+    save(folder / "one_photo" / "a.png")
+    shown = {"who": "person_02", "file": "a.png", "prompt": "on foot", "seconds": 1.44}
+    write(folder / "one_photo" / "pictures.csv", [shown])
     said = {"method": "base", "the paper": "approx. 80 %", "here, SIMULATED": "78 %"}
     write(folder / "survey" / "table1.csv", [said])
     (folder / "survey" / "report.html").write_text("<p>the study</p>", encoding="utf-8")
@@ -83,6 +86,7 @@ def test_the_page_tells_the_whole_story(runs, ran, tmp_path):
         "Table 2", "SIMULATED", "approx. 80 %", "8 GB", "The skew is found.", "12 of 16 pictures show Amir after training by hypernetwork, 1 of 8 before",
         "amir riding a horse", "75 % (50 to 90 %)", "width:75.0%", "left:50.0%;width:40.0%", "width:80.0%",
         "one row a method, one column a prompt", "[05 Who looks like whom?](notebooks/05_compare.ipynb), 2.3 minutes", "one &amp; &lt;two&gt;",
+        "One photo, one second", "1.4 seconds", "Person 02", "on foot",
     ):  # fmt: skip
         assert words in text, words
     assert text.index("Nesrelah, by DreamBooth") < text.index("Amir, by a hypernetwork")
@@ -126,12 +130,14 @@ def test_whatever_a_file_holds_is_text_on_the_page_and_no_interval_is_without_wi
 
 def test_what_is_not_there_is_left_out(runs, tmp_path, monkeypatch):
     names = ("compare/shares.csv", "compare/grid.png", "survey/table1.csv", "audit/finding.txt", "audit/shares.csv")
+    names = ("one_photo/pictures.csv", *names)
     for path in [*(runs / name for name in names), *runs.glob("*/previews/*.png")]:
         path.unlink()
     monkeypatch.setattr(gallery, "raw_photos", lambda subject: [])
     text = gallery.page([], [], tmp_path)
     for words in ("The paper's prompts", "While it learns", "Table 1", "Whom does it show", "Watch it happen"):
         assert words not in text
+    assert "One photo" not in text
     assert "Before and after" in text
 
 

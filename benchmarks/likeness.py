@@ -1,0 +1,259 @@
+"""Time to likeness: the first moment at which 60 % of 32 pictures show the person, for every method here, in one run.
+
+    python -m benchmarks.likeness                      writes docs/likeness.csv and draws docs/likeness.png
+    python -m benchmarks.likeness --methods predicted LoRA      these alone; the rows of the others stay
+
+Seconds are those of getting ready (photos and prompts encoded, class images made, where a method wants them) and of
+training, the making and counting of pictures left out. Each method has the settings of its notebook, and goes on from
+one of its checks to the next until enough pictures show the person or its steps are over. "from nothing" is what the
+prediction saves: the same training, which begins at a LoRA of zero. diffusers' loop is that of benchmarks/dreambooth.py,
+at that script's defaults, and once more at the learning rate of notebook 04. What was predicted and tuned, and "from
+nothing", go on to 90 %.
+"""
+
+import argparse
+import contextlib
+import itertools
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from benchmarks import dreambooth as peer
+from helpers import diffusion, machine, photos, show, stats, training
+from helpers.compare import scores
+from helpers.diffusion import checkpoint
+from helpers.methods import dreambooth, hypernetwork, lora, predictor
+from helpers.show import figures
+from helpers.training import optimizers
+
+CONFIG = diffusion.model_config("pocket")
+PLAN, SAMPLER = CONFIG.dreambooth, {"guidance_scale": CONFIG.guidance_scale, "num_inference_steps": 20}
+CLASS_PROMPT = "a photo of a person"
+TUNE = {"steps": 40, "rate": 1e-3, "class_images": 16}  # as the notebook on predicted weights has them
+OUT = machine.REPO / "docs" / "likeness.csv"
+
+
+class Task:
+    """One person, their photos, and a clock that runs while a method works: `with task.clock()`."""
+
+    def __init__(self, subject, pictures, folder):
+        self.subject, self.folder, self.seconds = subject, Path(folder), 0.0
+        self.seeds = list(range(1000, 1000 + pictures))
+        self.who = f"{machine.subjects.identifier(subject)} {machine.subjects.class_of(subject)}"
+        self.place = photos.prepared_folder(subject)
+        self.paths = photos.split(photos.squares_in(self.place), 4)[0]
+        self.scorer = scores.load_scorers("pocket", [subject])[subject]
+
+    @contextlib.contextmanager
+    def clock(self):
+        began = time.perf_counter()
+        yield
+        self.seconds += time.perf_counter() - began
+
+    def images(self):
+        return [photos.open_photo(path) for path in self.paths]
+
+    def class_images(self, pipe, count):
+        """Paths of pictures of the class, made anew: a method that wants them has to wait for them."""
+        sampler = SAMPLER | {"guidance_scale": PLAN["class_guidance"]}
+        folder = tempfile.mkdtemp(dir=self.folder)
+        return dreambooth.class_images(pipe, CLASS_PROMPT, folder, count, 1, weights=CONFIG.weights, **sampler)
+
+
+def steps(task, run, checks):
+    """Takes the steps of a training and stops at each of `checks`, which it gives."""
+    numbers = set(checks)
+    with contextlib.closing(run):
+        while True:
+            with task.clock():
+                step = next(run, None)
+            if step is None:
+                return
+            if getattr(step, "number", step) in numbers:
+                yield getattr(step, "number", step)
+
+
+def predicted(task):
+    """Weights from one photo; nothing is trained."""
+    pipe, net = diffusion.load_pipeline("pocket"), predictor.load()
+    with task.clock(), torch.no_grad():
+        gates = net(net.see(task.images()[:1]))
+    with net.on(pipe.unet, gates):
+        yield 0, pipe, f"a photo of {task.who}"
+
+
+def _paired(task, parameters_of, steps_in_all, rate, checks, text_encoder=False, class_images=PLAN["class_images"]):
+    """Notebook 04's training of whatever parameters_of(pipe) gives, with class images."""
+    pipe = diffusion.load_pipeline("pocket")
+    with task.clock():
+        others = task.class_images(pipe, class_images)
+        torch.manual_seed(1)
+        parameters = parameters_of(pipe)
+        prompts = [[prompt] * len(paths) for prompt, paths in ((task.who, task.paths), (CLASS_PROMPT, others))]
+        encode_text = dreambooth.PromptEncoder(pipe, [task.who, CLASS_PROMPT], text_encoder)
+        images = [[photos.open_photo(path) for path in paths] for paths in (task.paths, others)]
+        latents = [diffusion.encode_images(pipe.vae, some, CONFIG.image_size) for some in images]
+        scheduler = diffusion.training_scheduler(pipe)
+        sides = zip(latents, prompts)
+        loss = dreambooth.denoising_loss(pipe.unet, scheduler, encode_text, *sides, weights=CONFIG.loss_weights)
+        batches = dreambooth.paired_batches(len(task.paths), len(others), PLAN["batch_size"], 1)
+    run = training.train(
+        tempfile.mkdtemp(dir=task.folder), parameters, loss, batches, steps=steps_in_all, learning_rate=rate, seed=1,
+        optimizer=optimizers.adamw, checkpoint_every=10**6,
+    )  # fmt: skip
+    for number in steps(task, run, checks):
+        yield number, pipe, f"a photo of {task.who}"
+
+
+def tuned(task):
+    """A few steps from the prediction."""
+
+    def parameters_of(pipe):
+        net, path = predictor.load(), task.folder / "predicted.safetensors"
+        with torch.no_grad():
+            checkpoint.save_safetensors(path, net.lora(net(net.see(task.images()[:1]))))
+        return lora.tune(pipe, path)
+
+    yield from _paired(
+        task, parameters_of, TUNE["steps"], TUNE["rate"], (5, 10, 15, 20, 30, 40), class_images=TUNE["class_images"]
+    )
+
+
+def from_nothing(task):
+    """The same steps from a LoRA that is zero; its rate falls as that of a training twice or thrice as long."""
+    rank = predictor.load().config["rank"]
+    parameters_of = lambda pipe: lora.add(pipe.unet, rank=rank)
+    yield from _paired(task, parameters_of, 120, TUNE["rate"], range(20, 121, 20), class_images=TUNE["class_images"])
+
+
+def light(task):
+    parameters_of = lambda pipe: lora.add(pipe.unet, pipe.text_encoder, rank=8)
+    yield from _paired(task, parameters_of, 225, PLAN["lora_learning_rate"], (20, 40, 60, 80, 110, 150, 225), True)
+
+
+def whole(task):
+    parameters_of = lambda pipe: dreambooth.learn(pipe, text_encoder=True)
+    yield from _paired(task, parameters_of, PLAN["steps"], PLAN["learning_rate"], (25, 50, 75, 100, 150, 300), True)
+
+
+def bent(task):
+    """Notebook 03's training; the person comes for the class word."""
+    pipe, plan = diffusion.load_pipeline("pocket"), CONFIG.hypernetwork
+    with task.clock():
+        table = photos.read_captions(task.place).set_index("file")["caption"]
+        captions = [[table[path.name]] for path in task.paths]
+        examples = training.encode(pipe, task.images(), captions, CONFIG.image_size)
+        torch.manual_seed(1)
+        net = hypernetwork.Hypernetwork(hypernetwork.widths_of(pipe.unet), activation_func=plan["activation"])
+        hypernetwork.attach(pipe.unet.requires_grad_(False), net)
+        loss = training.denoising_loss(pipe.unet, diffusion.training_scheduler(pipe), examples.draw)
+        batches = training.shuffled(len(task.paths), plan["batch_size"], 1)
+    run = training.train(
+        tempfile.mkdtemp(dir=task.folder), net.train().parameters(), loss, batches, steps=plan["steps"],
+        learning_rate=plan["learning_rate"], seed=1, checkpoint_every=10**6,
+    )  # fmt: skip
+    for number in steps(task, run, (50, 100, 150, 200, 300)):
+        net.eval()
+        yield number, pipe, CLASS_PROMPT
+        net.train()
+
+
+def diffusers_loop(task, rate=5e-6, checks=(100, 200, 300)):
+    """What train_dreambooth.py does, as benchmarks/dreambooth.py renders it."""
+    pipe = diffusion.load_pipeline("pocket")
+    pipe.vae.requires_grad_(False)
+    dreambooth.learn(pipe)
+    with task.clock():
+        others = task.class_images(pipe, PLAN["class_images"])
+    prompts = task.who, CLASS_PROMPT
+    run = peer.loop(pipe, task.paths, others, CONFIG, 4, learning_rate=rate, prompts=prompts)
+    for number in steps(task, itertools.islice(run, max(checks)), checks):
+        yield number, pipe, f"a photo of {task.who}"
+
+
+def diffusers_at_our_rate(task):
+    yield from diffusers_loop(task, PLAN["learning_rate"], (25, 50, 75, 100, 150, 300))
+
+
+METHODS = {  # method: (what gives (steps, pipeline, prompt) at each of its checks, the share at which it may stop)
+    "predicted": (predicted, 0.6),
+    "predicted, then tuned": (tuned, 0.9),
+    "from nothing": (from_nothing, 0.9),
+    "LoRA": (light, 0.6),
+    "DreamBooth": (whole, 0.6),
+    "hypernetwork": (bent, 0.6),
+    "diffusers' script": (diffusers_loop, 0.6),
+    "diffusers' script, our rate": (diffusers_at_our_rate, 0.6),
+}
+
+
+def measure(name, task):
+    """A table of a method's checks: method, steps, seconds, mean, low, high; prints each."""
+    method, enough = METHODS[name]
+    rows = []
+    with contextlib.closing(method(task)) as checks:
+        for number, pipe, prompt in checks:
+            shows = task.scorer.shows_subject(diffusion.generate(pipe, prompt, task.seeds, **SAMPLER), task.subject)
+            share = stats.summarise(shows)
+            rows.append({"method": name, "steps": number, "seconds": round(task.seconds, 2)} | share)
+            print(f"{name:28} {number:4} steps {task.seconds:7.1f} s  {task.scorer.words(share)}", flush=True)
+            if share["mean"] >= enough:
+                break
+    return pd.DataFrame(rows)
+
+
+def reached(table, share):
+    """{method: (steps, seconds) of the first check at which so many pictures show the person, or None}."""
+    found = {}
+    for name, rows in table.groupby("method", sort=False):
+        there = rows[rows["mean"] >= share]
+        found[name] = (int(there["steps"].iloc[0]), float(there["seconds"].iloc[0])) if len(there) else None
+    return found
+
+
+def draw(table, path):
+    """Share of pictures against seconds, on a logarithmic axis, a line a method."""
+    chart, axes = figures.figure(8, 4.2)
+    for place, (name, rows) in enumerate(table.groupby("method", sort=False)):
+        style = {"color": figures.color_of(name, place), "marker": "osD^vPX*"[place % 8], "lw": 2, "label": name}
+        axes.plot(rows["seconds"].clip(lower=0.05), rows["mean"], **style)
+    axes.axhline(0.6, color=show.INK, lw=0.8, ls=":")
+    axes.set(
+        xscale="log",
+        xlabel="seconds of getting ready and training",
+        ylabel="pictures that show the person",
+        ylim=(-0.03, 1.03),
+    )
+    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    with machine.atomic_write(path) as partial:
+        chart.savefig(partial, format="png", dpi=110)
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS), metavar="METHOD")
+    parser.add_argument("--subject", default="nesrelah")
+    parser.add_argument("--pictures", type=int, default=32)
+    parser.add_argument("--out", type=Path, default=OUT, help="the csv; the figure goes beside it")
+    options = parser.parse_args(arguments)
+    table = pd.read_csv(options.out) if options.out.exists() else pd.DataFrame()
+    for name in options.methods:
+        with tempfile.TemporaryDirectory() as folder:
+            rows = measure(name, Task(options.subject, options.pictures, folder))
+        kept = table[table["method"] != name] if len(table) else table
+        table = pd.concat([kept, rows], ignore_index=True)
+        table = table.iloc[np.argsort(table["method"].map(list(METHODS).index), kind="stable")]
+        machine.write_csv(options.out, table)
+    draw(table, options.out.with_suffix(".png"))
+    for share in (0.6, 0.9):
+        for name, found in reached(table, share).items():
+            words = f"{found[0]} steps, {found[1]:.1f} s" if found else "not in its checks"
+            print(f"{share:.0%} of the pictures, {name}: {words}")
+
+
+if __name__ == "__main__":
+    main()
