@@ -81,7 +81,9 @@ def theirs(pipe, instances, classes, config, batch_size, steps, optimizer=torch.
     return time.perf_counter() - began
 
 
-def loop(pipe, instances, classes, config, batch_size, optimizer=torch.optim.AdamW, learning_rate=5e-6, prompts=PROMPTS):
+def loop(
+    pipe, instances, classes, config, batch_size, optimizer=torch.optim.AdamW, learning_rate=5e-6, prompts=PROMPTS
+):
     """The steps of that script's loop, one after the other without end: gives their numbers, from 1 on.
 
     On a GPU with --mixed_precision as accelerate does it: VAE and text encoder in 16 bits, autocast around the U-Net, a

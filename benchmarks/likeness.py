@@ -3,17 +3,16 @@
     python -m benchmarks.likeness                      writes docs/likeness.csv and draws docs/likeness.png
     python -m benchmarks.likeness --methods predicted LoRA      these alone; the rows of the others stay
 
-Seconds are those of getting ready (photos and prompts encoded, class images made, where a method wants them) and of
-training, the making and counting of pictures left out. Each method has the settings of its notebook, and goes on from
-one of its checks to the next until enough pictures show the person or its steps are over. "from nothing" is what the
-prediction saves: the same training, which begins at a LoRA of zero. diffusers' loop is that of benchmarks/dreambooth.py,
-at that script's defaults, and once more at the learning rate of notebook 04. What was predicted and tuned, and "from
-nothing", go on to 90 %.
+Seconds are those of getting ready (photos and prompts encoded, class images made where a method wants them) and of
+training; making and counting pictures is left out. Each method has the settings of its notebook, but for 16 class
+images for whichever wants some, and goes on from one of its checks to the next until enough pictures show the person
+or its steps are over. "from nothing" is what the prediction saves: the same training from a LoRA that is zero. Those
+two go on to 90 %. diffusers' loop is that of benchmarks/dreambooth.py, at that script's defaults, and once more at the
+learning rate of notebook 04.
 """
 
 import argparse
 import contextlib
-import itertools
 import tempfile
 import time
 from pathlib import Path
@@ -33,7 +32,7 @@ from helpers.training import optimizers
 CONFIG = diffusion.model_config("pocket")
 PLAN, SAMPLER = CONFIG.dreambooth, {"guidance_scale": CONFIG.guidance_scale, "num_inference_steps": 20}
 CLASS_PROMPT = "a photo of a person"
-TUNE = {"steps": 40, "rate": 1e-3, "class_images": 16}  # as the notebook on predicted weights has them
+TUNE_STEPS, TUNE_RATE, CLASS_IMAGES = 40, 1e-3, 16  # as the notebook on predicted weights has them
 OUT = machine.REPO / "docs" / "likeness.csv"
 
 
@@ -57,24 +56,23 @@ class Task:
     def images(self):
         return [photos.open_photo(path) for path in self.paths]
 
-    def class_images(self, pipe, count):
+    def class_images(self, pipe):
         """Paths of pictures of the class, made anew: a method that wants them has to wait for them."""
         sampler = SAMPLER | {"guidance_scale": PLAN["class_guidance"]}
         folder = tempfile.mkdtemp(dir=self.folder)
-        return dreambooth.class_images(pipe, CLASS_PROMPT, folder, count, 1, weights=CONFIG.weights, **sampler)
+        return dreambooth.class_images(pipe, CLASS_PROMPT, folder, CLASS_IMAGES, 1, weights=CONFIG.weights, **sampler)
 
 
 def steps(task, run, checks):
-    """Takes the steps of a training and stops at each of `checks`, which it gives."""
-    numbers = set(checks)
+    """Takes the steps of a training, under the clock, up to the last of `checks`; gives the number at each of them."""
     with contextlib.closing(run):
-        while True:
-            with task.clock():
-                step = next(run, None)
-            if step is None:
-                return
-            if getattr(step, "number", step) in numbers:
-                yield getattr(step, "number", step)
+        for check in checks:
+            number = -1
+            while number < check:
+                with task.clock():
+                    step = next(run)
+                number = getattr(step, "number", step)
+            yield number
 
 
 def predicted(task):
@@ -86,11 +84,11 @@ def predicted(task):
         yield 0, pipe, f"a photo of {task.who}"
 
 
-def _paired(task, parameters_of, steps_in_all, rate, checks, text_encoder=False, class_images=PLAN["class_images"]):
+def _paired(task, parameters_of, steps_in_all, rate, checks, text_encoder=False):
     """Notebook 04's training of whatever parameters_of(pipe) gives, with class images."""
     pipe = diffusion.load_pipeline("pocket")
     with task.clock():
-        others = task.class_images(pipe, class_images)
+        others = task.class_images(pipe)
         torch.manual_seed(1)
         parameters = parameters_of(pipe)
         prompts = [[prompt] * len(paths) for prompt, paths in ((task.who, task.paths), (CLASS_PROMPT, others))]
@@ -118,18 +116,14 @@ def tuned(task):
             checkpoint.save_safetensors(path, net.lora(net(net.see(task.images()[:1]))))
         return lora.tune(pipe, path)
 
-    yield from _paired(
-        task, parameters_of, TUNE["steps"], TUNE["rate"], (5, 10, 15, 20, 30, 40), class_images=TUNE["class_images"]
-    )
+    yield from _paired(task, parameters_of, TUNE_STEPS, TUNE_RATE, (5, 10, 15, 20, 30, 40))
 
 
 def from_nothing(task):
     """The same training from a LoRA of that rank that is zero, at the rate of notebook 04's; three times as long."""
     rank = predictor.load().config["rank"]
     parameters_of = lambda pipe: lora.add(pipe.unet, rank=rank)
-    yield from _paired(
-        task, parameters_of, 120, PLAN["lora_learning_rate"], range(20, 121, 20), class_images=TUNE["class_images"]
-    )
+    yield from _paired(task, parameters_of, 120, PLAN["lora_learning_rate"], range(20, 121, 20))
 
 
 def light(task):
@@ -170,10 +164,10 @@ def diffusers_loop(task, rate=5e-6, checks=(100, 200, 300)):
     pipe.vae.requires_grad_(False)
     dreambooth.learn(pipe)
     with task.clock():
-        others = task.class_images(pipe, PLAN["class_images"])
+        others = task.class_images(pipe)
     prompts = task.who, CLASS_PROMPT
     run = peer.loop(pipe, task.paths, others, CONFIG, 4, learning_rate=rate, prompts=prompts)
-    for number in steps(task, itertools.islice(run, max(checks)), checks):
+    for number in steps(task, run, checks):
         yield number, pipe, f"a photo of {task.who}"
 
 

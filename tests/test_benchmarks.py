@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib.util
+import itertools
 import os
 import re
 import shutil
@@ -18,7 +19,7 @@ import torch
 
 from benchmarks import dreambooth as dreambooth_speed
 from benchmarks import hypernetwork as hypernetwork_speed
-from benchmarks import methods
+from benchmarks import likeness, methods
 from benchmarks.gpu import command as gpu
 from benchmarks.gpu import parts as gpu_parts
 from benchmarks.gpu import table
@@ -51,6 +52,29 @@ def test_a_hypernetwork_beside_the_web_ui_s_loop(pipe, capsys, monkeypatch):
     found = shares(capsys.readouterr().out)
     assert len(found) == 3 and all(0 < share < 100 for share in found)
     assert not any(module._forward_pre_hooks for module in pipe.unet.modules())
+
+
+def test_time_to_likeness_of_every_method(tmp_path, capsys, monkeypatch):
+    """A step of each, two rough pictures; what was measured before stays in the table, and is not measured again."""
+    one_step = likeness.steps
+    monkeypatch.setattr(likeness, "steps", lambda task, run, checks: itertools.islice(one_step(task, run, [1]), 1))
+    monkeypatch.setattr(likeness, "SAMPLER", {"guidance_scale": 1.0, "num_inference_steps": 1})
+    monkeypatch.setattr(likeness, "CLASS_IMAGES", 1)
+    first, *rest = likeness.METHODS
+    out = tmp_path / "likeness.csv"
+    for names in ([first], rest):
+        likeness.main(["--methods", *names, "--pictures", "2", "--out", str(out)])
+    table = pd.read_csv(out)
+    assert list(table["method"]) == list(likeness.METHODS) and list(table["images"]) == [2] * len(table)
+    assert list(table["steps"]) == [0] + [1] * len(rest) and (table["seconds"] > 0).all()
+    assert out.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+    assert capsys.readouterr().out.count("60% of the pictures") == 1 + len(table)
+
+
+def test_the_first_check_that_is_enough_counts():
+    rows = [("a", 10, 1.0, 0.5), ("a", 20, 2.0, 0.7), ("a", 30, 3.0, 0.6), ("b", 10, 1.0, 0.1)]
+    table = pd.DataFrame(rows, columns=["method", "steps", "seconds", "mean"])
+    assert likeness.reached(table, 0.6) == {"a": (20, 2.0), "b": None}
 
 
 def test_a_soak_in_miniature():
