@@ -85,11 +85,20 @@ def subjects(net, pipe, reader, images, photo_count):
         print(f"{name} from {len(squares)} photos: all {words(np.all(list(each.values()), 0))}  {shares}", flush=True)
 
 
-def drift(net, pipe, reader, gates):
-    """How far "a photo of a person" moves with the weights of each person, from the base on the same seeds."""
-    seen = [reader.read(pictures(pipe, net, these, "a photo of a person")) for these in (0 * gates, gates)]
-    for name, row in drifts.table(*seen).iterrows():
-        print(f"a photo of a person, {name}: moved {row.moved:.2f}, by chance {row.by_chance:.2f}", flush=True)
+def drift(net, pipe, reader, gates, people):
+    """What "a photo of a person" becomes with the weights of each: the mix of all, and how like that person.
+
+    The mix alone would not show a class that has turned into the person: different people are as varied as before.
+    """
+    prompt = "a photo of a person"
+    made = {"base": pictures(pipe, net, 0 * gates, prompt), "predicted": pictures(pipe, net, gates, prompt)}
+    for row in drifts.table(*map(reader.read, made.values())).itertuples():
+        print(f"{prompt}, {row.attribute}: moved {row.moved:.2f}, by chance {row.by_chance:.2f}", flush=True)
+    for name, images in made.items():
+        print(
+            f"{prompt}, {name}, like the person: {count(reader, images, people, ('portrait', None, 'photo'))}",
+            flush=True,
+        )
 
 
 def main():
@@ -114,7 +123,7 @@ def main():
         for name, these in rows.items():
             found = count(reader, pictures(pipe, net, these, prompt), people, asked)
             print(f"{prompt.format('V')}, {name}: {found}", flush=True)
-    drift(net, pipe, reader, gates)
+    drift(net, pipe, reader, gates, people)
     for photo_count in (1, 4):
         subjects(net, pipe, reader, options.people // 2, photo_count)
 
