@@ -184,6 +184,7 @@ METHODS = {  # method: (what gives (steps, pipeline, prompt) at each of its chec
     "hypernetwork": (bent, 0.6),
     "diffusers' script": (diffusers_loop, 0.6),
     "diffusers' script, our rate": (diffusers_at_our_rate, 0.6),
+    # textual inversion comes here once helpers.methods has it
 }
 
 
