@@ -25,7 +25,7 @@ from benchmarks import dreambooth as peer
 from helpers import diffusion, machine, photos, show, stats, training
 from helpers.compare import scores
 from helpers.diffusion import checkpoint
-from helpers.methods import dreambooth, hypernetwork, lora, predictor
+from helpers.methods import dreambooth, hypernetwork, lora, predictor, textual_inversion
 from helpers.show import figures
 from helpers.training import optimizers
 
@@ -158,6 +158,28 @@ def bent(task):
         net.train()
 
 
+def new_word(task):
+    """Textual inversion as tools.train has it: the captions, with the new word for the class."""
+    pipe, plan = diffusion.load_pipeline("pocket"), CONFIG.textual_inversion
+    word, class_word = textual_inversion.word_for(task.subject), machine.subjects.class_of(task.subject)
+    with task.clock():
+        table = photos.read_captions(task.place).set_index("file")["caption"]
+        prompts = [[textual_inversion.renamed(table[path.name], class_word, word)] for path in task.paths]
+        latents = diffusion.encode_images(pipe.vae, task.images(), CONFIG.image_size)
+        vectors, scheduler = (
+            textual_inversion.begin(pipe, class_word, plan["vectors"]),
+            diffusion.training_scheduler(pipe),
+        )
+        textual_inversion.attach(pipe, word, vectors)
+        loss = textual_inversion.denoising_loss(pipe, scheduler, latents, prompts, CONFIG.loss_weights)
+    run = training.train(
+        tempfile.mkdtemp(dir=task.folder), [vectors], loss, training.shuffled(len(task.paths), plan["batch_size"], 1),
+        steps=plan["steps"], learning_rate=plan["learning_rate"], seed=1, checkpoint_every=10**6,
+    )  # fmt: skip
+    for number in steps(task, run, (50, 100, 150, 200, 300)):
+        yield number, pipe, f"a photo of {word}"
+
+
 def diffusers_loop(task, rate=5e-6, checks=(100, 200, 300)):
     """What train_dreambooth.py does, as benchmarks/dreambooth.py renders it."""
     pipe = diffusion.load_pipeline("pocket")
@@ -182,9 +204,9 @@ METHODS = {  # method: (what gives (steps, pipeline, prompt) at each of its chec
     "LoRA": (light, 0.6),
     "DreamBooth": (whole, 0.6),
     "hypernetwork": (bent, 0.6),
+    "textual inversion": (new_word, 0.6),
     "diffusers' script": (diffusers_loop, 0.6),
     "diffusers' script, our rate": (diffusers_at_our_rate, 0.6),
-    # textual inversion comes here once helpers.methods has it
 }
 
 
