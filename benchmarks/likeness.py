@@ -238,7 +238,12 @@ def draw(table, path):
     """Share of pictures against seconds, on a logarithmic axis, a line a method."""
     chart, axes = figures.figure(8, 4.2)
     for place, (name, rows) in enumerate(table.groupby("method", sort=False)):
-        style = {"color": figures.color_of(name, place), "marker": "osD^vPX*"[place % 8], "lw": 2, "label": name}
+        style = {
+            "color": figures.color_of(name, show.COLORS[3 + place % 3]),
+            "marker": "osD^vPX*"[place % 8],
+            "lw": 2,
+            "label": name,
+        }
         axes.plot(rows["seconds"].clip(lower=0.05), rows["mean"], **style)
     axes.axhline(0.6, color=show.INK, lw=0.8, ls=":")
     axes.set(
