@@ -252,6 +252,8 @@ def draw(table, path):
         ylabel="pictures that show the person",
         ylim=(-0.03, 1.03),
     )
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter("")
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     with machine.atomic_write(path) as partial:
         chart.savefig(partial, format="png", dpi=110)
