@@ -78,7 +78,7 @@ def _truth(file, better, drafts):
         return "Its caption leaves things out, but what it names is there. Look for one that names what is not there."
     shown = NESRELAH.get(file, set())
     if untrue := sorted(named(better) - shown):
-        return f"Look again: is there a {untrue[0]} in this photo?"
+        return f"Look again: is {untrue[0]!r} in this photo?"
     if shown - named(better):
         return "Something that only this photo shows is not named yet: an animal, or the place."
 
@@ -92,6 +92,6 @@ def caption(mine, class_word, fixed):
     if hint := _form(mine, class_word, fixed):
         return hint
     if untrue := sorted(named(mine) - {"dog", "castle"}):
-        return f"Look again: is there a {untrue[0]} in this picture?"
+        return f"Look again: is {untrue[0]!r} in this picture?"
     if len(named(mine)) < 2:
         return "An animal and a building are in this picture and not in most others. Name both, or the class word learns them."
