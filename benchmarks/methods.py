@@ -51,7 +51,7 @@ def measured(model, base, seeds, scorer, sampler):
     asked = [trained.address(text, model.word) for text in prompts["prompt_id"]]
     people, seeds = f"a photo of {subjects.with_article(subjects.class_of(model.subject))}", list(seeds)
     with trained.applied(model, base) as pipe:
-        images = diffusion.generate(pipe, asked, prompts["seed"], **sampler)
+        images = diffusion.generate(pipe, asked, prompts["seed"].tolist(), **sampler)
         after = scorer.read(diffusion.generate(pipe, people, seeds, **sampler))
     before = scorer.read(diffusion.generate(base, people, seeds, **sampler))
     plain = [trained.address(text, subjects.class_of(model.subject)) for text in prompts["prompt_id"]]
