@@ -24,6 +24,7 @@ def test_stamp_writes_the_repository_into_every_notebook_and_the_readme_once_and
                 assert f"](https://raw.githubusercontent.com/{repository}/main/docs/pictures/{copy.stem}.jpg)" in text
                 assert f"](https://github.com/{repository}/blob/main/docs/glossary.md)" in text
                 assert "](../docs/" not in text
+    assert f"clone --depth 1 https://github.com/{repository} personalize\n" in copies[0].read_text(encoding="utf-8")
     assert "https://github.com/huggingface/diffusers" in copies[0].read_text(encoding="utf-8"), "others' stay"
     with pytest.raises(ValueError, match="owner/name"):
         stamp.stamp("https://github.com/someone/thing", copies)
