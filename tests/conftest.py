@@ -27,11 +27,11 @@ from helpers import diffusion
 
 
 def pytest_collection_modifyitems(items):
-    """Marks tests that need a browser; the notebooks, which take longest, come first."""
+    """Marks tests that need a browser; what takes longest, the notebooks and the stranger's, comes first, a worker each."""
     for item in items:
         if "browser" in item.fixturenames:
             item.add_marker("browser")
-    items.sort(key=lambda item: item.path.stem != "test_notebooks")
+    items.sort(key=lambda item: item.path.stem not in ("test_notebooks", "test_stranger"))
 
 
 @pytest.fixture(scope="session")
