@@ -21,6 +21,7 @@ from benchmarks import dreambooth as dreambooth_speed
 from benchmarks import hypernetwork as hypernetwork_speed
 from benchmarks import likeness, methods
 from benchmarks.gpu import command as gpu
+from benchmarks.gpu import model as gpu_model
 from benchmarks.gpu import parts as gpu_parts
 from benchmarks.gpu import table
 from helpers import diffusion, machine, photos
@@ -104,7 +105,9 @@ def test_all_that_a_gpu_is_asked_runs_at_a_tenth_of_the_size(gpu_day):
     without = importlib.util.find_spec("bitsandbytes") is None
     assert not [row for row in rows if "error" in row and not (without and "bitsandbytes" in row["error"])]
     assert all(row["largest difference"] == 0 for row in results["resume"] if "error" not in row)
-    assert {row["steps"] if "steps" in row else len(row["losses"]) for row in results["precision"]} == {3}
+    assert {row["steps"] if "steps" in row else len(row["losses"]) for row in results["precision"]} == {
+        gpu_model.TENTH.losses
+    }
     for title in table.TITLES.values():
         assert (f"### {title}" in gpu_day.with_suffix(".md").read_text()) == (title != "Two processes")
 

@@ -10,6 +10,7 @@ notebook; after a change of notebooks or weights they are copied by hand: cp bui
 import base64
 import io
 import os
+import queue
 import sys
 import time
 from pathlib import Path
@@ -44,15 +45,35 @@ def execute(path, notebook=None, **environment):
     notebook = notebook or read(path)
     place = {"metadata": {"path": str(Path(path).parent)}}
     quiet = ["--IPKernelApp.log_level=40"]  # errors only
-    # a trial's cell takes seconds: where no answer comes, one was lost between the kernel and us, and we would wait for ever
-    timeout = 1200 if environment.get("QUICK", os.environ.get("QUICK")) == "1" else None
-    client = nbclient.NotebookClient(
-        notebook, timeout=timeout, kernel_name="python3", resources=place, extra_arguments=quiet
-    )
+    client = _Client(notebook, timeout=None, kernel_name="python3", resources=place, extra_arguments=quiet)
     # the kernel of this very Python, whatever else Jupyter knows on this machine
     settings = {"JUPYTER_PREFER_ENV_PATH": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
     client.execute(env={**os.environ, **settings, **environment})
     return notebook
+
+
+class _Client(nbclient.NotebookClient):
+    """A client that looks for the kernel's reply again each second.
+
+    In one long wait zmq's socket for asyncio now and then oversees a reply that is there: the kernel sat idle, and we
+    waited for ever (about once in a hundred notebooks with many short cells, jupyter_client 8.10, pyzmq 27.3).
+    """
+
+    async def async_start_new_kernel_client(self):
+        client = await super().async_start_new_kernel_client()
+        get_msg = client.shell_channel.get_msg
+
+        async def look_again(timeout=None):
+            began = time.monotonic()
+            while True:
+                try:
+                    return await get_msg(timeout=1)
+                except queue.Empty:
+                    if timeout is not None and time.monotonic() - began > timeout:
+                        raise
+
+        client.shell_channel.get_msg = look_again
+        return client
 
 
 def on_white(encoded):

@@ -19,7 +19,9 @@ def stamp(repository, files):
         text = file.read_text(encoding="utf-8")
         badge = r"(colab\.research\.google\.com/github/|kaggle\.com/kernels/welcome\?src=https://github\.com/)[\w.-]+/[\w.-]+"
         text = re.sub(badge + r"(?=/blob/)", rf"\g<1>{repository}", text)
-        text = re.sub(r'(https://github\.com/)[\w.-]+/[\w.-]+(?=(?:\\?", \\?"| )personalize)', rf"\g<1>{repository}", text)
+        text = re.sub(
+            r'(https://github\.com/)[\w.-]+/[\w.-]+(?=(?:\\?", \\?"| )personalize)', rf"\g<1>{repository}", text
+        )
         raw = rf"\g<1>https://raw.githubusercontent.com/{repository}/main/docs/pictures/"
         text = re.sub(r"(!\[[^]]*\]\()(?:\.\.|https://raw[^)]*?)/docs/pictures/", raw, text)
         web = rf"\g<1>https://github.com/{repository}/blob/main/docs/\g<2>"
