@@ -55,8 +55,9 @@ def execute(path, notebook=None, **environment):
 class _Client(nbclient.NotebookClient):
     """A client that looks for the kernel's reply again each second.
 
-    In one long wait zmq's socket for asyncio now and then oversees a reply that is there: the kernel sat idle, and we
-    waited for ever (about once in a hundred notebooks with many short cells, jupyter_client 8.10, pyzmq 27.3).
+    About once in a hundred runs of a notebook with many short cells we waited for ever, while the kernel sat idle and
+    answered anybody else: it seems that in one long wait zmq's socket for asyncio can miss a reply that is there
+    (jupyter_client 8.10, pyzmq 27.3).
     """
 
     async def async_start_new_kernel_client(self):
