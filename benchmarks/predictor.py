@@ -30,7 +30,7 @@ PROMPTS = {  # prompt: context, place and style as the reader calls them; None i
 NAME = "nesrelah_001"  # any identifier will do; this one is the course's
 
 
-def wanted(found, asked):
+def expected(found, asked):
     """{attribute: word} that a picture of this person for this prompt must show."""
     context, place, style = asked
     words = truth(Scene(found, context, place or "white", style, 0))
@@ -54,7 +54,7 @@ def count(reader, images, people, asked):
     reading = reader.read(images)
     right = {name: [] for name in (*FEATURES, "all visible", "as asked")}
     for i, found in enumerate(people):
-        hits = {name: reading[name][i] == word for name, word in wanted(found, asked).items()}
+        hits = {name: reading[name][i] == word for name, word in expected(found, asked).items()}
         for name, hit in hits.items():
             right[name].append(hit)
         right["all visible"].append(all(hits.values()))

@@ -91,8 +91,8 @@ def run_notebooks(numbers):
         published, shared, alone = (Path(home, name) for name in ("published", "content", "alone"))
         settings = environment(Path(home)) | publish(published)
         paths = sorted((published / "notebooks").glob("0*.ipynb"))
-        wanted = [(path, shared) for path in paths if not numbers or path.name[:2] in numbers]
-        for path, content in wanted + [(path, alone) for path in paths if path.name[:2] == "05" and not numbers]:
+        chosen = [(path, shared) for path in paths if not numbers or path.name[:2] in numbers]
+        for path, content in chosen + [(path, alone) for path in paths if path.name[:2] == "05" and not numbers]:
             content.mkdir(exist_ok=True)
             began = time.perf_counter()
             run(PYTHON, "-c", NOTEBOOK, path, cwd=content, env=settings | {"RUNS_DIR": str(content / "runs")})

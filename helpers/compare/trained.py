@@ -24,11 +24,8 @@ METHODS = {  # how each is trained; from the lightest file to the heaviest
 TITLES = {"base": "base", "hypernetwork": "hypernetwork", "dreambooth": "DreamBooth", "lora": "LoRA"}
 TITLES |= {"textual_inversion": "textual inversion", "predicted": "predicted"}
 ADDED = ("hypernetwork", "LoRA", "textual inversion", "predicted")  # to a base that stays as it is
-EXTRA = (
-    "LoRA",
-    "textual inversion",
-    "predicted",
-)  # which the paper has not: named only where a training has been begun
+# which the paper has not: named only where a training has been begun
+EXTRA = ("LoRA", "textual inversion", "predicted")
 FINISHED = machine.REPO / "data" / "finished"  # by tools.finished_runs
 _SLOT = re.compile(r"(?P<before>\bof )?(?P<article>\b[Aa]n? )?\b(?P<word>[Mm]an|nesrelah_001)\b")
 

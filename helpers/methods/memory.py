@@ -111,8 +111,8 @@ def forecast(
 
     unet_config: None is SD 1.x at 512 pixels. batch_size: photos a step, each with a class image if `prior`.
     precision: what autocast computes in. optimizer, accumulate: as for training.train. text_encoder: True, or its
-    config as a dict, if it learns too, or a word of it by textual inversion does. rank: of a LoRA. preview: bytes that `preview` returns. held_out: whether the
-    loss of held-out photos is measured between two steps, eight examples at a time.
+    config as a dict, if it learns too, or a word of it by textual inversion does. rank: of a LoRA. preview: bytes that
+    `preview` returns. held_out: whether the loss of held-out photos is measured between two steps, eight examples at a time.
     """
     text_encoder = text_encoder or method == "textual_inversion"
     networks = _blueprints(unet_config or SD1_UNET, method, precision, text_encoder, rank, checkpointing)

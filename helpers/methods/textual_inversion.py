@@ -44,10 +44,10 @@ def renamed(caption, class_word, word):
 
     One that does not say the class word is led by the new one: "<amir>, a portrait".
     """
-    told, count = re.subn(
+    text, count = re.subn(
         rf"\b(an? )?{re.escape(class_word)}\b", lambda found: word, caption, count=1, flags=re.IGNORECASE
     )
-    return told if count else f"{word}, {caption}"
+    return text if count else f"{word}, {caption}"
 
 
 def begin(pipe, words, count=1):
