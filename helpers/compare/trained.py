@@ -19,7 +19,7 @@ METHODS = {  # how each is trained; from the lightest file to the heaviest
     "hypernetwork": _NOTEBOOK.replace("{notebook}", "03_train_hypernetwork"),
     "dreambooth": _NOTEBOOK.replace("{notebook}", "04_train_dreambooth"),
     "lora": _NOTEBOOK.replace("{notebook}", "04_train_dreambooth"),
-    "predicted": _NOTEBOOK.replace("{notebook}", "08_one_photo"),  # from one photo, and then tuned
+    "predicted": _NOTEBOOK.replace("{notebook}", "06_one_photo"),  # from one photo, and then tuned
 }
 TITLES = {"base": "base", "hypernetwork": "hypernetwork", "dreambooth": "DreamBooth", "lora": "LoRA"}
 TITLES |= {"textual_inversion": "textual inversion", "predicted": "predicted"}
