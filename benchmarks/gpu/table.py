@@ -5,12 +5,11 @@ needs, the text stays as it is, and says "predicted".
 """
 
 import itertools
-import re
-from pathlib import Path
 
 import pandas as pd
 
-from helpers import diffusion, machine
+from benchmarks import marked
+from helpers import diffusion
 
 GB = 1e9
 TITLES = {
@@ -24,7 +23,6 @@ TITLES = {
     "resume": "Stopped and taken up, beside a training that went through",
     "processes": "Two processes",
 }
-BLOCK = re.compile(r"(<!-- gpu (\w+) -->\n).*?(<!-- /gpu -->)", re.DOTALL)
 HIDDEN = ("where", "losses")
 MEMORY = ("allocator", "reserved", "on the card", "forecast", "peak")  # columns of bytes
 
@@ -123,17 +121,8 @@ BLOCKS = {"minutes": minutes, "memory": memory, "all": text}
 
 def write(path, results):
     """Puts the figures into a text, atomically. Raises ValueError if it has no place for them."""
-    path = Path(path)
-    before = path.read_text(encoding="utf-8")
-    if not BLOCK.search(before):
-        raise ValueError(f"{path} has no <!-- gpu NAME --> with a <!-- /gpu --> after it: write them first.")
     if results["made"]["scale"]["image_size"] != diffusion.model_config("sd15").image_size:
         raise ValueError(
             "These figures are of a model of a tenth of the width: run `python -m benchmarks.gpu` on a GPU first."
         )
-
-    def put(found):
-        return found[1] + (BLOCKS[found[2]](results) or found[0][len(found[1]) : -len(found[3])]) + found[3]
-
-    with machine.atomic_write(path) as partial:
-        partial.write_text(BLOCK.sub(put, before), encoding="utf-8")
+    marked.fill(path, "gpu", {name: block(results) for name, block in BLOCKS.items()})
