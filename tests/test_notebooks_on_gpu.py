@@ -20,7 +20,7 @@ from transformers import CLIPConfig, CLIPImageProcessor, GenerationMixin
 from helpers import diffusion, machine
 from tools import notebooks
 
-NUMBERS = ("00", "01", "02", "03", "04", "05", "06_one", "06_survey", "07")  # in this order: 05 reads what 03 and 04 left
+NUMBERS = ("00", "01", "02", "03", "04", "05", "06_one", "06_survey", "07")  # 05 reads what 03 and 04 left
 
 
 @pytest.fixture(scope="module")

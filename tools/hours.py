@@ -18,6 +18,7 @@ from tools import exercises, notebooks
 TEXT = machine.REPO / "docs" / "teaching.md"
 DECISION = "decision"  # tag of a cell in which the learner decides, and the output judges it
 MORE = re.compile(r"^## More\b", re.MULTILINE)
+PICTURE = re.compile(r"!\[[^]]*\]\([^)]*\)")
 COLUMNS = ["notebook", "cells", "code cells", "words", "exercises", "minutes of its run", "minutes"]
 
 
@@ -28,14 +29,14 @@ def core(cells):
 
 
 def count(cells):
-    """{"cells", "code", "words", "exercises": how many} of some cells; a decision counts as an exercise."""
+    """{"cells", "code", "words", "exercises": how many} of some cells; a decision counts as an exercise, a sign such as | is no word."""
     code = [cell for cell in cells if cell.cell_type == "code"]
     text = "\n\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
     decisions = sum(DECISION in cell.metadata.get("tags", []) for cell in cells)
     return {
         "cells": len(cells),
         "code": len(code),
-        "words": len(text.split()),
+        "words": sum(any(map(str.isalnum, word)) for word in PICTURE.sub("", text).split()),
         "exercises": sum(len(exercises.names(cell.source)) for cell in code) + decisions,
     }
 

@@ -86,6 +86,11 @@ def _record(name, right):
         print(f"This try is not recorded: {error}")
 
 
+def letters(answer):
+    """The letters of an answer such as "ACD" or "a, c, d": a set, in capitals."""
+    return {letter for letter in str(answer).upper() if letter.isalpha()}
+
+
 def _unanswered(answer):
     """True for `...`, and for a function that still has `...` in its body."""
     return answer is ... or ... in getattr(getattr(answer, "__code__", None), "co_consts", ())

@@ -26,6 +26,25 @@ def even(t, snr):
 
 
 @exercise(
+    solution="def undo(noisy, noise, t):\n    return (noisy - (1 - alphas[t]).sqrt() * noise) / alphas[t].sqrt()",
+    wrong="def undo(noisy, noise, t):\n    return noisy - (1 - alphas[t]).sqrt() * noise",
+)
+def undo(function, alphas):
+    """Write the function that gives clean latents back from noisy ones, where the noise is known.
+
+    alphas: tensor (1000,), how much of the picture is left at each timestep.
+    """
+    clean, noise = torch.tensor([0.5, -1.0]), torch.tensor([1.0, 2.0])
+    for t in (100, 700):
+        share = alphas[t]
+        found = torch.as_tensor(function(share.sqrt() * clean + (1 - share).sqrt() * noise, noise, t))
+        if torch.allclose(found, share.sqrt() * clean, atol=1e-4):
+            return "The noise is gone, but the clean latents had been multiplied, too: undo that as well."
+        if not torch.allclose(found, clean, atol=1e-4):
+            return f"At t = {t} it does not give back what was put in. Solve the equation for `clean`, step by step."
+
+
+@exercise(
     solution="def guide(empty, prompted, scale):\n    return empty + scale * (prompted - empty)",
     wrong="def guide(empty, prompted, scale):\n    return prompted + scale * (prompted - empty)",
 )
@@ -50,3 +69,12 @@ def rare(word, tokenizer):
     pieces = tokenizer.tokenize(word)
     if len(pieces) < 5:
         return f"{word!r} becomes {len(pieces)}: {pieces}. Words that nobody writes have more; so have digits."
+
+
+@exercise(solution="passes = 2 * STEPS", wrong="passes = STEPS")
+def passes(passes, steps):
+    """How many times is the U-Net asked for one picture with guidance, of so many steps?"""
+    if passes == steps:
+        return "Once a step was enough without guidance. What does guidance compare?"
+    if passes != 2 * steps:
+        return "Count the calls of `predict` in one step of a guided picture, then the steps."

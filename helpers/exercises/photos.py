@@ -2,7 +2,7 @@
 
 import re
 
-from helpers.exercises.checks import exercise
+from helpers.exercises.checks import exercise, letters
 from helpers.photos import captions
 
 THINGS = {  # what a caption may name, and the words for it
@@ -42,6 +42,36 @@ def _form(text, class_word, fixed):
         return f"This is always there, so {class_word!r} should learn it: leave out {always[0]!r}."
 
 
+@exercise(solution='letters = "C"', wrong='letters = "BC"')
+def agreed(answer):
+    """Whose photos may be used to personalise a model? Letters."""
+    given = letters(answer)
+    if "A" in given:
+        return "Friendship is not consent: a friend says for what and until when, too, in writing."
+    if "B" in given:
+        return "Who shows a photo has not agreed to a model that makes others of that person."
+    if "D" in given:
+        return "Parents agree for a minor as well, not instead."
+    if "E" in given:
+        return "Consent can be taken back, without a reason."
+    if given != {"C"}:
+        return "Give some of the letters A to E, in quotation marks."
+
+
+@exercise(solution="latitude = -(38 + 30 / 60)", wrong="latitude = 38 + 30 / 60")
+def latitude(latitude, place):
+    """Which latitude has a photo's place, in degrees, negative in the south?
+
+    place: of EXIF, {1: "N" or "S", 2: (degrees, minutes, seconds), ...}.
+    """
+    degrees, minutes, seconds = map(float, place[2])
+    right = (degrees + minutes / 60 + seconds / 3600) * (-1 if place[1] == "S" else 1)
+    if abs(latitude + right) < 0.005:
+        return "That is as far from the equator, but on its other side."
+    if abs(latitude - right) > 0.005:
+        return "The latitude is number 2 of the place; a degree has 60 minutes, a minute has 60 seconds."
+
+
 @exercise(solution="lost = 1 - 720 / 1280", wrong="lost = 720 / 1280")
 def lost(lost, size):
     """Which share of a photo does the square leave out, from 0 to 1?"""
@@ -50,6 +80,57 @@ def lost(lost, size):
         return "A share is a number from 0 to 1."
     if abs(lost - (1 - kept)) > 0.01:
         return "The square is as high as the photo. What part of the width does it keep, and what is left of 1?"
+
+
+@exercise(
+    solution='blurred, dark = "IMG_2062.jpg", "IMG_2071.jpg"',
+    wrong='blurred, dark = "IMG_2071.jpg", "IMG_2062.jpg"',
+)
+def faults(blurred, dark, measured):
+    """Which photo is blurred and which dark, by the numbers? measured: DataFrame sharpness, brightest, by file."""
+    for file, what, column in ((blurred, "blurred", "sharpness"), (dark, "dark", "brightest")):
+        if file not in measured.index:
+            return f"There is no {file!r} in the table: write a name as it stands there, in quotation marks."
+        if file != measured[column].idxmin():
+            value = measured.loc[file, column]
+            return f"{file} has {column} {value:.0f}, and another has less: that one is {what}."
+
+
+@exercise(solution='letters = "B"', wrong='letters = "BD"')
+def held(answer):
+    """What may be held back to test on, while one photo is trained on? Letters."""
+    given = letters(answer)
+    if given & {"A", "C", "D"}:
+        return (
+            "One of these shows what the model was trained on: the loss on it would fall although nothing was learnt."
+        )
+    if given != {"B"}:
+        return "Give some of the letters A to D, in quotation marks: one of them is a new photo."
+
+
+@exercise(
+    solution='def says(text, word):\n    return word in text.replace(",", " ").split()',
+    wrong="def says(text, word):\n    return word in text",
+)
+def says(function):
+    """Write a function that tells whether a caption says a word."""
+    for text, said in (("a photo of a man", True), ("a man, smiling", True), ("a photo of a dog", False)):
+        if bool(function(text, "man")) != said:
+            return f"Of {text!r} and 'man' it should be {said}. A comma does not belong to a word."
+    if function("a photo of a woman", "man"):
+        return "The letters m, a, n are in 'woman', too: compare whole words."
+
+
+@exercise(solution='letters = "BE"', wrong='letters = "B"')
+def silent(answer):
+    """Which words does a caption leave out, of what changes and what never does? Letters."""
+    given = letters(answer)
+    if "A" in given:
+        return "Without the class word nothing stands for this person."
+    if given & {"C", "D"}:
+        return "What is not in every photo has to be named, or the class word comes to mean it."
+    if given != {"B", "E"}:
+        return "What is in every photo should go into the class word: leave out all of that."
 
 
 @exercise(

@@ -30,7 +30,7 @@ def lesson():
     schedule = diffusion.training_scheduler(pipe)
     names = {"torch": torch, "pipe": pipe, "schedule": schedule, "alphas": schedule.alphas_cumprod}
     names["empty_embeds"] = diffusion.encode_prompts(pipe, [""])
-    for beginning in ("def promise(", "def sample(", "def guided("):
+    for beginning in ("def clean_guess(", "def sample(", "def guided("):
         exec(cell(beginning), names)  # noqa: S102
     return names
 

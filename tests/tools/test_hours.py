@@ -5,7 +5,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from tools import hours
 
 CELLS = [
-    new_markdown_cell("# Three words [here](../docs/glossary.md)"),  # four with the sign of the heading, and a link
+    new_markdown_cell("# Three words [here](../docs/glossary.md)\n\n![a picture](walk.jpg)"),
     new_code_cell('answer = ...\nexercises.check("diffusion.even", answer, snr)'),
     new_code_cell("choice = 3", metadata={"tags": ["decision"]}),
     new_markdown_cell("Read on.\n\n## Moreover\n\nMore."),
@@ -19,7 +19,7 @@ def test_the_core_ends_at_the_first_heading_that_begins_with_more():
 
 
 def test_words_code_exercises_and_decisions_are_counted():
-    assert hours.count(CELLS) == {"cells": 6, "code": 3, "words": 15, "exercises": 2}
+    assert hours.count(CELLS) == {"cells": 6, "code": 3, "words": 12, "exercises": 2}
     counted = {"cells": 9, "code": 6, "words": 300, "exercises": 4}
     assert hours.minutes(counted, run=1.5) == pytest.approx(2 + 4 + 12 + 1.5)
 
@@ -32,7 +32,7 @@ def lesson(tmp_path, monkeypatch):
 
 
 def test_a_row_says_core_and_whole_and_takes_the_run_from_the_finished_notebook(lesson, tmp_path):
-    assert hours.table([lesson]).splitlines()[2] == "| 00_walk | 4 / 6 | 2 / 3 | 9 / 15 | 2 | – | 7 / 8 |"
+    assert hours.table([lesson]).splitlines()[2] == "| 00_walk | 4 / 6 | 2 / 3 | 7 / 12 | 2 | – | 7 / 8 |"
     finished = tmp_path / "build" / "notebooks" / lesson.name
     finished.parent.mkdir(parents=True)
     nbformat.write(new_notebook(cells=CELLS, metadata={"minutes": 10.04}), finished)
