@@ -3,6 +3,7 @@
 python -m tools.exercises                  prints every question with its solution
 python -m tools.exercises solutions.ipynb  writes them as a notebook, by notebook and cell
 python -m tools.exercises handed_in/       one table of the results that a class handed in: the tries of each right answer
+python -m tools.exercises --nbgrader DIR   the notebooks as a course of nbgrader: DIR/source, and its settings
 """
 
 import importlib
@@ -16,6 +17,11 @@ import pandas as pd
 from helpers import machine
 from tools import notebooks
 
+NBGRADER = """# Written by python -m tools.exercises --nbgrader; the notebooks need the course beside them: see docs/teaching.md
+c = get_config()
+c.CourseDirectory.course_id = "personalize"
+c.ClearSolutions.code_stub = {"python": ""}
+"""
 CALL = re.compile(r"^exercises\.check\(\s*\"(\w+\.\w+)\"", re.MULTILINE)
 
 
@@ -56,6 +62,30 @@ def solutions():
     return nbformat.v4.new_notebook(cells=cells)
 
 
+def graded(notebook):
+    """A notebook in which nbgrader finds each exercise: a cell for the answer and, after it, one that tests and gives a point.
+
+    The solution stands in nbgrader's marks, below the dots, and leaves with `nbgrader generate_assignment`. The test shows
+    the hint as ever, then fails where the answer is not right. Cells' metadata as nbgrader's schema 3 names them.
+    """
+    checks, cells = everything(), []
+    for cell in notebook.cells:
+        found = names(cell.source) if cell.cell_type == "code" else []
+        if not found:
+            cells.append(cell)
+            continue
+        (name,), start = found, CALL.search(cell.source).start()
+        solution = f"### BEGIN SOLUTION\n{checks[name].solution}\n### END SOLUTION\n"
+        verdict = f"### BEGIN HIDDEN TESTS\nassert exercises.is_right({name!r})\n### END HIDDEN TESTS"
+        cells.append(nbformat.v4.new_code_cell(cell.source[:start] + solution, id=cell.id))
+        cells.append(nbformat.v4.new_code_cell(f"{cell.source[start:]}\n{verdict}", id=f"{cell.id}-test"[-64:]))
+        for part, grade in zip(cells[-2:], (False, True)):
+            marks = {"grade": grade, "solution": not grade, "locked": grade, "task": False, "schema_version": 3}
+            marks |= {"grade_id": name.replace(".", "-") + "-test" * grade} | ({"points": 1} if grade else {})
+            part.metadata["nbgrader"] = marks
+    return nbformat.v4.new_notebook(cells=cells, metadata=notebook.metadata)
+
+
 def results(folder):
     """A class's files in one table, a row for each student: the tries that a right answer took, 0 for none yet.
 
@@ -76,9 +106,15 @@ def results(folder):
     return pd.DataFrame.from_dict(rows, orient="index").sort_index().rename_axis("student")
 
 
-def main(target=None):
+def main(target=None, folder="nbgrader"):
     """Print or write what the arguments ask for."""
-    if target and Path(target).is_dir():
+    if target == "--nbgrader":
+        for path in notebooks.paths():
+            place = Path(folder) / "source" / path.stem / path.name
+            place.parent.mkdir(parents=True, exist_ok=True)
+            nbformat.write(graded(notebooks.read(path)), place)
+        (Path(folder) / "nbgrader_config.py").write_text(NBGRADER, encoding="utf-8")
+    elif target and Path(target).is_dir():
         print(results(target).to_string(na_rep="-", float_format="%.0f"))
     elif target:
         nbformat.write(solutions(), target)

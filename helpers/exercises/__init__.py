@@ -1,3 +1,3 @@
 """Exercises that check themselves; one module a notebook."""
 
-from helpers.exercises.checks import check, hand_in
+from helpers.exercises.checks import check, hand_in, is_right

@@ -1,3 +1,4 @@
+import contextlib
 import json
 
 import nbformat
@@ -105,3 +106,20 @@ def test_an_unknown_exercise_is_named():
     for name in ("diffusion.nothing", "nothing.even"):
         with pytest.raises(KeyError, match=name):
             checks.find(name)
+
+
+def test_nbgrader_finds_an_answer_and_a_test_that_fails_where_the_answer_is_wrong(tmp_path):
+    questions.main("--nbgrader", tmp_path)
+    marks, verdicts = [], {}
+    for path in sorted((tmp_path / "source").glob("*/*.ipynb")):
+        notebook = nbformat.read(path, as_version=4)
+        nbformat.validate(notebook)
+        for cell in notebook.cells:
+            if mark := cell.metadata.get("nbgrader"):
+                marks.append(mark["grade_id"])
+                verdicts[mark["grade_id"]] = cell.source if mark["grade"] else None
+    assert len(set(marks)) == len(marks) == 2 * len(EVERY)
+    for answer, fails in ((11, True), (10, False)):
+        names = {"exercises": exercises, "even": answer, "snr": SNR}
+        with pytest.raises(AssertionError) if fails else contextlib.nullcontext():
+            exec(verdicts["diffusion-even-test"], names)  # noqa: S102
