@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from helpers.exercises.checks import exercise
+from helpers.exercises.checks import exercise, letters
 
 
 @exercise(
@@ -56,9 +56,9 @@ def mix(function):
 
 
 @exercise(solution='gone = "ABCDF"', wrong='gone = "AB"')
-def gone(letters):
+def gone(answer):
     """Which of the things must go when somebody takes consent back? Letters, in any order."""
-    given = {letter for letter in str(letters).upper() if letter.isalpha()}
+    given = letters(answer)
     if given - set("ABCDEF"):
         return "Give some of the letters A to F, in quotation marks."
     if {"A", "B", "D", "F"} - given:
