@@ -95,7 +95,7 @@ def _record(name, right):
 
 
 def letters(answer):
-    """The letters of an answer such as "ACD" or "a, c, d": a set, in capitals."""
+    """The letters of a choice such as "ACD" or "a, c, d": a set, in capitals."""
     return {letter for letter in str(answer).upper() if letter.isalpha()}
 
 

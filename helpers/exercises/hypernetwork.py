@@ -1,14 +1,14 @@
 """Checks and solutions of the exercises of notebook 03: what learns, how large it is, what it changed, how fast."""
 
 from helpers import training
-from helpers.exercises.checks import exercise
+from helpers.exercises.checks import exercise, letters
 from helpers.methods import hypernetwork
 
 
 @exercise(solution='moving = "D"', wrong='moving = "AD"')
-def moving(letters):
+def moving(answer):
     """Which networks can the training of a hypernetwork move? A U-Net, B VAE, C text encoder, D hypernetwork."""
-    given = {letter for letter in str(letters).upper() if letter.isalpha()}
+    given = letters(answer)
     if given - set("ABCD"):
         return "Give some of the letters A to D, in quotation marks."
     if "A" in given:

@@ -13,6 +13,7 @@ from tools import notebooks
 
 EVERY = questions.everything()
 SNR = 10.5 / torch.arange(1, 31)  # 1 or less from index 10 on
+ALPHAS = torch.linspace(0.99, 0.01, 1000)
 CELLS = [
     cell.source
     for path in notebooks.paths()
@@ -41,6 +42,9 @@ def test_every_exercise_stands_in_one_cell_and_leaves_the_answer_to_the_learner(
         ("even", ["ten", SNR], "whole number"),
         ("guide", [lambda empty, prompted, scale: ...], checks.UNANSWERED),
         ("guide", [lambda: 3], "TypeError"),
+        ("undo", [lambda noisy, noise, t: noisy - (1 - ALPHAS[t]).sqrt() * noise, ALPHAS], "multiplied, too"),
+        ("undo", [lambda noisy, noise, t: noisy - noise, ALPHAS], "step by step"),
+        ("passes", [20, 20], "compare"),
         ("guide", [lambda empty, prompted, scale: None], "Not yet."),
     ],
 )

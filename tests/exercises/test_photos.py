@@ -1,3 +1,5 @@
+import re
+
 import pandas as pd
 import pytest
 
@@ -11,6 +13,9 @@ DRAFTS = {
     "IMG_2059.png": "a photo of a person wearing a white sweater in front of a castle",
     "IMG_2083.png": "a photo of a person with a pet dog",
 }
+
+PLACE = {1: "S", 2: (38.0, 30.0, 0.0)}
+MEASURED = pd.DataFrame({"sharpness": [8, 70, 69], "brightest": [196, 34, 199]}, ["soft.jpg", "night.jpg", "good.jpg"])
 
 
 @pytest.fixture(autouse=True)
@@ -53,4 +58,30 @@ def test_a_caption_is_corrected_where_it_was_false_and_by_what_is_there(capsys, 
 )
 def test_a_caption_names_what_the_picture_shows_and_others_do_not(capsys, mine, words):
     exercises.check("photos.caption", mine, "man", ["beard"])
+    assert words in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "answer", "words"),
+    [
+        ("agreed", ["c"], "Right."),
+        ("agreed", ["CD"], "not instead"),
+        ("agreed", [""], "A to E"),
+        ("latitude", [-38.5, PLACE], "Right."),
+        ("latitude", [38.5, PLACE], "other side"),
+        ("latitude", [-38.3, PLACE], "60 minutes"),
+        ("faults", ["soft.jpg", "night.jpg", MEASURED], "Right."),
+        ("faults", ["night.jpg", "night.jpg", MEASURED], "has less"),
+        ("faults", ["soft.jpg", "IMG_1.jpg", MEASURED], "There is no"),
+        ("held", ["B"], "Right."),
+        ("held", ["AB"], "trained on"),
+        ("says", [lambda text, word: re.search(rf"\b{word}\b", text)], "Right."),
+        ("says", [lambda text, word: word in text.split()], "comma"),
+        ("says", [lambda text, word: word in text], "'woman'"),
+        ("silent", ["B, E"], "Right."),
+        ("silent", ["BDE"], "has to be named"),
+    ],
+)
+def test_what_is_decided_about_photos_and_captions_is_right_or_gets_a_hint(capsys, name, answer, words):
+    exercises.check(f"photos.{name}", *answer)
     assert words in capsys.readouterr().out
