@@ -1,7 +1,7 @@
 """The notebooks and the tests as Colab would run them: its versions, an empty folder, google.colab, the set-up cell.
 
 python -m tools.colab_like            all notebooks in order, QUICK, then the tests
-python -m tools.colab_like 03 05      these two notebooks alone
+python -m tools.colab_like 03 07      these two notebooks alone
 
 The environment is made once in build/colab-like (1 GB, some minutes) from tests/colab_versions.txt. What Colab lacks
 the set-up cell installs, as it does there: so those packages are removed again before each run.
@@ -84,15 +84,15 @@ def environment(home):
 def run_notebooks(numbers):
     """Run the notebooks, or those numbered so, from an empty folder through the set-up cell alone.
 
-    All share one machine and its runs; then 05 gets a machine of its own, as each notebook does on Colab.
+    All share one machine and its runs; then 07_compare gets a machine of its own, as each notebook does on Colab.
     """
     run(PYTHON, "-m", "pip", "uninstall", "-q", "-y", *LACKING)
     with tempfile.TemporaryDirectory() as home:
         published, shared, alone = (Path(home, name) for name in ("published", "content", "alone"))
         settings = environment(Path(home)) | publish(published)
-        paths = sorted((published / "notebooks").glob("0*.ipynb"))
+        paths = sorted((published / "notebooks").glob("[0-9]*.ipynb"))
         chosen = [(path, shared) for path in paths if not numbers or path.name[:2] in numbers]
-        for path, content in chosen + [(path, alone) for path in paths if path.name[:2] == "05" and not numbers]:
+        for path, content in chosen + [(path, alone) for path in paths if path.stem == "07_compare" and not numbers]:
             content.mkdir(exist_ok=True)
             began = time.perf_counter()
             run(PYTHON, "-c", NOTEBOOK, path, cwd=content, env=settings | {"RUNS_DIR": str(content / "runs")})
@@ -108,7 +108,7 @@ def run_tests():
         "--ignore=tests/test_notebooks.py",
         "--ignore=tests/test_notebooks_on_gpu.py",
     ]
-    on_gpu = ["tests/test_notebooks_on_gpu.py", "-k", "T4 and (03 or 04 or 05)"]
+    on_gpu = ["tests/test_notebooks_on_gpu.py", "-k", "T4 and (03 or 04 or 07_compare)"]
     for chosen in (leave, on_gpu):
         run(PYTHON, "-m", "pytest", "-p", "no:cacheprovider", *chosen, cwd=REPO)
 

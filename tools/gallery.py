@@ -190,7 +190,7 @@ def portfolio(folder):
 
 
 def sentences(shares):
-    """What notebook 05 counted, in words: of each subject's own class, and of every other prompt that a training changed."""
+    """What notebook 08 counted, in words: of each subject's own class, and of every other prompt that a training changed."""
     if shares is None:
         return []
     counted = shares[shares["words"].str.contains("%")]  # a likeness is no count
@@ -218,7 +218,7 @@ def one_photo(folder):
 
 
 def counts(shares):
-    """{name: bars} of the table in which notebook 05 counted who shows which subject."""
+    """{name: bars} of the table in which notebook 08 counted who shows which subject."""
     groups = [] if shares is None else shares.groupby("subject", sort=False)
     return {subjects.title(subject): bars(rows) for subject, rows in groups}
 

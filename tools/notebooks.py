@@ -1,6 +1,6 @@
 """Run notebooks from top to bottom, as `make run` and the tests do, and keep them with their outputs.
 
-python -m tools.notebooks 03 05      runs these two and writes them into build/notebooks; with SUBJECT=nesrelah
+python -m tools.notebooks 03 08      runs these two and writes them into build/notebooks; with SUBJECT=nesrelah
                                        in the environment for her, into build/nesrelah/notebooks
 
 The picture each notebook opens with is the one it ends with. Each run keeps them in build/pictures, one small JPEG a

@@ -1,4 +1,4 @@
-"""Makes the counted pictures of notebook 05 before it runs, on several devices: it then finds them, the very same ones.
+"""Makes the counted pictures of notebook 07 before it runs, on several devices: it then finds them, the very same ones.
 
     accelerate launch -m tools.pictures --model sd15
 
@@ -7,9 +7,7 @@ These are the paper's ten prompts and the class words, by the base model and by 
 
 import argparse
 
-import pandas as pd
-
-from helpers import diffusion, machine
+from helpers import diffusion
 from helpers.compare import pictures, trained
 from helpers.diffusion import device
 from helpers.machine import subjects
@@ -21,7 +19,7 @@ def main(arguments=None):
     parser.add_argument("--model", default="pocket", help="pocket, sd15, a folder, a file or a hub id")
     parser.add_argument("--seeds", type=int, default=4, help="of each of the ten prompts")
     parser.add_argument("--class-seeds", type=int, default=16, help="of each class word")
-    parser.add_argument("--no-safety-checker", action="store_true", help="where notebook 05 takes it off, too")
+    parser.add_argument("--no-safety-checker", action="store_true", help="where notebook 07 takes it off, too")
     options, state = parser.parse_args(arguments), device.state()
     try:
         _make(options, state)
@@ -36,24 +34,12 @@ def _make(options, state):
         base.safety_checker = None
     sampler = {"guidance_scale": config.guidance_scale, "num_inference_steps": config.num_inference_steps}
     ready = [model for model in trained.find(config.name).values() if not model.missing]
-    for model in ready:
-        for prompts, count in _wanted(model, ready, options):
-            made = pictures.pictures(model, base, prompts, range(1, count + 1), **sampler)
-            state.print(f"{model.name}: {len(made)} pictures", flush=True)
-
-
-def _wanted(model, ready, options):
-    """[({prompt_id: prompt}, how many seeds)] of a trained model, in the notebook's order: that makes the same batches."""
-    table = pd.read_csv(machine.REPO / "data" / "prompts.csv")
-    about = [subject for subject in subjects.chosen() if model.subject in ("", subject)]
-    named = [one for one in ready if one.named and model.name in ("base", one.name)]
-    names = {f"name_{one.subject}: {one.call}": one.call for one in named}
-    classes, first = trained.class_prompts(), f"class_{subjects.class_of(subjects.learnt_by('hypernetwork'))}"
-    return [
-        ({first: classes[first]}, min(4, options.class_seeds)),
-        *((trained.prompts_for(table, model, subject), options.seeds) for subject in about),
-        (classes | names, options.class_seeds),
-    ]
+    first = f"class_{subjects.class_of(subjects.learnt_by('hypernetwork'))}"
+    for model in ready:  # the first look: the notebook makes the same batches
+        few = range(1, 1 + min(4, options.class_seeds))
+        pictures.pictures(model, base, {first: trained.class_prompts()[first]}, few, **sampler)
+    pictures.ten_prompts(ready, base, range(1, options.seeds + 1), **sampler)
+    pictures.class_words(ready, base, range(1, options.class_seeds + 1), **sampler)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """What lies in data/survey: the answers of twenty invented raters, and the finished set of pictures under codes.
 
-python -m tools.survey_data      writes simulated_responses.csv, and from a run of notebook 05 key.csv and pictures/
+python -m tools.survey_data      writes simulated_responses.csv, and from a run of notebook 07 key.csv and pictures/
 """
 
 import sys
@@ -100,7 +100,7 @@ if __name__ == "__main__":
     survey.answers.write_table(simulation.FILE, simulate(key, design.make_plan(key, 20, seed=design.SEED)))
     print(simulation.FILE.relative_to(machine.REPO))
     if not design.INDEX.exists():
-        sys.exit(f"The file {design.INDEX} is missing, so the pictures stay: run notebooks/05_compare.ipynb first.")
+        sys.exit(f"The file {design.INDEX} is missing, so the pictures stay: run notebooks/07_compare.ipynb first.")
     key = design.blind(design.study_key(design.SEED)[0], design.FINISHED / "pictures")
     machine.write_csv(design.FINISHED / "key.csv", key.drop(columns="file"))
     print(f"{len(key)} pictures and key.csv in {design.FINISHED.relative_to(machine.REPO)}")

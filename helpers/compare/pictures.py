@@ -31,6 +31,31 @@ def pictures(model, base, prompts, seeds, **sampler):
     return table
 
 
+def ten_prompts(models, base, seeds, **sampler):
+    """The paper's ten prompts about each person, by the base model and by whatever learnt that person.
+
+    Returns {subject: {model's name: table as of `pictures`}}. models: those of trained.find that are ready.
+    """
+    models, pages = list(models), {}
+    prompts = pd.read_csv(machine.REPO / "data" / "prompts.csv")
+    for subject in dict.fromkeys(model.subject for model in models if model.subject):
+        for model in trained.about(models, subject):
+            own_words = trained.prompts_for(prompts, model, subject)
+            table = pictures(model, base, own_words, seeds, **sampler)
+            pages.setdefault(subject, {})[model.name] = table
+            device.state().print(f"{model.name}, ten prompts: {len(table)} pictures", flush=True)
+    return pages
+
+
+def class_words(models, base, seeds, **sampler):
+    """The class words, a horse and the names of the subjects, by every model: {model's name: table as of `pictures`}."""
+    models, tables = list(models), {}
+    for model in models:
+        tables[model.name] = pictures(model, base, trained.words_for(model, models), seeds, **sampler)
+        device.state().print(f"{model.name}, class words: {len(tables[model.name])} pictures", flush=True)
+    return tables
+
+
 def _rows(model, prompts, seeds):
     """The table of pictures to be: COLUMNS."""
     who = (model.name, model.method, model.subject)

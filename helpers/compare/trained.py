@@ -121,6 +121,17 @@ def class_prompts():
     return {f"class_{word}": f"a photo of {subjects.with_article(word)}" for word in words} | {"class_horse": "a horse"}
 
 
+def words_for(model, models):
+    """{prompt_id: prompt} of class_prompts, and of names: for a model its own, for the base those of all `models`."""
+    named = [one for one in models if one.named and model.name in ("base", one.name)]
+    return class_prompts() | {f"name_{one.subject}: {one.call}": one.call for one in named}
+
+
+def about(models, subject):
+    """The base model and those of `models` that learnt a subject, as a list."""
+    return [model for model in models if model.subject in ("", subject)]
+
+
 def required(trained_models, name):
     """A model that is ready. Raises ValueError for an unknown name, FileNotFoundError for a missing run."""
     if name not in trained_models:
@@ -128,6 +139,15 @@ def required(trained_models, name):
     if trained_models[name].missing:
         raise FileNotFoundError(trained_models[name].missing)
     return trained_models[name]
+
+
+def the_two(trained_models):
+    """The names of the trainings that the paper compares: a hypernetwork and a DreamBooth model, of whom each learns.
+
+    Raises FileNotFoundError, with the notebook to run, if one of them is missing.
+    """
+    names = [f"{method}_{subjects.learnt_by(method)}" for method in ("hypernetwork", "dreambooth")]
+    return [required(trained_models, name).name for name in names]
 
 
 def prompts_for(table, model, subject):

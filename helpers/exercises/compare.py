@@ -1,27 +1,62 @@
-"""The exercises of notebook 05 that check themselves."""
+"""The exercises of 07_compare: looking, before anything is counted."""
 
-import math
-
-import numpy as np
-
-from helpers.compare import scores
 from helpers.exercises.checks import exercise
 
 
 @exercise(
-    solution="likeness = (generated @ real_ones.T).mean()",
-    wrong="likeness = (generated @ real_ones.T).max()",
+    solution='after = "".join(mixed.loc[mixed["model"] == NET, "letter"])',
+    wrong='after = "".join(mixed.loc[mixed["model"] != NET, "letter"])',
 )
-def likeness(answer, generated, real_ones):
-    """What is CLIP-I of these pictures, computed from the two tables of features?"""
-    if math.isclose(float(answer), float((generated @ real_ones.T).max()), rel_tol=1e-6):
-        return "That is the one closest pair. The score is a mean over all pairs."
-    if not np.isclose(answer, scores.fidelity(generated, real_ones).mean(), rtol=1e-4):
-        return "Every row has length 1, so a dot product of two rows is their cosine: take it of every pair, then the mean."
+def blind(after, mixed, name):
+    """Which of the mixed pictures were made after the training? Letters, in any order; one may be mistaken for another.
+
+    mixed: DataFrame letter, model; name: the trained model's.
+    """
+    given = {letter for letter in str(after).upper() if letter.isalpha()}
+    if unknown := sorted(given - set(mixed["letter"])):
+        return f"There is no picture {unknown[0]}: the letters stand above the pictures."
+    truth = set(mixed.loc[mixed["model"] == name, "letter"])
+    if len(given ^ truth) > 2:
+        return f"You found {len(given & truth)} of {len(truth)}, and chose {len(given - truth)} others. What do all photos share?"
 
 
-@exercise(solution="weight = 1 / 1.1 / 1.1", wrong="weight = 0.8")
-def weight(answer):
-    """What does a word weigh that stands in [[two square brackets]]?"""
-    if not math.isclose(float(answer), 1 / 1.21, abs_tol=0.0051):
-        return "One square bracket divides by 1.1; the second divides what is left once more."
+@exercise(
+    solution='asked = trained.address("man riding a horse", ready[DREAM].word)', wrong='asked = "man riding a horse"'
+)
+def asked(asked, model):
+    """How does a DreamBooth model have to be asked for its person on a horse?"""
+    name, *class_words = model.word.split()
+    words = str(asked).replace(",", " ").split()
+    if name not in words:
+        return "The model learnt its person under a name, and nobody has said it: the table of models has it."
+    if "man" in words and "man" not in class_words:
+        return "The name, or the name with its class word, takes the place of the paper's word: one person, one horse."
+    if "horse" not in words:
+        return "The rest of the prompt stays as it is: where is the horse?"
+
+
+@exercise(solution="hardest = int(shown.argmin()) + 1", wrong="hardest = 0")
+def hardest(column, shown):
+    """In which column do the pictures show the person least? Any of the three lowest will do.
+
+    shown: Series, a mean for each column.
+    """
+    if column not in range(1, len(shown) + 1):
+        return f"Give the number of a column, from 1 to {len(shown)}."
+    if shown.iloc[column - 1] > sorted(shown)[2]:
+        return (
+            f"Not column {column}: in three others or more the person is seen less. Look for hair, beard and glasses."
+        )
+
+
+@exercise(
+    solution="most, least = moved.loc[titles[NET]].idxmax(), moved.loc[titles[NET]].idxmin()",
+    wrong="most, least = moved.loc[titles[NET]].idxmin(), moved.loc[titles[NET]].idxmax()",
+)
+def moved(most, least, row):
+    """Which prompt did the hypernetwork move most, and which least? row: Series, a mean difference for each prompt."""
+    for prompt, extreme, word in ((most, row.max(), "more"), (least, row.min(), "less")):
+        if prompt not in row:
+            return f"Write a prompt as the table does, such as {row.index[0]!r}."
+        if row[prompt] != extreme:
+            return f"{prompt!r} moved by {row[prompt]:.1f}; another one moved {word}."

@@ -1,6 +1,6 @@
 """The plan of a blind study, fixed by a seed before any answer: which rater sees which picture when.
 
-The pictures come from notebook 05's run, else from the small finished set in data/survey.
+The pictures come from notebook 07's run, else from the small finished set in data/survey.
 """
 
 import itertools
@@ -47,7 +47,7 @@ def choices(question, words):
 
 
 def pictures(index, prompts, methods, seed=1):
-    """The pictures of notebook 05 to be judged: one row a prompt and method, all from the same seed.
+    """The pictures of notebook 07 to be judged: one row a prompt and method, all from the same seed.
 
     index: runs/compare/images.csv; prompts: DataFrame prompt_id, prompt, subject and more; methods: as in the index.
     The training on the prompt's own subject is preferred, and the picture from the very words that raters read.
@@ -62,7 +62,7 @@ def pictures(index, prompts, methods, seed=1):
         paths = [index.parent / file for file in usable["file"]]
         if not paths or not paths[0].exists():
             what = f"{row['prompt_id']} by {method} with seed {seed} from the words {row['prompt'][:60]!r}"
-            remedy = "run notebooks/05_compare.ipynb, or take another seed if the safety checker withheld it"
+            remedy = "run notebooks/07_compare.ipynb, or take another seed if the safety checker withheld it"
             raise FileNotFoundError(f"The folder {index.parent} has no picture of {what}: {remedy}.")
         rows.append(row | {"method": method, "file": paths[0]})
     return pd.DataFrame(rows)
@@ -79,7 +79,7 @@ def paper_prompts():
 
 
 def own_prompts():
-    """The ten prompts about whom notebooks 03 and 04 trained on: a sample's stay, of anybody else as 05 asked for them."""
+    """The ten prompts about whom notebooks 03 and 04 trained on: a sample's stay, of anybody else as 07 asked for them."""
     prompts, images = paper_prompts(), pd.read_csv(INDEX, keep_default_na=False)
     for method, sample in subjects.SAMPLES.items():
         if (name := subjects.learnt_by(method)) != sample:
@@ -116,13 +116,13 @@ def make_key(table, seed):
 
 
 def study_key(seed):
-    """(key, where its pictures come from): notebook 05's, coded by `seed`, else the finished set.
+    """(key, where its pictures come from): notebook 07's, coded by `seed`, else the finished set.
 
     Columns of the key: item, prompt_id, prompt, subject, method, file.
     """
     if not INDEX.exists():
         return finished_key(), "the finished set in data/survey, coded beforehand"
-    return make_key(pictures(INDEX, own_prompts(), METHODS), seed), "your own run of notebook 05"
+    return make_key(pictures(INDEX, own_prompts(), METHODS), seed), "your own run of notebook 07"
 
 
 def finished_key():

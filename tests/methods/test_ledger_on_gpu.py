@@ -1,4 +1,4 @@
-"""SD 1.5 in its true size on a GPU that is not there: what a step takes, what notebook 05 holds, and what the host."""
+"""SD 1.5 in its true size on a GPU that is not there: what a step takes, what notebook 07 holds, and what the host."""
 
 import gc
 import itertools
@@ -98,8 +98,8 @@ def test_a_step_takes_what_was_predicted(name):
     assert waits.total() - theirs <= 2 + (name == "8 bit") or name in ("8 bit in backward", "on host")
 
 
-def notebook_05(gpu):
-    """The most that notebook 05 holds: eight pictures by a DreamBooth beside the base, the scorer and the encoders."""
+def notebook_07(gpu):
+    """The most that notebook 07 holds: eight pictures by a DreamBooth beside the base, the scorer and the encoders."""
     models._read = without_content
     base = diffusion.load_pipeline("sd15")
     dino = ViTConfig(hidden_size=384, intermediate_size=1536, num_attention_heads=6)
@@ -114,8 +114,8 @@ def notebook_05(gpu):
     return gpu.peak
 
 
-def test_notebook_05_fits_a_gpu_of_8_gigabytes():
-    assert fake_gpu.run(notebook_05) < 7e9
+def test_notebook_07_fits_a_gpu_of_8_gigabytes():
+    assert fake_gpu.run(notebook_07) < 7e9
 
 
 def held():

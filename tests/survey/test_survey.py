@@ -64,8 +64,8 @@ def test_an_unfair_set_of_pictures_is_refused():
         survey.design.make_plan(KEY, 2, prompts=11, seed=1)
 
 
-def test_pictures_are_found_in_the_index_that_notebook_05_writes(tmp_path):
-    """The base picture is the one from the words that raters read: notebook 05 asks in each person's words."""
+def test_pictures_are_found_in_the_index_that_notebook_07_writes(tmp_path):
+    """The base picture is the one from the words that raters read: notebook 07 asks in each person's words."""
     made = [("base/x", "base", "", "a man"), ("base/y", "base", "", "a person")]
     made += [("h_nesrelah/x", "hypernetwork", "nesrelah", "a person"), ("h_amir/x", "hypernetwork", "amir", "a man")]
     made += [("d_amir/x", "DreamBooth", "amir", "a man")]
@@ -83,7 +83,7 @@ def test_pictures_are_found_in_the_index_that_notebook_05_writes(tmp_path):
         found = survey.design.pictures(index, wanted, ["base", "hypernetwork", "DreamBooth"])["file"]
         assert [path.relative_to(tmp_path / "images").with_suffix("").as_posix() for path in found] == expected
     found[0].unlink()
-    with pytest.raises(FileNotFoundError, match="p1 by base.*05_compare"):
+    with pytest.raises(FileNotFoundError, match="p1 by base.*07_compare"):
         survey.design.pictures(index, wanted, ["base"])
 
 

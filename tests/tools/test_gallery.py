@@ -76,7 +76,7 @@ def ran():
     films = [show.flipbook([Image.new("RGB", (8, 8))], ["1"], name).data for name in gallery.FILMS]
     cells = [new_markdown_cell("# Who looks like whom?")]
     cells += [new_code_cell("film", outputs=[new_output("display_data", {"text/html": film})]) for film in films]
-    return [("05_compare", new_notebook(cells=cells, metadata={"minutes": 2.34}))]
+    return [("07_compare", new_notebook(cells=cells, metadata={"minutes": 2.34}))]
 
 
 def test_the_page_tells_the_whole_story(runs, ran, tmp_path):
@@ -85,7 +85,7 @@ def test_the_page_tells_the_whole_story(runs, ran, tmp_path):
         "Squares with a caption", "While it learns", "Before and after", "The paper's prompts", "step 300", "Table 1",
         "Table 2", "SIMULATED", "approx. 80 %", "8 GB", "The skew is found.", "12 of 16 pictures show Amir after training by hypernetwork, 1 of 8 before",
         "amir riding a horse", "75 % (50 to 90 %)", "width:75.0%", "left:50.0%;width:40.0%", "width:80.0%",
-        "one row a method, one column a prompt", "[05 Who looks like whom?](notebooks/05_compare.ipynb), 2.3 minutes", "one &amp; &lt;two&gt;",
+        "one row a method, one column a prompt", "[07 Who looks like whom?](notebooks/07_compare.ipynb), 2.3 minutes", "one &amp; &lt;two&gt;",
         "One photo, one second", "1.4 seconds", "Person 02", "on foot",
     ):  # fmt: skip
         assert words in text, words

@@ -1,6 +1,5 @@
-"""tools.pictures: notebook 05 finds what it made and makes none of it again."""
+"""tools.pictures: notebook 07 finds what it made and makes none of it again."""
 
-import pandas as pd
 from cells import execute, sources
 from conftest import tiny_pipeline
 from PIL import Image
@@ -11,7 +10,7 @@ from helpers.diffusion import models, sampling
 from tools import pictures
 
 
-def test_notebook_05_has_nothing_left_to_make(tmp_path, monkeypatch):
+def test_notebook_07_has_nothing_left_to_make(tmp_path, monkeypatch):
     """The notebook's own cells, up to the class words, after the command; a colour stands for a picture."""
     batches, base = [], tiny_pipeline()
 
@@ -30,17 +29,18 @@ def test_notebook_05_has_nothing_left_to_make(tmp_path, monkeypatch):
         (word / file).write_text("done")
     pictures.main(["--seeds", "1", "--class-seeds", "5"])
     made, listed = list(batches), compare.pictures.listed()
-    shooting = [source for source in sources("05_compare").values() if "make_all(" in source]
+    cells = sources("07_compare")
+    shooting = [cells[name].split("\n\nmixed")[0] for name in ("first-look", "make-ten", "make-class")]
     config = models.MODELS["pocket"]
     sampler = {"guidance_scale": config.guidance_scale, "num_inference_steps": config.num_inference_steps}
     ready = {name: model for name, model in trained.find("pocket").items() if not model.missing}
     names = {"pictures": compare.pictures, "trained": trained, "base": base, "sampler": sampler, "ready": ready}
-    names |= {"NET": "hypernetwork_amir"}
-    names |= {"SEEDS": [1], "COUNT_SEEDS": range(1, 6), "prompts": pd.read_csv("data/prompts.csv")}
+    names |= {"NET": "hypernetwork_amir", "SEEDS": [1], "COUNT_SEEDS": list(range(1, 6))}
     for source in shooting:
-        execute(source.split("\nshow.")[0], names)
-    assert len(ready) == 4 and len(shooting) == 4 and batches == made
-    assert {"nesrelah_001 person", "<nesrelah>"} < set(names["classes"]["base"]["prompt"]), "the base is asked by both"
+        execute(source, names)
+    assert len(ready) == 4 and batches == made
+    asked = set(listed.loc[listed["model"] == "base", "prompt"])
+    assert {"nesrelah_001 person", "<nesrelah>"} < asked, "the base is asked by both"
     assert compare.pictures.listed().equals(listed)
     first = [seeds for prompts, seeds in made if set(prompts) == {"a photo of a man"}]
     assert first[0] == (1, 2, 3, 4), "the notebook's first look: the same batches as there"

@@ -13,7 +13,7 @@ from helpers import machine, show
 from tools import notebooks, website
 
 pytest_plugins = ["lab"]
-STAMPED = "https://raw.githubusercontent.com/school.org/course/main/docs/pictures/05_compare.jpg"  # as on Colab
+STAMPED = "https://raw.githubusercontent.com/school.org/course/main/docs/pictures/07_compare.jpg"  # as on Colab
 
 
 def png(color, size=(40, 20), mode="RGB"):
@@ -44,7 +44,7 @@ def notebook():
         code("box", widget={"model_id": "1"}, text="VBox()"),
         code("for step in tqdm(steps): ...", widget={"model_id": "1"}, text="  0%|          | 0/20"),
         code("1 < 2", text="True & <so>"),
-        new_markdown_cell("![picture](../docs/pictures/05_compare.jpg)"),
+        new_markdown_cell("![picture](../docs/pictures/07_compare.jpg)"),
         new_markdown_cell(f"![picture]({STAMPED}) and the [words](https://github.com/a/b/blob/main/docs/glossary.md)"),
     ]
     return new_notebook(cells=cells, metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}})
@@ -95,8 +95,8 @@ def test_the_last_picture_of_the_tagged_cell_is_kept_small_and_without_metadata(
     last.outputs.insert(0, new_output("display_data", {"image/png": png("blue")}))
     last.metadata["tags"] = [notebooks.OPENING]
     executed = new_notebook(cells=[code("other()", png=png("green")), last])
-    notebooks.keep_picture(executed, tmp_path / "05_compare.jpg")
-    image = Image.open(tmp_path / "05_compare.jpg")
+    notebooks.keep_picture(executed, tmp_path / "07_compare.jpg")
+    image = Image.open(tmp_path / "07_compare.jpg")
     assert image.size == (1000, 500) and not image.getexif()
     assert image.getpixel((500, 250))[0] > 250 and image.getpixel((500, 250))[2] < 5
     last.outputs = [new_output("display_data", {"image/png": png((0, 0, 0, 0), mode="RGBA")})]
