@@ -24,7 +24,7 @@ def trained(guidance):
     """The folder of the model that notebook 04 saves, with class images of this guidance; kept from an earlier call."""
     (path,) = notebooks.FOLDER.glob("04_*.ipynb")
     notebook, runs = notebooks.read(path), machine.RUNS / f"class_guidance_{guidance:g}"
-    last = next(i for i, cell in enumerate(notebook.cells) if 'dreambooth.save(RUN / "model"' in cell.source)
+    last = next(i for i, cell in enumerate(notebook.cells) if "dreambooth.keep(RUN" in cell.source)
     notebook.cells = notebook.cells[: last + 1]
     settings = {"RUNS_DIR": str(runs), "CLASS_GUIDANCE": str(guidance), "LENGTH": "short", "SUBJECT": "nesrelah"}
     notebooks.execute(path, notebook, **settings)

@@ -1,4 +1,5 @@
-"""What a finished run of notebook 04 does to six prompts, counted with intervals: base, with and without class images, LoRA.
+"""What finished runs of notebooks 04 and 05 do to six prompts, counted with intervals: base, DreamBooth with and without
+class images, LoRA.
 
 python -m benchmarks.dreambooth_claim --images 64
 
@@ -30,7 +31,7 @@ def saved(run):
 
 
 def light(config, subject):
-    """The base with the LoRA that notebook 04 saved of a subject; None where there is none."""
+    """The base with the LoRA that notebook 05 saved of a subject; None where there is none."""
     path = machine.RUNS / f"lora_{subject}" / f"{subject}.safetensors"
     if not path.exists():
         return None

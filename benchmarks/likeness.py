@@ -120,7 +120,7 @@ def tuned(task):
 
 
 def from_nothing(task):
-    """The same training from a LoRA of that rank that is zero, at the rate of notebook 04's; three times as long."""
+    """The same training from a LoRA of that rank that is zero, at the rate of notebook 05's; three times as long."""
     rank = predictor.load().config["rank"]
     parameters_of = lambda pipe: lora.add(pipe.unet, rank=rank)
     yield from _paired(task, parameters_of, 120, PLAN["lora_learning_rate"], range(20, 121, 20))

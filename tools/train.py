@@ -4,10 +4,10 @@
     python -m tools.train --method textual_inversion --subject nesrelah --vectors 4
     accelerate launch -m tools.train --method dreambooth --accumulate 2
 
-What is learnt is what notebook 03 or 04 learns with the same settings, bit for bit on a CPU: its photos, its split, its
-class images, its seeds. Textual inversion learns from the same photos. Several processes, started by `accelerate launch`
-or torchrun, share the parts of each step (--accumulate) and end where one process would, up to the order of sums. The
-first line says how many there are.
+What is learnt is what notebook 03, 04 or 05 learns with the same settings, bit for bit on a CPU: its photos, its split,
+its class images, its seeds. Textual inversion learns from the same photos. Several processes, started by `accelerate
+launch` or torchrun, share the parts of each step (--accumulate) and end where one process would, up to the order of
+sums. The first line says how many there are.
 """
 
 import argparse
@@ -65,7 +65,7 @@ def _options(arguments):
 def _train(options, state):
     config, light = diffusion.model_config(options.model), options.method == "lora"
     pipe, plan = diffusion.load_pipeline(config), getattr(config, "dreambooth" if light else options.method)
-    steps = options.steps or (plan["steps"] * 3 // 4 if light else plan["steps"])  # as in notebook 04
+    steps = options.steps or (plan["steps"] * 3 // 4 if light else plan["steps"])  # as in notebook 05
     rate = options.learning_rate or plan["lora_learning_rate" if light else "learning_rate"]
     options.batch_size = options.batch_size or plan["batch_size"]
     checkpointing, optimizer = _setting(options, config)
@@ -187,7 +187,7 @@ def _textual_inversion(options, config, pipe, checkpointing):
 
 
 def _dreambooth(options, config, pipe, checkpointing):
-    """The same of notebook 04: of the whole model, or of a LoRA beside it."""
+    """The same of notebook 04, the whole model, or of 05, a LoRA beside it."""
     text, (*sets, settings) = config.dreambooth["text_encoder"], _subjects(options, config, pipe)
     encode_text = dreambooth.PromptEncoder(pipe, [prompt for _, prompts in sets for prompt in prompts], text)
     encode = lambda paths: diffusion.encode_images(pipe.vae, [photos.open_photo(p) for p in paths], config.image_size)

@@ -18,7 +18,7 @@ METHODS = {  # how each is trained; from the lightest file to the heaviest
     "textual_inversion": "run python -m tools.train --method textual_inversion --subject {subject}.",
     "hypernetwork": _NOTEBOOK.replace("{notebook}", "03_train_hypernetwork"),
     "dreambooth": _NOTEBOOK.replace("{notebook}", "04_train_dreambooth"),
-    "lora": _NOTEBOOK.replace("{notebook}", "04_train_dreambooth"),
+    "lora": _NOTEBOOK.replace("{notebook}", "05_memory_files_lora"),
     "predicted": _NOTEBOOK.replace("{notebook}", "06_one_photo"),  # from one photo, and then tuned
 }
 TITLES = {"base": "base", "hypernetwork": "hypernetwork", "dreambooth": "DreamBooth", "lora": "LoRA"}

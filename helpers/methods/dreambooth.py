@@ -7,6 +7,7 @@ import re
 import shutil
 from pathlib import Path
 
+import pandas as pd
 import torch
 import torch.nn.functional as F
 
@@ -193,6 +194,62 @@ def result(folder, pipe, text_encoder=False):
     parts = {"unet": pipe.unet} | ({"text_encoder": pipe.text_encoder} if text_encoder else {})
     saved = [type(part).from_pretrained(Path(folder) / name) for name, part in parts.items()]
     return [weight for part in saved for weight in part.parameters()]
+
+
+def restore(run, pipe, parameters, which="last"):
+    """Puts the last weights of a finished run, or the best, back into `parameters` of `learn`; returns their step.
+
+    which: "last", or "best" for those with the lowest held-out loss. Where the checkpoints went with another session's
+    machine, what the run left in its folder `model` stands for both, and a line says so.
+    """
+    place = machine.local(Path(run) / "checkpoints")
+    if place.exists():
+        return training.restore(place / "best.pt" if which == "best" else max(place.glob("[0-9]*.pt")), parameters)
+    print(f"The checkpoints of {run.name} have gone: what it left stands for the last and the best.")
+    text_encoder = len(parameters) > len(list(pipe.unet.parameters()))
+    training.run.put_back(parameters, result(run / "model", pipe, text_encoder))
+    losses = pd.read_csv(run / "loss.csv", index_col="step")["held_out_loss"].drop(0)
+    return int(losses.idxmin() if which == "best" else losses.index[-1])
+
+
+def keep(run, pipe, parameters, which="last"):
+    """Chooses the result of a run as `restore` does and saves the pipeline as run/model; returns the step."""
+    number = restore(run, pipe, parameters, which)
+    if machine.local(Path(run) / "checkpoints").exists():
+        save(run / "model", pipe)
+    return number
+
+
+def check_room(pipe, run, config, setting, steps):
+    """Says what a training will take of the GPU, of the computer and of the disk; returns the forecast, None without a GPU.
+
+    config: the ModelConfig. setting: a name of memory.SETTINGS. Raises MemoryError or OSError, now and not in an hour,
+    where there is not enough.
+    """
+    plan, kind, forecast = config.dreambooth, memory.SETTINGS[setting], None
+    text_encoder, place = plan["text_encoder"], device.find_device()
+    learning = pipe.unet.num_parameters() + text_encoder * pipe.text_encoder.num_parameters()
+    print(f"This training multiplies in {str(device.computes_in(place)).removeprefix('torch.')}.")
+    if memory.gpu_bytes() is not None:
+        others = forecast_settings(pipe, config)
+        forecast = memory.forecast(**others, **kind)
+        print(f"GPU: {forecast}.")
+        host = memory.host(pipe, learning, kind["optimizer"], idle(pipe, text_encoder))
+        print(f"The computer itself needs about {host / memory.GB:.1f} GB of memory beside that.")
+        memory.check_gpu(forecast, **others)
+    settings, checkpoints = {"model": config.name, "steps": steps}, machine.local(run / "checkpoints")
+    more = check_disk(run, pipe, learning, kind["optimizer"], settings, checkpoints)
+    print(f"The run may need {more / memory.GB:.1f} GB more of disk for a while.")
+    return forecast
+
+
+def forecast_settings(pipe, config):
+    """What memory.forecast takes for a training of this model by notebook 04, with its previews and held-out losses."""
+    text_encoder = config.dreambooth["text_encoder"]
+    text = text_encoder and pipe.text_encoder.config.to_dict()
+    preview = memory.preview(pipe.vae.config, pipe.unet.config.sample_size, *idle(pipe, text_encoder))
+    settings = {"unet_config": pipe.unet.config, "batch_size": config.dreambooth["batch_size"]}
+    return settings | {"text_encoder": text, "preview": preview, "held_out": True}
 
 
 def check_disk(folder, pipe, learning, optimizer=torch.optim.AdamW, settings=None, checkpoints=None):

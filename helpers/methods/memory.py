@@ -25,7 +25,7 @@ from helpers.methods import hypernetwork, lora, textual_inversion
 from helpers.training import optimizers, steps
 
 BLOCK = 512  # bytes: CUDA's allocator hands out no less
-LIGHT = 'train a LoRA, "The light variant" of notebook 04'
+LIGHT = 'train a LoRA, "The light variant" of notebook 05'
 GB = 1e9
 CUDA = 1.0 * GB  # CUDA's own context, cuDNN's and cuBLAS's workspaces: see benchmarks/memory.py
 HOST = 3.0 * GB  # Python, PyTorch, CUDA's libraries, opened photos: a round number, not measured on a GPU yet

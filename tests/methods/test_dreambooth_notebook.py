@@ -1,4 +1,4 @@
-"""Notebook 04 with its settings turned the other way: the cells themselves, in this process, on random weights."""
+"""Notebooks 04 and 05 with settings turned the other way: the cells themselves, in this process, on random weights."""
 
 import dataclasses
 import gc
@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from cells import execute
+from cells import execute, sources
 from conftest import tiny_pipeline
 from diffusers import AutoencoderKL
 from safetensors.torch import load_file
@@ -22,32 +22,38 @@ from helpers.compare import features, scores
 from helpers.diffusion import models
 from helpers.methods import dreambooth
 from helpers.training import examples, loop
-from tools import notebooks
 
 pytestmark = pytest.mark.slow
 
-LEFT_OUT = {"04-03", "04-08", "04-10", "04-15", "04-18", "04-35", "04-40", "04-42", "04-44"}  # nothing rests on these
-LATER = {"04-62", "04-65", "04-70", "04-71"}  # all up to 04-52, then these
-SETTINGS = {  # what notebook 04 says: what it says here, as on the smallest GPU
+RUN = {  # of each notebook the cells on which something rests, in their order
+    "04_train_dreambooth": [
+        "imports", "settings", "name", "before", "photos", "class-images", "step", "loss", "settings-of-run", "measure",
+        "train", "after", "without", "best-last", "copied",
+    ],
+    "05_memory_files_lora": ["imports", "settings", "export", "size", "data", "lora", "train", "save"],
+}  # fmt: skip
+SETTINGS = {  # what the notebooks say: what they say here, as on the smallest GPU
     'os.environ.get("LENGTH", "short")': '"paper"',
     'SETTING = "plain" if MODEL == "pocket" else "in backward"': 'SETTING = "on host"',
-    'diffusion.device.find_device().type != "cpu"': "True",
     "USE_CAPTIONS = False": "USE_CAPTIONS = True",
-    "RANK = 8": "RANK = 3",
     "[1, 2, 3, 4]": "[1]",
     "subjects, 4": "subjects, 1",
     "subjects = [": 'subjects = [concepts.Concept("amir_001 man", "a photo of a man", photos.prepared_folder("amir")), ',
+    "RANK = 8": "RANK = 3",
+    "list(range(1, 17))": "[1]",
+    'CHECKPOINTING = MODEL != "pocket"': "CHECKPOINTING = True",
 }
 
 
 def cells():
-    """(id, source) of the code that is run; every one of SETTINGS is found in it once."""
-    every = notebooks.read(notebooks.FOLDER / "04_train_dreambooth.ipynb").cells
-    wanted = [cell for cell in every if cell.cell_type == "code" and (cell.id <= "04-52" or cell.id in LATER)]
-    found = {cell.id: cell.source for cell in wanted if cell.id not in LEFT_OUT}
+    """{notebook: {id: source}} of the code that is run; every one of SETTINGS is found in it once."""
+    found = {}
+    for notebook, wanted in RUN.items():
+        every = sources(notebook)
+        found[notebook] = {name: every[name] for name in [f"{notebook[:2]}-{cell}" for cell in wanted]}
     for old, new in SETTINGS.items():
-        (place,) = [name for name, source in found.items() if old in source]
-        found[place] = found[place].replace(old, new, 1)
+        (place,) = [(n, name) for n, every in found.items() for name, source in every.items() if old in source]
+        found[place[0]][place[1]] = found[place[0]][place[1]].replace(old, new, 1)
     return found
 
 
@@ -60,7 +66,7 @@ def session(tmp_path_factory):
     tiny_pipeline().save_pretrained(noted.folder / "base")
     row, small = models.MODELS["pocket"], {"weights": str(noted.folder / "base"), "image_size": 16}
     small["num_inference_steps"] = 2
-    small["dreambooth"] = row.dreambooth | {"paper_steps": 4, "class_images": 2, "batch_size": 2}
+    small["dreambooth"] = row.dreambooth | {"paper_steps": 4, "steps": 4, "class_images": 2, "batch_size": 2}
     encode_text = dreambooth.PromptEncoder.__call__
     tower = SimpleNamespace(likeness_features=lambda images: np.eye(len(images), 99))
     with pytest.MonkeyPatch.context() as patch:
@@ -76,11 +82,14 @@ def session(tmp_path_factory):
             patch.delenv(variable, raising=False)
 
         def run():
-            names = {"os": os}
-            for name, source in cells().items():
+            names, light = {"os": os}, {"os": os}
+            whole, small = cells().values()
+            for name, source in whole.items():
                 execute(source, names)
-                if name == "04-06":
+                if name == "04-name":
                     noted.first = weakref.ref(names["pipe"].unet)
+            for source in small.values():
+                execute(source, light)
             return names, noted
 
         yield run
@@ -108,7 +117,7 @@ def test_two_people_are_learnt_at_once_each_with_their_own_class(done):
         assert f"{path.parent.name}_001" in prompt  # each photo says its own name
     for path, prompt in zip(names["class_paths"], names["class_prompts"], strict=True):
         assert path.parent.name.startswith(prompt.replace(" ", "-"))
-    assert len(names["subject_latents"]) == len(names["train_paths"]) and len(names["class_latents"]) == 4
+    assert len(names["photo_latents"]) == len(names["train_paths"]) and len(names["class_latents"]) == 4
 
 
 def test_captions_length_and_memory_are_as_set_and_the_run_says_all_that_made_it(done):
@@ -156,9 +165,9 @@ def test_with_and_without_class_images_differ_in_one_number(done):
 
 
 def test_the_lora_has_the_rank_and_the_text_encoder_that_were_asked_for(done):
-    names, noted = done
+    _, noted = done
     settings = told(noted, "lora_nesrelah")
-    assert (settings["prior_weight"], settings["rank"]) == (names["PRIOR_WEIGHT"], 3)
+    assert (settings["prior_weight"], settings["rank"]) == (1.0, 3)
     for path, text in {"nesrelah": "text_encoder.text_model.", "nesrelah_webui": "lora_te_text_model_"}.items():
         tensors = load_file(noted.runs / "lora_nesrelah" / f"{path}.safetensors")
         assert any(name.startswith(text) for name in tensors) and any("unet" in name for name in tensors)

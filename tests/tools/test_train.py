@@ -84,19 +84,29 @@ def test_its_hypernetwork_is_that_of_notebook_03(prepared, folder, monkeypatch):
 
 
 @pytest.mark.slow
-def test_its_dreambooth_and_its_lora_are_those_of_notebook_04(folder, monkeypatch):
+def test_its_dreambooth_and_its_lora_are_those_of_notebooks_04_and_05(folder, monkeypatch):
     monkeypatch.chdir(machine.REPO)
     monkeypatch.setattr(machine, "QUICK", False)
+    given = {"CLASS_PROMPT": "a photo of a person", "INSTANCE_PROMPT": "nesrelah_001 person"}
+    given |= {"PROMPTS": list(reversed(given.values())), "sampler": {"guidance_scale": 5.0, "num_inference_steps": 1}}
     source, names = sources("04_train_dreambooth"), {"os": os}
-    execute(source["04-04"], names)
-    names |= {"pipe": diffusion.load_pipeline("pocket"), "on_gpu": False, "learning_weights": 1}
-    names |= {"INSTANCE_PROMPT": "nesrelah_001 person", "CLASS_PROMPT": "a photo of a person"}
-    names |= {"PROMPTS": ["", names["INSTANCE_PROMPT"], names["CLASS_PROMPT"]]}
-    names["setting"] = names["memory"].SETTINGS[names["SETTING"]]
-    source["04-70"] = "\n".join(line for line in source["04-70"].split("\n") if "forecast" not in line)
-    made = ("04-22", "04-24", "04-27", "04-29", "04-31", "04-33", "04-35c", "04-37", "04-39")
-    for cell in [*(cell for cell in source if cell in made), "04-70"]:
-        execute(source[cell], names)
+    for cell in (
+        "imports",
+        "settings",
+        "photos",
+        "class-images",
+        "step",
+        "loss",
+        "settings-of-run",
+        "measure",
+        "train",
+    ):
+        execute(source[f"04-{cell}"], names)
+        names |= {"pipe": names.get("pipe") or diffusion.load_pipeline("pocket")} | given
+    source, light = sources("05_memory_files_lora"), {"os": os, "weights": 1, "size": 1, "made": {}}
+    for cell in ("imports", "settings", "data", "lora", "train", "save"):
+        execute(source[f"05-{cell}"], light)
+        light |= given | {"pictures": lambda pipe: None}
     assert len(names["class_paths"]) == 2
     for method in ("dreambooth", "lora"):
         train.main(["--method", method, "--folder", str(folder / method)])
