@@ -1,6 +1,6 @@
 """The exercises of 07_compare: looking, before anything is counted."""
 
-from helpers.exercises.checks import exercise
+from helpers.exercises.checks import exercise, letters
 
 
 @exercise(
@@ -12,7 +12,7 @@ def blind(after, mixed, name):
 
     mixed: DataFrame letter, model; name: the trained model's.
     """
-    given = {letter for letter in str(after).upper() if letter.isalpha()}
+    given = letters(after)
     if unknown := sorted(given - set(mixed["letter"])):
         return f"There is no picture {unknown[0]}: the letters stand above the pictures."
     truth = set(mixed.loc[mixed["model"] == name, "letter"])
