@@ -49,14 +49,12 @@ def hardest(column, shown):
         )
 
 
-@exercise(
-    solution="most, least = moved.loc[titles[NET]].idxmax(), moved.loc[titles[NET]].idxmin()",
-    wrong="most, least = moved.loc[titles[NET]].idxmin(), moved.loc[titles[NET]].idxmax()",
-)
-def moved(most, least, row):
-    """Which prompt did the hypernetwork move most, and which least? row: Series, a mean difference for each prompt."""
-    for prompt, extreme, word in ((most, row.max(), "more"), (least, row.min(), "less")):
-        if prompt not in row:
-            return f"Write a prompt as the table does, such as {row.index[0]!r}."
-        if row[prompt] != extreme:
-            return f"{prompt!r} moved by {row[prompt]:.1f}; another one moved {word}."
+@exercise(solution="least = moved.loc[titles[NET]].idxmin()", wrong="least = moved.loc[titles[NET]].idxmax()")
+def least(prompt, row):
+    """Which prompt did the hypernetwork change least? row: Series, a mean difference for each prompt."""
+    if prompt not in row:
+        return f"Write a prompt as it stands above the columns, such as {row.index[0]!r}."
+    if row[prompt] != row.min():
+        return (
+            f"In {prompt!r} a pixel changed by {row[prompt]:.1f} on average; in the pictures of another prompt by less."
+        )
