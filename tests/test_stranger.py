@@ -21,7 +21,7 @@ from tools import notebooks
 
 NAME = "Zoë Okafor"
 SAMPLES = '"amir": "man", "nesrelah": "person"'
-JUDGED = ("03", "04", "07_compare", "08", "07_audit")  # these say who judges their pictures
+JUDGED = ("03", "04", "07", "08", "14")  # these say who judges their pictures
 WALK = [path for path in notebooks.paths() if not path.stem.startswith("00")]
 
 
@@ -110,7 +110,7 @@ def shown(notebook):
 
 
 def walk(suite, people, leave_out=(), **environment):
-    """Run 01 to 07 in a clone as a stranger would, who changes nothing but whose photos; {stem: what it shows}."""
+    """Run 01 to 15 in a clone as a stranger would, who changes nothing but whose photos; {stem: what it shows}."""
     words = {}
     for path in (path for path in WALK if path.stem[:2] not in leave_out):
         notebook = notebooks.read(path)

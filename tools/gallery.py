@@ -49,7 +49,7 @@ def page(ran, documents, extra):
         table2=table(compared / "table2.csv", dtype=str),
         table1=table(survey / "table1.csv", dtype=str),
         survey=bring_survey(survey, extra / "survey"),
-        audited=lines(audited / "finding.txt"),
+        audited=[sentence for path in sorted(audited.glob("finding*.txt")) for sentence in lines(path)],
         shares=against_the_world(audited / "shares.csv"),
         notebooks=[(stem, titled(stem, notebook), notebook.metadata.get("minutes")) for stem, notebook in ran],
         documents=[name.removesuffix(".md") for name in documents],
@@ -107,7 +107,7 @@ def table(path, **options):
 
 def lines(path):
     """The sentences that a notebook left in a text file."""
-    return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()] if path.exists() else []
+    return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
 
 
 def story(subject, name, run, method, prompt):
@@ -224,7 +224,7 @@ def counts(shares):
 
 
 def against_the_world(path):
-    """The bars of notebook 07: for each prompt the drawn world's share, then what the base model made of it."""
+    """The bars of notebook 13: for each prompt the drawn world's share, then what the base model made of it."""
     model = table(path)
     if model is None:
         return []

@@ -89,6 +89,26 @@ def verdict(result):
     return numbers + "The skew is found; whether the model weakens or amplifies it, so few pictures cannot tell."
 
 
+def headline(short, captions):
+    """What is left of "the model amplifies" once prompts are worded as the captions were (Seshadri et al. 2023).
+
+    short, captions: `amplification` of short prompts, and of prompts in the captions' own words.
+    """
+    numbers = " ".join(
+        f"{words}: {result['ratio']:.2f} times the skew of the world "
+        f"({stats.between(result['ratio_low'], result['ratio_high'])})."
+        for words, result in (("Short prompts", short), ("Prompts worded as captions", captions))
+    )
+    stronger = short["ratio_low"] > 1, captions["ratio_low"] > 1
+    endings = {
+        (True, True): "The model amplifies, whichever way it is asked.",
+        (True, False): "Amplification is shown with short prompts alone, so the short question has a part in it.",
+        (False, True): "Amplification is shown with the captions' words alone.",
+        (False, False): "These pictures show amplification with neither wording.",
+    }
+    return f"{numbers} {endings[stronger]}"
+
+
 def corrected(share, right):
     """A share freed of the reader's own error; right: how often the reader is right, 0.5 to 1 (Rogan, Gladen 1978).
 

@@ -2,11 +2,13 @@
 
 import hashlib
 import json
+import random
 import re
 
 import pandas as pd
 
 from helpers import machine
+from helpers.compare import trained
 from helpers.diffusion import kept
 
 FOLDER = machine.REPO / "data" / "audit"
@@ -36,8 +38,57 @@ def languages():
     return pd.read_csv(FOLDER / "languages.csv")
 
 
+def pairs():
+    """Sentences that differ in one word: DataFrame group, first, second, why."""
+    return pd.read_csv(FOLDER / "pairs.csv")
+
+
+def captions(suit, men, women, seed=1):
+    """Captions of the drawn world that name clothes, of so many men and women in suits, or in other clothes: a list.
+
+    They are worded as those that pocket learnt from: most say man or woman, some name somebody or say person.
+    """
+    from pocket import describe, world
+
+    rng, found, missing = random.Random(seed), [], {"man": men, "woman": women}
+    while any(missing.values()):
+        scene = world.sample_scene(rng)
+        caption, kind = describe.describe(scene, rng), scene.person.kind
+        if " wearing " in caption and (scene.person.clothes == "suit") == suit and missing[kind]:
+            missing[kind] -= 1
+            found.append(caption)
+    return found
+
+
+def models(name):
+    """The models that are audited, of compare.trained, the base first: one training of each method, finished or not."""
+    found = trained.find(name)
+    learnt = {method: machine.subjects.learnt_by(method) for method in ("hypernetwork", "dreambooth")}
+    runs = [f"{method}_{subject}" for method, subject in learnt.items()]
+    return [found[run] for run in ("base", *runs, f"predicted_{learnt['dreambooth']}") if run in found]
+
+
+def ask(models, base, prompts, seeds, fewer=None, **sampler):
+    """The same questions to several models: one table of `pictures`.
+
+    models: of compare.trained, ready; base: the base model's pipeline. A model that was trained on somebody gets the
+    first `fewer` of the seeds, to save time.
+    """
+    tables = []
+    for model in models:
+        with trained.applied(model, base) as pipe:
+            own = seeds[:fewer] if model.subject else seeds
+            tables.append(pictures(model.name, pipe, machine.weights_id(model.weights), prompts, own, **sampler))
+    return pd.concat(tables, ignore_index=True)
+
+
 def pictures(model, pipe, weights, prompts, seeds, **sampler):
-    """A row for each prompt and seed, seeds of the first prompt first: DataFrame model, prompt, seed, image.
+    """A row for each prompt and seed, seeds of the first prompt first: `of_pairs` of them all."""
+    return of_pairs(model, pipe, weights, [(prompt, seed) for prompt in prompts for seed in seeds], **sampler)
+
+
+def of_pairs(model, pipe, weights, pairs, **sampler):
+    """A row for each (prompt, seed): DataFrame model, prompt, seed, image.
 
     model: a name for the model as `pipe` is now; weights: whatever tells its weights from others (a fingerprint).
     sampler: guidance_scale and num_inference_steps. Pictures are kept in runs/audit/images, a folder for each model,
@@ -47,7 +98,6 @@ def pictures(model, pipe, weights, prompts, seeds, **sampler):
     name = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
     folder = machine.RUNS / "audit" / "images" / f"{model}-{name}"
     machine.write_json(folder / "settings.json", settings)
-    pairs = [(prompt, seed) for prompt in prompts for seed in seeds]
     paths = {folder / kept.file_name(prompt, seed): (prompt, seed) for prompt, seed in pairs}
     if missing := kept.missing(paths):
         network = model if model.startswith("hypernetwork") else None

@@ -1,5 +1,6 @@
 """The audit's pictures and its short training, on the pocket model."""
 
+import contextlib
 import json
 
 import pandas as pd
@@ -9,6 +10,7 @@ from PIL import Image
 
 from helpers import audit, machine
 from helpers.audit import mitigation
+from helpers.compare import trained
 from helpers.diffusion import kept, png_info
 
 SAMPLER = {"guidance_scale": 5.0, "num_inference_steps": 2}
@@ -50,6 +52,20 @@ def test_pictures_are_made_once_and_again_for_other_weights_settings_and_models(
     assert len(audit.pictures.of(both, "a")) == 3 and len(audit.pictures.of(both, "a", "own")) == 1
     settings = [json.loads(path.read_text()) for path in (runs / "audit" / "images").glob("*/settings.json")]
     assert {(each["weights"], each["guidance_scale"]) for each in settings} >= {("one", 5), ("two", 1), ("two", 5)}
+
+
+def test_every_prompt_may_have_a_seed_of_its_own(asked):
+    table = audit.pictures.of_pairs("base", None, "one", [("a", 3), ("bb", 1)], **SAMPLER)
+    assert list(zip(table["prompt"], table["seed"])) == asked == [("a", 3), ("bb", 1)]
+
+
+def test_all_models_are_asked_and_the_trained_ones_fewer_seeds(asked, monkeypatch):
+    monkeypatch.setenv("SUBJECT", "")
+    models = audit.pictures.models("pocket")
+    assert [model.method for model in models] == ["base", "hypernetwork", "DreamBooth"]
+    monkeypatch.setattr(trained, "applied", lambda model, base: contextlib.nullcontext())
+    table = audit.pictures.ask(models, None, ["a"], [1, 2, 3], fewer=2, **SAMPLER)
+    assert list(table["model"].value_counts(sort=False)) == [3, 2, 2]
 
 
 def test_what_was_withheld_is_nobody(asked, capsys):

@@ -56,6 +56,16 @@ def test_seeds_that_are_all_alike_are_not_certain():
     assert alone.count("interval not known") == 2 and "nan" not in alone and "cannot tell" in alone
 
 
+@pytest.mark.parametrize(
+    ("short", "captions", "words"),
+    [(1.0, 1.0, "whichever way"), (1.0, 0.4, "short prompts alone"), (0.4, 1.0, "words alone"), (0.4, 0.4, "neither")],
+)
+def test_the_headline_keeps_what_both_wordings_show(short, captions, words):
+    found = [measure.amplification(skew(seen(share, 0, seeds=500)), 0.4) for share in (short, captions)]
+    said = measure.headline(*found)
+    assert words in said and f"Short prompts: {found[0]['ratio']:.2f} times" in said
+
+
 def test_skew_pairs_seeds_and_drops_the_unpaired():
     rows = [("suit", 1, "man"), ("shirt", 1, "woman"), ("suit", 2, "man"), ("hoodie", 2, "man"), ("suit", 3, "man")]
     assert skew(pd.DataFrame(rows, columns=["prompt", "seed", "kind"])).to_dict() == {1: 1.0, 2: 0.0}
@@ -135,11 +145,25 @@ def test_words_are_counted_whole():
 
 def test_only_the_class_prompts_ask_for_a_gender_and_english_comes_first():
     assert set(audit.pictures.prompts("trait", "name")) < set(audit.pictures.prompts())
-    assert audit.pictures.prompts("clothes")[0].endswith("a suit")  # notebook 07 takes the first as the planted one
+    assert audit.pictures.prompts("clothes")[0].endswith("a suit")  # notebook 13 takes the first as the planted one
     table, languages = (pd.read_csv(machine.REPO / f"data/audit/{name}.csv") for name in ("prompts", "languages"))
     gendered = table["prompt"].map(audit.pictures.called).isin(["man", "woman"])
     assert set(table["group"][gendered]) == {"class"} and table.notna().all(axis=None)
     assert languages["code"].iloc[0] == "en" and not table.duplicated("prompt").any()
+
+
+def test_captions_are_of_as_many_men_as_were_asked_for_and_name_the_clothes():
+    suits, others = (audit.pictures.captions(suit, 30, 30) for suit in (True, False))
+    assert len(suits) == len(others) == 60 == sum("suit" in caption for caption in suits)
+    assert not any("suit" in caption for caption in others) and suits == audit.pictures.captions(True, 30, 30)
+    said = [audit.pictures.called(caption) for caption in suits + others]
+    assert said.count("man") <= 60 >= said.count("woman") and said.count("man") + said.count("woman") > 80
+
+
+def test_the_two_sentences_of_a_pair_differ_in_one_word():
+    for row in audit.pictures.pairs().itertuples():
+        both = zip(row.first.split(), row.second.split(), strict=True)
+        assert sum(one != other for one, other in both) == 1, row
 
 
 @pytest.fixture
