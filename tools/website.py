@@ -17,7 +17,7 @@ import sys
 import nbformat
 
 from helpers import machine
-from tools import gallery, notebooks
+from tools import decks, gallery, notebooks
 
 BUILD = machine.REPO / "build"
 DOCUMENTS = ("README.md", "LICENSE", "docs/LICENSE", "data/README.md", "pocket/README.md")  # and docs/*.md
@@ -50,9 +50,10 @@ def lay_out(executed, folder):
     there = [executed / path.name if (executed / path.name).exists() else path for path in notebooks.paths()]
     ran = [(path.stem, notebooks.read(path)) for path in there]
     (folder / "notebooks").mkdir()
+    (folder / "docs" / "slides.md").write_text(decks.write(ran, folder / "extra"), encoding="utf-8")
     for stem, notebook in ran:
         nbformat.write(page(notebook, terms), folder / "notebooks" / f"{stem}.ipynb")
-    first = gallery.page(ran, documents, folder / "extra")
+    first = gallery.page(ran, [*documents, "docs/slides.md"], folder / "extra")
     (folder / "index.md").write_text(first, encoding="utf-8")
 
 
