@@ -1,6 +1,6 @@
 # make run    everything from photos to comparison, and a page to look at: build/index.html
 # make site   that page again: the course site of the last run, in seconds, without a network
-# make crossed   the two trainings the paper left for later, then notebook 05 on all four
+# make crossed   the two trainings the paper left for later, then notebooks 07 and 08 on all four
 # make test   every check, all notebooks included
 # make test-fast   style and the quick tests, in a minute and a half
 # make colab-like   the notebooks, then the tests, on Colab's versions
@@ -29,7 +29,7 @@ site: $(READY)
 crossed: $(READY)
 	SUBJECT=nesrelah $(PYTHON) -m tools.notebooks 03
 	SUBJECT=amir $(PYTHON) -m tools.notebooks 04
-	$(PYTHON) -m tools.notebooks 05
+	$(PYTHON) -m tools.notebooks 07 08
 	$(PYTHON) -m tools.website
 
 test: $(READY)
