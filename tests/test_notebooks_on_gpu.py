@@ -146,5 +146,5 @@ def test_every_cell_runs_on_a_gpu(card, number, sd15, runs):
     print(f"{card} {number}: {len(rows)} cells, {peak:.0f} MB at most, {waits:.1f} waits in each of {steps} steps")
     assert waits <= 3, "one for the loss, one for the gradient, one for a scaler beside an optimizer that is not fused"
     assert not [error for *_, error in rows if error]
-    model = not number.startswith(("01", "06_survey"))
+    model = not number.startswith(("01", "10", "11", "12"))
     assert (sum(row[2] for row in rows) > 1000) is model, "it computed on the GPU, where it has something to compute"

@@ -246,7 +246,7 @@ def bars(shares):
 
 
 def bring_survey(made, kept):
-    """Copy the pages of notebook 06, which need nothing else, from a folder to one; returns [(name, title)] of them."""
+    """Copy the pages of notebooks 10 and 11, which need nothing else, from a folder to one; returns [(name, title)] of them."""
     brought = [(name, title) for name, title in SURVEY_PAGES.items() if (made / name).exists()]
     for name, _ in brought:
         kept.mkdir(parents=True, exist_ok=True)

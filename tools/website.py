@@ -24,7 +24,7 @@ DOCUMENTS = ("README.md", "LICENSE", "docs/LICENSE", "data/README.md", "pocket/R
 WIDGETS = {  # class of a widget: the picture of it in docs/screenshots, and what that shows
     "CropEditor": ("01_crop_widget", "A photo with a frame that can be dragged"),
     "CaptionEditor": ("02_caption_editor", "A photo beside a field for its caption"),
-    "Rater": ("06_rater", "A picture with the questions a rater answers"),
+    "Rater": ("10_rater", "A picture with the questions a rater answers"),
     "PromptBox": ("prompt_page", "A field for a prompt, sliders, a button, and four pictures below"),
 }
 BAR = re.compile(r"\d+%\||it/s\]")  # of a progress bar, in words

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from helpers import machine
-from helpers.survey import design, questionnaire
+from helpers.survey import design, questionnaire, simulation
 from helpers.survey.platforms import COLUMNS, READERS, ROW, tag
 
 LONG = ["respondent", "item", "prompt_id", "method", "question", "value", "position", "duration_s", "source"]
@@ -31,6 +31,20 @@ class Answers(NamedTuple):
     table: pd.DataFrame
     odd: pd.DataFrame
     people: pd.DataFrame
+
+
+def study(folder):
+    """(files, key, rules, number) of the study whose plan notebook 10 left in a folder, with the answers in folder/answers.
+
+    As long as there are none, the files and the key are those of the simulated study, whose number is None.
+    Raises FileNotFoundError for answers without a plan.
+    """
+    files = sorted((folder / "answers").glob("*"))
+    rules = design.read_rules(folder) if files or (folder / "rules.json").exists() else design.RULES
+    if not files:
+        return [simulation.FILE], design.paper_key(), rules, None
+    key = pd.read_csv(folder / "key.csv", keep_default_na=False)
+    return files, key, rules, machine.read_json(folder / "rules.json")["study"]
 
 
 def read_answers(paths, key, *, study=None, demographics=None):

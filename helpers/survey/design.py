@@ -199,6 +199,14 @@ def make_plan(key, raters, *, prompts=6, pairs=4, duplicates=2, attention=1, see
     return pd.DataFrame(rows, columns=["rater", "position", "kind", "item"])
 
 
+def places(plan, key):
+    """How often each picture came first, second, ... of its prompt, over all raters: DataFrame of counts, item by place."""
+    rated = plan[plan["kind"] == "rate"].drop_duplicates(["rater", "item"])
+    prompts = rated["item"].map(key.set_index("item")["prompt_id"])
+    place = rated.groupby(["rater", prompts]).cumcount() + 1
+    return pd.crosstab(rated["item"], place.rename("place"))
+
+
 def _rounds(own, methods, shown, rng):
     """A rater's prompts once in every round, each with its next row of the Williams square."""
     square = williams(len(methods))
@@ -248,7 +256,7 @@ def read_rules(folder):
     """
     path = folder / "rules.json"
     if not path.exists():
-        raise FileNotFoundError(f"The file {path} is missing: make the plan first, in notebook 06.")
+        raise FileNotFoundError(f"The file {path} is missing: make the plan first, in notebook 10.")
     rules = machine.read_json(path).get("exclude")
     if not isinstance(rules, dict) or set(rules) != set(RULES):
         raise ValueError(f"The file {path} must have the rules {', '.join(RULES)} in 'exclude': use a copy.")

@@ -7,15 +7,16 @@ from helpers.survey import design, statistics
 SCALE_COLORS = ("#b35806", "#f1a340", "#d8d8de", "#92b6de", "#2f62a8", "white")  # 1 to 5, then undecided
 
 
-def stamp(chart, table):
-    """Write "simulated answers" on a figure if its table has any; returns the figure."""
-    if table is not None and (table["source"] == "simulated").any():
-        chart.supxlabel("simulated answers", x=0.99, ha="right", color="#a8281c", fontsize=9)
+def stamp(chart, table=None):
+    """Write on a figure what nobody said: "simulated answers" if its table has any, "invented raters" without a table."""
+    words = "invented raters" if table is None else "simulated answers"
+    if table is None or (table["source"] == "simulated").any():
+        chart.supxlabel(words, x=0.99, ha="right", color="#a8281c", fontsize=9)
     return chart
 
 
 def draws(values, title, *, mark=None, label="observed", bins=30, answers=None):
-    """Many draws of a number as a histogram, with one marked. answers: the table that they come from, for the stamp."""
+    """Many draws of a number as a histogram, with one marked. answers: the table that they come from, else invented raters."""
     chart, axes = figures.figure(6, 2.4)
     axes.hist(values, bins, color=show.COLORS[0], alpha=0.7)
     if mark is not None:
@@ -42,7 +43,7 @@ def intervals(table, xlabel, *, limits=None, marks=None, answers=None):
     if marks:
         axes.plot(table.index.map(marks), places, "D", color=show.INK, markersize=7, fillstyle="none")
     axes.set(yticks=places, yticklabels=table.index.map(str), xlabel=xlabel, xlim=limits, ylim=(len(table) - 0.4, -0.6))
-    return stamp(chart, answers)
+    return chart if answers is None else stamp(chart, answers)
 
 
 def shares(table, method_shares, paper=None):
@@ -81,7 +82,7 @@ def many_intervals(table, truth, kind=""):
     axes.axhline(truth, color=show.INK, linewidth=1)
     axes.set(xlabel="study", ylabel="share", ylim=(min(0.4, low.min()), 1.02))
     axes.legend(frameon=False, ncols=2, loc="lower right")
-    return chart
+    return stamp(chart)
 
 
 def study_sizes(table):
@@ -93,4 +94,4 @@ def study_sizes(table):
     axes.set(xlabel="raters", ylabel="half of the interval", ylim=(0, None))
     title = "pictures each; dotted: if answers were people"
     axes.legend(handles=axes.lines[: table["items"].nunique()], frameon=False, title=title)
-    return chart
+    return stamp(chart)

@@ -7,7 +7,7 @@ import pandas as pd
 from scipy import optimize, special, stats
 
 from helpers import machine
-from helpers.stats import share_interval, wilson
+from helpers.stats import percent, share_interval, wilson
 from helpers.survey import design
 
 PAPER = {"base": 0.80, "hypernetwork": 0.90, "DreamBooth": 0.95}  # Table 1, all three "approx."
@@ -61,6 +61,12 @@ def draw_ratings(raters, items, rng):
     return np.clip(np.rint(own + rng.normal(0, 1, (raters, items))), 1, 5).astype(int)
 
 
+def careless(share, raters, items, rng):
+    """(raters, items) ratings, 1 to 5, of people who answer anything in this share of cases and the truth in all others."""
+    true, anything = rng.integers(1, 6, items), rng.integers(1, 6, (raters, items))
+    return np.where(rng.random((raters, items)) < share, anything, true)
+
+
 def as_answers(ratings, method="invented", question="match"):
     """A (raters, items) array as the long table of a question about a method; every column is another prompt."""
     raters, items = np.indices(ratings.shape).reshape(2, -1)
@@ -70,7 +76,7 @@ def as_answers(ratings, method="invented", question="match"):
 
 
 def intervals(share, raters, items, rater_sd=RATER_SD, studies=400, seed=0):
-    """The 95 % intervals of many studies of this size: DataFrame share, low, high, pooled_low, pooled_high.
+    """The 95 % intervals of many studies: DataFrame share, low, high, effect, pooled_low, pooled_high.
 
     The pooled ones are Wilson's, which would be right if every answer came from another person.
     """
@@ -78,8 +84,11 @@ def intervals(share, raters, items, rater_sd=RATER_SD, studies=400, seed=0):
     who = np.repeat(np.arange(raters), items)
     for _ in range(studies):
         row = share_interval(who, draw(share, raters, items, rng, rater_sd).ravel())
-        rows.append((row["share"], row["low"], row["high"], *wilson(row["share"], raters * items)))
-    return pd.DataFrame(rows, columns=["share", "low", "high", "pooled_low", "pooled_high"])
+        low, high = wilson(row["share"], raters * items)
+        rows.append(
+            {name: row[name] for name in ("share", "low", "high", "effect")} | {"pooled_low": low, "pooled_high": high}
+        )
+    return pd.DataFrame(rows)
 
 
 def precision(share, raters, items, rater_sd=RATER_SD, studies=400, seed=0):
@@ -93,6 +102,15 @@ def precision(share, raters, items, rater_sd=RATER_SD, studies=400, seed=0):
         result[f"{kind}half_width"] = float((high - low).mean() / 2)
         result[f"{kind}coverage"] = float(((low <= share) & (share <= high)).mean())
     return result
+
+
+def verdict(held):
+    """How often 95 % intervals held the truth, and what that says of them, in two sentences. held: True or False a study."""
+    share, studies = np.mean(held), len(held)
+    low, high = np.round(wilson(share, studies), 2)
+    said = "They are too narrow." if high < 0.95 else "They are wider than they need to be."
+    said = "That agrees with 95 %." if low <= 0.95 <= high else said
+    return f"{percent(share, low, high)} of {studies} intervals held the truth. {said}"
 
 
 def power(one, two, raters, items, studies=2000, seed=0):

@@ -49,6 +49,18 @@ def _share(respondents, values):
     return one | dict.fromkeys(("low", "high", "effect"), np.nan)
 
 
+def effect_in_words(shares):
+    """A sentence a method on its design effect: how many independent answers its answers are worth. shares: of satisfaction()."""
+    sentences = []
+    for row in shares.itertuples():
+        words = f"{row.answers:.0f} answers are worth {row.answers / row.effect:.0f}"
+        if row.effect == 1:
+            words = f"these {row.raters:.0f} raters differ by no more than chance alone would let them"
+        words = "not known, there is one rater" if np.isnan(row.effect) else f"{row.effect:.2f}; {words}"
+        sentences.append(f"Design effect of {row.Index}: {words}.")
+    return sentences
+
+
 def rating_means(table, question):
     """Likeness or match by method: DataFrame mean, low, high (95 %), raters; index method.
 

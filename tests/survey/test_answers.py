@@ -406,3 +406,25 @@ def test_of_two_answers_the_corrected_one_counts_wherever_it_stands(read, tmp_pa
         (tmp_path / name).write_text(text)
     copies = survey.answers.read_answers(sorted(tmp_path.glob("a*.csv")), KEY)  # the browser's number decides
     assert found(copies) == [("satisfied", "no")] and "a.csv 2: handed in again" in told(copies)
+
+
+def test_the_study_in_a_folder_is_the_simulated_one_until_somebody_answers(tmp_path):
+    files, key, rules, number = survey.answers.study(tmp_path)
+    assert files == [simulation.FILE] and number is None and rules == design.RULES
+    assert survey.answers.read_answers(files, key, study=number).table["source"].unique().tolist() == ["simulated"]
+    key, own = KEY.assign(prompt="NA"), design.RULES | {"median_seconds": 3.0}
+    plan = design.make_plan(key, 2, seed=1)
+    design.write_plan(tmp_path, key, plan, 1, own)
+    assert survey.answers.study(tmp_path)[0] == [simulation.FILE] and survey.answers.study(tmp_path)[2] == own
+    (tmp_path / "answers").mkdir()
+    (tmp_path / "answers" / "a.csv").write_text(table([HEADER, [questionnaire.study_id(plan, key), *own_answer()]]))
+    files, kept, rules, number = survey.answers.study(tmp_path)
+    assert kept["prompt"].tolist() == key["prompt"].tolist() and rules == own
+    assert len(survey.answers.read_answers(files, kept, study=number).table) == 1
+    (tmp_path / "rules.json").unlink()
+    with pytest.raises(FileNotFoundError, match="make the plan"):
+        survey.answers.study(tmp_path)
+
+
+def own_answer():
+    return ["r0123456789", ONE, "satisfied", "yes", 1, 4.0]

@@ -50,6 +50,10 @@ def test_figures_of_invented_answers_are_stamped(answers):
         for table, stamped in ((answers.table, True), (real, False)):
             texts = [text.get_text() for text in draw(table).findobj(lambda part: hasattr(part, "get_text"))]
             assert ("simulated answers" in texts) == stamped
+    sizes = pd.DataFrame({"raters": [5, 9], "items": 1, "half_width": 0.2, "pooled_half_width": 0.1})
+    studies = simulation.intervals(0.8, 5, 2, studies=3)
+    for chart in (figures.draws([1, 2], "x"), figures.study_sizes(sizes), figures.many_intervals(studies, 0.8)):
+        assert "invented raters" in [text.get_text() for text in chart.findobj(lambda part: hasattr(part, "get_text"))]
 
 
 def test_coders_see_no_method_and_codes_come_back(answers, tmp_path):

@@ -15,6 +15,7 @@ from statsmodels.stats import contingency_tables
 
 from helpers import survey
 from helpers.compare import pictures
+from helpers.stats import alpha
 from helpers.survey import questionnaire, simulation, statistics
 
 KEY = survey.design.paper_key()
@@ -288,3 +289,34 @@ def test_a_larger_study_is_more_precise_and_more_powerful():
     step = simulation.smallest_difference(0.8, 40, 6)
     assert simulation.power(0.8, 0.8 + step, 40, 6, studies=1000) >= 0.8
     assert simulation.smallest_difference(0.95, 5, 1) is None
+
+
+def test_places_count_each_picture_in_each_turn_and_are_level_for_ten_raters():
+    counts = survey.design.places(survey.design.make_plan(KEY, 10, seed=3), KEY)
+    assert counts.shape == (30, 3) and counts.to_numpy().sum() == 10 * 18 and counts.nunique().eq(1).all()
+    uneven = survey.design.places(survey.design.make_plan(KEY, 7, seed=3), KEY)
+    assert uneven.to_numpy().sum() == 7 * 18 and uneven.to_numpy().min() < uneven.to_numpy().max()
+
+
+def test_a_verdict_calls_an_interval_too_narrow_only_where_the_studies_say_so():
+    words = [simulation.verdict([True] * held + [False] * (100 - held)) for held in (80, 93, 95)]
+    assert ["too narrow" in said for said in words] == [True, False, False]
+    assert "wider" in simulation.verdict([True] * 400) and "80 %" in words[0]
+
+
+def test_careless_raters_agree_as_often_as_both_looked():
+    rng = np.random.default_rng(0)
+    for share in (0, 0.5, 1):
+        found = alpha(simulation.careless(share, 10, 3000, rng), "nominal")
+        assert found == pytest.approx((1 - share) ** 2, abs=0.02)
+
+
+def test_a_design_effect_is_told_as_what_the_answers_are_worth():
+    rows = {
+        "base": [0.8, 0.7, 0.9, 120, 20, 1.5],
+        "alike": [0.8, 0.7, 0.9, 120, 20, 1.0],
+        "one": [1, np.nan, np.nan, 6, 1, np.nan],
+    }
+    shares = pd.DataFrame(rows, index=["share", "low", "high", "answers", "raters", "effect"]).T
+    base, alike, one = statistics.effect_in_words(shares)
+    assert "120 answers are worth 80" in base and "20 raters" in alike and "nan" not in one

@@ -59,7 +59,7 @@ def test_a_notebook_becomes_one_that_needs_no_kernel_and_no_network(notebook):
     cells = {cell.source: cell for cell in shown.cells}
     grid = cells["a = 1\nplots.image_grid(<rows>)"]
     assert grid.metadata["mystnb"]["image"]["alt"] == "The price is $5, and $PATH$ stays. The noise is noise."
-    assert "06_rater.jpg" in cells["widgets.Rater(1)"].outputs[0]["data"]["text/markdown"]
+    assert "10_rater.jpg" in cells["widgets.Rater(1)"].outputs[0]["data"]["text/markdown"]
     assert "01_crop_widget.jpg" in cells["crop"].outputs[0]["data"]["text/markdown"]
     assert cells["box"].outputs[0]["data"]["text/markdown"].startswith("Here stands a widget")
     assert cells["for step in tqdm(steps): ..."].outputs == [], "a progress bar tells nothing any more"
@@ -103,8 +103,8 @@ def test_the_last_picture_of_the_tagged_cell_is_kept_small_and_without_metadata(
     notebooks.keep_picture(executed, tmp_path / "clear.jpg")
     assert Image.open(tmp_path / "clear.jpg").getpixel((3, 3)) == (255, 255, 255), "a figure without a ground"
     last.outputs = []
-    notebooks.keep_picture(executed, tmp_path / "06_survey.jpg")
-    assert not (tmp_path / "06_survey.jpg").exists()
+    notebooks.keep_picture(executed, tmp_path / "11_read_the_study.jpg")
+    assert not (tmp_path / "11_read_the_study.jpg").exists()
 
 
 @pytest.fixture(scope="module")
