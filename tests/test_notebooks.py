@@ -11,7 +11,7 @@ import torch
 from helpers import diffusion, machine
 from helpers.exercises import checks
 from tools import exercises as questions
-from tools import notebooks
+from tools import hours, notebooks
 
 PATHS = notebooks.paths()
 BADGE = r"\[!\[Open In Colab\]\(\S+\)\]\(https://colab\.research\.google\.com/github/[\w.-]+/[\w.-]+/blob/main/{0}\)"
@@ -45,6 +45,15 @@ def test_a_notebook_opens_on_colab_and_holds_nothing_it_should_not(path):
             assert not re.search(pattern, cell.source), f"{what} in cell {cell.id}"
         for target in re.findall(r"\]\((?!https?:|mailto:|#)([^)#\s]+)", cell.source) * (cell.cell_type == "markdown"):
             assert (path.parent / target).exists(), f"cell {cell.id} links to {target}"
+
+
+@each
+def test_a_notebook_fits_an_hour_and_a_screen(path):
+    notebook = notebooks.read(path)
+    core, whole = hours.count(hours.core(notebook.cells)), hours.count(notebook.cells)
+    assert whole["cells"] <= 60 and hours.minutes(whole, run=0) <= 50, whole
+    assert core["cells"] <= 35 and core["words"] <= 1000 and core["exercises"] >= 4, core
+    assert not [line for cell in code_of(notebook) for line in cell.source.splitlines() if len(line) > 96]
 
 
 @each
