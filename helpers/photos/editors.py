@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from contextlib import ExitStack
 from pathlib import Path
 
 import anywidget
@@ -34,7 +35,7 @@ class CropEditor(anywidget.AnyWidget):
 
     source, folder: as given to photos.prepare, which reads crops.json when it is run again.
     target: pixels a side that the squares need; the editor warns below.
-    Photos within a zip are not shown. Raises ValueError if that leaves none: unpack the zip first.
+    Zips are unpacked as long as the widget lives. Raises ValueError if a photo of the report is not in the source.
     The page sends {"kind": "show", "index"} or "keep" (file, box; None: automatic). The answer is the trait `view`.
     """
 
@@ -45,11 +46,11 @@ class CropEditor(anywidget.AnyWidget):
         show.enable_widgets()
         super().__init__()
         self.automatic = {file: tuple(box) for file, box in zip(report["file"], report["crop"]) if box}
-        with originals(source) as paths:
-            found = {file: paths.get(file) for file in self.automatic}
-        self.paths = {file: path for file, path in found.items() if path and path.is_file()}  # a zip's are gone by now
-        if not self.paths or None in found.values():
-            raise ValueError("The photos of this report cannot be found: unpack the zip, and give the folder.")
+        self.unpacked = ExitStack()
+        paths = self.unpacked.enter_context(originals(source))
+        self.paths = {file: paths.get(file) for file in self.automatic}
+        if not self.paths or None in self.paths.values():
+            raise ValueError("The photos of this report cannot be found: give the folder that it was made of.")
         self.files, self.folder, self.target = list(self.paths), folder, target
         self.show(0)
         actions = {"show": self.show, "keep": self.keep}

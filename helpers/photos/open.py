@@ -60,7 +60,7 @@ def _no_photo(path):
     with path.open("rb") as file:
         head = file.read(4)
     if path.suffix.lower() in FILMS:
-        return "is a film: take a still from it, or leave it out."
+        return "is a film: if its photo is here too (a Live Photo), all is well; else take a still from it."
     if path.suffix.lower() == ".zip":
         return "is a zip that cannot be read: unpack it, or pack it again."
     if not head:
