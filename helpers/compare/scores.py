@@ -171,12 +171,16 @@ class FeatureScorer:
     """Counts a subject's telling features in an image, with a reader: an attribute classifier."""
 
     measure = "share of images with at least three of the four features"
-    how = "an attribute classifier looks for four telling features, and three of them will do"
     verb = "shows"  # what a picture does that has them
     limits = (0, 1)  # of the axis of a figure
 
     def __init__(self, reader):
         self.reader = reader
+
+    @staticmethod
+    def how(subject):
+        """How it judges likeness to a subject, in words."""
+        return "an attribute classifier looks for four telling features, and three of them will do"
 
     @staticmethod
     def words(summary):
@@ -199,19 +203,26 @@ class PhotoScorer:
     """Compares an image with a subject's prepared photos by CLIP: CLIP-I of the DreamBooth paper."""
 
     measure = "CLIP similarity to the subject's photos"
-    how = "no attribute classifier knows them, so likeness is the CLIP similarity to their own photos"
     verb = "resembles"  # more or less
     limits = None
 
     def __init__(self, processor, clip):
         self.encoders = Encoders(processor, clip)
 
+    def how(self, subject):
+        """How it judges likeness to a subject, in words, and what the subject's photos reach among themselves."""
+        how = "no attribute classifier knows them, so likeness is the CLIP similarity to their own photos"
+        return f"{how}; these reach {ceiling(self._photos(subject)).mean():.2f} among themselves"
+
     @staticmethod
     def words(summary):
-        """A summary in words, such as 0.62 (0.58 to 0.66)."""
-        return f"{summary['mean']:.2f} ({stats.between(summary['low'], summary['high'])})"
+        """A summary in words, such as 0.62 (0.58 to 0.66); Student's t may leave the range of a cosine."""
+        low, high = np.clip([summary["low"], summary["high"]], -1, 1)
+        return f"{summary['mean']:.2f} ({stats.between(low, high)})"
 
     def shows_subject(self, images, subject):
         """Mean cosine of each image to the subject's photos: float (images,), in -1..1."""
-        photos = [photo for _, photo in load_prepared(prepared_folder(subject))]
-        return fidelity(*map(self.encoders.image_features, (images, photos)))
+        return fidelity(self.encoders.image_features(images), self._photos(subject))
+
+    def _photos(self, subject):
+        return self.encoders.image_features([photo for _, photo in load_prepared(prepared_folder(subject))])

@@ -1,10 +1,11 @@
 from types import SimpleNamespace
 
+import numpy as np
 import pandas as pd
 import pytest
 from pictures import noise_images
 
-from helpers import machine
+from helpers import machine, stats
 from helpers.compare import scores
 from helpers.diffusion import models
 
@@ -34,6 +35,15 @@ def test_similarity_to_the_prepared_photos_is_the_mean_pairwise_cosine(tmp_path,
     features = photo_scorer.encoders.image_features
     cosines = features(images) @ features(references).T
     assert photo_scorer.shows_subject(images, "amir") == pytest.approx(cosines.mean(axis=1), abs=1e-5)
+    among = features(references) @ features(references).T
+    others = among[~np.eye(3, dtype=bool)].mean()
+    assert f"these reach {others:.2f} among" in photo_scorer.how("amir"), "a photo is not compared with itself"
+
+
+def test_no_interval_leaves_the_range_of_a_cosine():
+    """Two pictures leave Student's t wider than that."""
+    assert scores.PhotoScorer.words(stats.summarise([0.2, 0.6])) == "0.40 (-1.00 to 1.00)"
+    assert "not known" in scores.PhotoScorer.words(stats.summarise([0.2]))
 
 
 def test_whom_no_reader_knows_is_compared_with_photos(monkeypatch):
