@@ -11,7 +11,7 @@ import torch
 from helpers import diffusion, machine
 from helpers.exercises import checks
 from tools import exercises as questions
-from tools import hours, notebooks
+from tools import decks, hours, notebooks
 
 PATHS = notebooks.paths()
 BADGE = r"\[!\[Open In Colab\]\(\S+\)\]\(https://colab\.research\.google\.com/github/[\w.-]+/[\w.-]+/blob/main/{0}\)"
@@ -54,6 +54,7 @@ def test_a_notebook_fits_an_hour_and_a_screen(path):
     assert whole["cells"] <= 60 and hours.minutes(whole, run=0) <= 50, whole
     assert core["cells"] <= 35 and core["words"] <= 1000 and core["exercises"] >= 4, core
     assert not [line for cell in code_of(notebook) for line in cell.source.splitlines() if len(line) > 96]
+    assert decks.sections(notebook)[1]["heading"] == "You will", "the printed page takes the goals from there"
 
 
 @each
