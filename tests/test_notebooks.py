@@ -10,8 +10,8 @@ import torch
 
 from helpers import diffusion, machine
 from helpers.exercises import checks
-from tools import exercises as questions
 from tools import decks, hours, notebooks
+from tools import exercises as questions
 
 PATHS = notebooks.paths()
 BADGE = r"\[!\[Open In Colab\]\(\S+\)\]\(https://colab\.research\.google\.com/github/[\w.-]+/[\w.-]+/blob/main/{0}\)"
