@@ -198,6 +198,10 @@ class FeatureScorer:
             raise ValueError(f"No telling features of {subject} are known: compare with photos, by a PhotoScorer.")
         return sum(seen[feature] == word for feature, word in telling.items()).to_numpy() >= ENOUGH
 
+    def of_photos(self, subject):
+        """What it says of each of the subject's own photos: bool (photos,)."""
+        return self.shows_subject(_photos(subject), subject)
+
 
 class PhotoScorer:
     """Compares an image with a subject's prepared photos by CLIP: CLIP-I of the DreamBooth paper."""
@@ -212,7 +216,7 @@ class PhotoScorer:
     def how(self, subject):
         """How it judges likeness to a subject, in words, and what the subject's photos reach among themselves."""
         how = "no attribute classifier knows them, so likeness is the CLIP similarity to their own photos"
-        return f"{how}; these reach {ceiling(self._photos(subject)).mean():.2f} among themselves"
+        return f"{how}; these reach {self.of_photos(subject).mean():.2f} among themselves"
 
     @staticmethod
     def words(summary):
@@ -222,7 +226,12 @@ class PhotoScorer:
 
     def shows_subject(self, images, subject):
         """Mean cosine of each image to the subject's photos: float (images,), in -1..1."""
-        return fidelity(self.encoders.image_features(images), self._photos(subject))
+        return fidelity(*map(self.encoders.image_features, (images, _photos(subject))))
 
-    def _photos(self, subject):
-        return self.encoders.image_features([photo for _, photo in load_prepared(prepared_folder(subject))])
+    def of_photos(self, subject):
+        """Mean cosine of each of the subject's own photos to all the others: float (photos,)."""
+        return ceiling(self.encoders.image_features(_photos(subject)))
+
+
+def _photos(subject):
+    return [photo for _, photo in load_prepared(prepared_folder(subject))]

@@ -37,7 +37,10 @@ def test_similarity_to_the_prepared_photos_is_the_mean_pairwise_cosine(tmp_path,
     assert photo_scorer.shows_subject(images, "amir") == pytest.approx(cosines.mean(axis=1), abs=1e-5)
     among = features(references) @ features(references).T
     others = among[~np.eye(3, dtype=bool)].mean()
-    assert f"these reach {others:.2f} among" in photo_scorer.how("amir"), "a photo is not compared with itself"
+    assert photo_scorer.of_photos("amir").mean() == pytest.approx(others, abs=1e-5), (
+        "a photo is not compared with itself"
+    )
+    assert f"these reach {others:.2f} among" in photo_scorer.how("amir")
 
 
 def test_no_interval_leaves_the_range_of_a_cosine():
