@@ -224,4 +224,6 @@ def prompt_box(model, base):
 
     methods, steps = {name: each.missing for name, each in models.items()}, config.num_inference_steps
     settings = {"steps": 4 if machine.QUICK else steps, "guidance": config.guidance_scale}
+    word = machine.subjects.class_of(machine.subjects.learnt_by("hypernetwork"))
+    settings["prompt"] = f"a photo of {machine.subjects.with_article(word)}"
     return PromptBox(make, methods, folder=machine.RUNS / "pictures", **settings)

@@ -93,6 +93,10 @@ def test_the_ready_box_asks_the_right_pipeline(monkeypatch):
     box.method.value, box.prompt.value = "hypernetwork_amir", "a man # who?"
     box.button.click()
     assert diffusion.prompts.without_comments(asked[2][1]).split() == ["a", "man", "<hypernet:hypernetwork_amir:0.5>"]
+    monkeypatch.setenv("SUBJECT", "Åse Nyström-Bâ")
+    assert widgets.prompt_box("pocket", "the base").prompt.value == "a photo of a person", (
+        "the class of one's own person"
+    )
 
 
 CELL = """from PIL import Image
