@@ -269,6 +269,8 @@ def check_disk(folder, pipe, learning, optimizer=torch.optim.AdamW, settings=Non
     last, result = 6 * learning, 3 * whole  # last and best; the model, once more while replaced, a file for the web UI
     folder, place = Path(folder), Path(checkpoints or Path(folder) / "checkpoints")
     of_run = _is_of(folder, settings or {})  # another's is set aside, and stays
+    if of_run and (folder / "card.md").exists() and (folder / "model").exists():
+        meanwhile = last = 0  # finished: no checkpoint is written any more
     if _disk(folder) == _disk(place):
         places = {folder: [max(meanwhile, last + result), {folder, place}]}
     else:

@@ -1,6 +1,7 @@
 """What a DreamBooth training of SD 1.5's size writes, by count: each checkpoint is measured and not written."""
 
 import itertools
+import json
 import time
 from types import SimpleNamespace
 
@@ -76,3 +77,20 @@ def test_12_gigabytes_of_drive_will_do_where_checkpoints_lie_on_the_machine(tmp_
         with monkeypatch.context() as patch, pytest.raises(OSError, match=f"{small.name}.* has room for 5.0 GB"):
             patch.setitem(free, small, 5e9)
             ask()
+
+
+def test_a_finished_run_on_drive_needs_no_room_for_checkpoints(tmp_path, monkeypatch):
+    """In Colab's next session the checkpoints are gone, and nothing is trained anew."""
+    run, place = tmp_path / "drive", tmp_path / "machine"
+    (run / "model").mkdir(parents=True)
+    place.mkdir()
+    monkeypatch.setattr(dreambooth, "_disk", lambda path: place if place in [path, *path.parents] else run)
+    room = lambda path: SimpleNamespace(free=5e9 if place in [path, *path.parents] else 12e9)
+    monkeypatch.setattr(dreambooth.shutil, "disk_usage", room)
+    settings = {"model": "sd15", "steps": 800}
+    ask = lambda: dreambooth.check_disk(run, asked(), LEARNING, SETTING["optimizer"], settings, place / "checkpoints")
+    (run / "settings.json").write_text(json.dumps(settings))
+    with pytest.raises(OSError, match="machine.* has room for 5.0 GB"):
+        ask()
+    (run / "card.md").touch()
+    assert ask() < 12e9
