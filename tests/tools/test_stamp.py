@@ -12,6 +12,8 @@ from tools import stamp
 def test_stamp_writes_the_repository_into_every_notebook_and_the_readme_once_and_again(tmp_path):
     paths = [machine.REPO / "README.md", *sorted((machine.REPO / "notebooks").glob("*.ipynb"))]
     copies = [Path(shutil.copy(path, tmp_path)) for path in paths]
+    with copies[0].open("a", encoding="utf-8") as readme:
+        readme.write("[a peer](https://github.com/huggingface/diffusers)\n")
     for repository in ("someone/first-try", "school.org/course_2"):
         stamp.stamp(repository, copies)
         for copy in copies:
