@@ -1,13 +1,16 @@
 """Slides and a printable page for each hour, made of the notebooks as they ran; `make site` writes them into the site.
 
-A slide is a section of the notebook's core: its heading, what its first paragraph says, what to predict or to do, and its
-last picture. The page has goals, new words, and lines to write predictions and answers on.
+A slide is a section of the notebook's core: its heading, the first two sentences, what to predict or to do, and its last
+picture. The page has goals, new words, and lines to write predictions and answers on.
 """
 
+import base64
+import io
 import re
 
 import jinja2
 from markdown_it import MarkdownIt
+from PIL import Image
 
 from helpers import machine
 from tools import hours, notebooks
@@ -16,6 +19,9 @@ TEMPLATES = jinja2.Environment(
     loader=jinja2.FileSystemLoader(machine.REPO / "tools"), autoescape=True, trim_blocks=True
 )
 TASK = re.compile(r"\*Predict\*|\*\*Exercise\.?\*\*|\*\*Try\.?\*\*")
+START = re.compile(
+    r"(?:- .*\n?)+|(?:.+?[.!?](?:\s+|$)){1,2}|.*", re.DOTALL
+)  # a list, or two sentences: a slide is read at a glance
 LINK = re.compile(r"!\[[^]]*\]\([^)]*\)|\[([^]]*)\]\([^)]*\)")  # a deck stands alone: of a link its words
 INDEX = """# Slides and handouts
 
@@ -31,7 +37,7 @@ MATHS = re.compile(r"\$([^$\n]+)\$")
 def sections(notebook):
     """[{"heading", "paragraphs", "picture"}] of a notebook's core: one for its title and one for each heading below it.
 
-    paragraphs: Markdown without links. picture: the last that its outputs show, as (address, words), or None.
+    paragraphs: Markdown without links. picture: the last that its outputs show, as (address, words, if it is wide), or None.
     """
     found = []
     for cell in hours.core(notebook.cells):
@@ -53,7 +59,7 @@ def slides(notebook):
     """A deck as one HTML page that needs nothing else: arrow keys or scrolling lead on, and it prints a slide a page."""
     parts, (opening,) = [], notebooks.tagged(notebook) or (None,)
     for part in sections(notebook):
-        said = [p for p in part["paragraphs"] if not TASK.search(p)][:1]
+        said = [START.match(p)[0] for p in part["paragraphs"] if not TASK.search(p)][:1]
         tasks = [p for p in part["paragraphs"] if TASK.search(p)]
         parts.append(part | {"said": markup(*said), "tasks": [markup(task) for task in tasks]})
     parts[0]["picture"] = opening and _picture(opening)
@@ -115,9 +121,11 @@ def _task(paragraph, kind):
 
 
 def _picture(cell):
-    """The last picture of a code cell's outputs as (data: address, words for those who do not see it), or None."""
+    """The last picture of a code cell's outputs or None: (data: address, words for who does not see it, if it is wide)."""
     for output in reversed(cell.get("outputs", [])):
         for kind in ("image/png", "image/jpeg"):
             if kind in output.get("data", {}):
-                return f"data:{kind};base64,{output['data'][kind]}".replace("\n", ""), cell.metadata.get("alt", "")
+                data = output["data"][kind].replace("\n", "")
+                width, height = Image.open(io.BytesIO(base64.b64decode(data))).size
+                return f"data:{kind};base64,{data}", cell.metadata.get("alt", ""), width > 2.2 * height
     return None

@@ -48,7 +48,8 @@ def test_a_frame_that_was_moved_is_in_the_squares_below_and_what_was_kept_by_han
     first, *rest = pixels(names)
     assert not np.array_equal(first, before[0]) and all(map(np.array_equal, rest, before[1:]))
     execute(
-        source[MOVED].replace('"amir": {"IMG_2086.jpg": (768, 1150)}', f"{NAME!r}: {{'IMG_1001.PNG': (150, 390)}}"), names
+        source[MOVED].replace('"amir": {"IMG_2086.jpg": (768, 1150)}', f"{NAME!r}: {{'IMG_1001.PNG': (150, 390)}}"),
+        names,
     )
     moved = pixels(names)
     assert list(names["reports"][NAME].query("kept").file) == kept

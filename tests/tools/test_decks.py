@@ -12,7 +12,7 @@ markdown, code = nbformat.v4.new_markdown_cell, nbformat.v4.new_code_cell
 def lesson():
     """A notebook as it ran: a title, goals, a section with two pictures, a summary, and a part that is optional."""
     pictures = [
-        nbformat.v4.new_output("display_data", {"image/png": data, "text/plain": ""}) for data in ("AAAA", PIXEL)
+        nbformat.v4.new_output("display_data", {"image/png": data, "text/plain": ""}) for data in (PIXEL, PIXEL)
     ]
     cells = [
         markdown("[![Open In Colab](https://colab.example/badge.svg)](https://colab.example)"),
