@@ -107,12 +107,14 @@ def test_a_prediction_is_tuned_further_and_saved_as_any_lora(tmp_path):
 
 
 def test_it_looks_at_one_to_four_portraits_in_any_order():
-    net, images = grown(small_unet()), portraits(4)
-    assert net.see(images[:3]).shape == (1, 3, predictor.CELLS, predictor.WIDTHS[-1])
-    gates = net(net.see(images))
-    torch.testing.assert_close(net(net.see(images[::-1])), gates)
-    torch.testing.assert_close(net(net.see(images[:1] * 3)), net(net.see(images[:1])))
-    assert (net(net.see(images[:1])) - gates).abs().max() > 1e-3
+    """In 64 bits: sums in another order differ by their rounding, and some processors round a little more."""
+    net = grown(small_unet())
+    seen = net.see(portraits(4)).double()
+    assert seen.shape == (1, 4, predictor.CELLS, predictor.WIDTHS[-1])
+    gates = net.double()(seen)
+    torch.testing.assert_close(net(seen.flip(1)), gates)
+    torch.testing.assert_close(net(seen[:, :1].expand(-1, 3, -1, -1)), net(seen[:, :1]))
+    assert (net(seen[:, :1]) - gates).abs().max() > 1e-3
 
 
 def test_a_file_gives_the_same_network_back(tmp_path):
