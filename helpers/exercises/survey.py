@@ -79,7 +79,7 @@ def p_value(p, apart, observed):
 
 
 @exercise(solution='better, worse = "DreamBooth", "base"', wrong='better, worse = "DreamBooth", "hypernetwork"')
-def told_apart(better, worse, pairs):
+def distinguished(better, worse, pairs):
     """Which two methods do these answers tell apart, the better one first? None, None if there are no two."""
     found = pairs[pairs["holm_raters"] < 0.05]
     ordered = [(r.second, r.first) if r.difference > 0 else (r.first, r.second) for r in found.itertuples()]

@@ -211,5 +211,5 @@ def limits(table, simulated):
         "One training of each method was judged, not the method.",
         "A difference that is not shown is not shown to be absent: look at how wide the interval is.",
         "The paper does not say how many pictures each student judged, so its percentages have no known interval.",
-        *(f"These answers do not tell: {words}" for words in statistics.untold_in_words(table)),
+        *(f"These answers do not tell: {words}" for words in statistics.unknown_in_words(table)),
     ]

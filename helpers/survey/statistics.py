@@ -189,13 +189,13 @@ def paradox_in_words(found):
     ]
 
 
-def untold_in_words(table):
+def unknown_in_words(table):
     """What cannot be told from such answers: a list of sentences, empty after a whole study."""
     judged = satisfied(table).groupby("method")["respondent"].nunique()
     alone = ", ".join(in_order(judged.index[judged < 2]))
     pairs, pictures = duels(table), table[table["question"].isin(("satisfied", "likeness", "match"))]
     twice = pictures.groupby("item")["respondent"].nunique()
-    endless = len(pairs) > 0 and not _told_apart(*_cells(pairs)[:2])
+    endless = len(pairs) > 0 and not _distinguished(*_cells(pairs)[:2])
     said = {
         f"How sure the share of {alone} is: fewer than two raters judged it.": len(alone) > 0,
         "Whether the methods differ within raters: nobody judged every method on one prompt.": blocks(table).empty,
@@ -203,7 +203,7 @@ def untold_in_words(table):
         "Which of two pictures is better: no pair was decided.": pairs.empty,
         "How much stronger the best in pairs is: some methods never lost a duel to the others.": endless,
     }
-    return [words for words, untold in said.items() if untold]
+    return [words for words, unknown in said.items() if unknown]
 
 
 def alpha_of_words(table):
@@ -237,11 +237,11 @@ def bradley_terry(table, draws=200, level=0.95, seed=0):
         times = np.bincount(rng.integers(raters, size=raters), minlength=raters)  # each rater is drawn
         drawn.append(_fit(methods, cells, np.bincount(cell, times[rater], len(cells))))
     edges = pd.DataFrame(drawn).quantile([(1 - level) / 2, (1 + level) / 2])
-    low, high = known(edges.iloc[0], edges.iloc[1]) if _told_apart(methods, cells) else (np.nan, np.nan)
+    low, high = known(edges.iloc[0], edges.iloc[1]) if _distinguished(methods, cells) else (np.nan, np.nan)
     return pd.DataFrame({"strength": _fit(methods, cells, np.bincount(cell)), "low": low, "high": high})
 
 
-def _told_apart(methods, cells):
+def _distinguished(methods, cells):
     """Whether the duels bound every strength: each method wins over each other one, if need be by way of others.
 
     Ford (1957): only then has the likelihood its highest point at finite strengths. Ties count once some methods won

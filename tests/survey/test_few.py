@@ -74,7 +74,7 @@ def test_everybody_says_5_and_prefers_one_method_is_not_certain():
     assert (means["mean"] == 5).all() and means["low"].to_numpy() == pytest.approx(1 + 4 * wilson(1, 10)[0])
     strengths = statistics.bradley_terry(statistics.duels(table))
     assert np.isfinite(strengths["strength"]).all() and strengths[["low", "high"]].isna().all(axis=None)
-    assert any("never lost a duel" in words for words in statistics.untold_in_words(table))
+    assert any("never lost a duel" in words for words in statistics.unknown_in_words(table))
     chart = figures.intervals(strengths, "strength")
     texts = [text.get_text() for text in chart.findobj(lambda part: hasattr(part, "get_text"))]
     assert texts.count("interval not known") == 3
@@ -128,7 +128,7 @@ def test_the_report_says_what_cannot_be_told(study, tmp_path, monkeypatch):
 
 def test_of_a_whole_study_nothing_is_untold():
     table = survey.answers.read_answers([simulation.FILE], KEY).table
-    assert statistics.untold_in_words(table) == [] and statistics.paradox_in_words(statistics.agreement(table)) == []
+    assert statistics.unknown_in_words(table) == [] and statistics.paradox_in_words(statistics.agreement(table)) == []
 
 
 @pytest.mark.slow
