@@ -126,6 +126,6 @@ def _picture(cell):
         for kind in ("image/png", "image/jpeg"):
             if kind in output.get("data", {}):
                 data = output["data"][kind].replace("\n", "")
-                width, height = Image.open(io.BytesIO(base64.b64decode(data))).size
+                width, height = Image.open(io.BytesIO(base64.b64decode(data)), formats=["PNG", "JPEG"]).size
                 return f"data:{kind};base64,{data}", cell.metadata.get("alt", ""), width > 2.2 * height
     return None
