@@ -175,6 +175,7 @@ def test_rating_by_keys_coding_by_mouse_and_sliding_in_jupyterlab(lab):
     shown = notebook.output(0)
     shown.get_by_text(WORDS["en"]["next"], exact=True).click()
     shown.get_by_role("alert").wait_for()
+    shown.locator("img").first.evaluate("picture => picture.scrollIntoView({block: 'start'})")
     screenshot(notebook.page, "10_rater")
     for group in range(notebook.python("len(rater.questions)")):
         shown.locator(".widget-radio-box").nth(group).locator("input").first.focus()
