@@ -53,17 +53,20 @@ def has_reserved(found):
     )
 
 
-def picture_of(split, number, which, **given):
-    """Scene `which` of a person, in fresh clothes and mood."""
+def picture_of(split, number, which, found=None, **given):
+    """Scene `which` of a person, in fresh clothes and mood; with somebody else, `found`, in that person's place."""
     rng = random.Random(f"predictor {split} {number} {which}")
     fresh = world.sample_person(random.Random(rng.random()))
     changed = {name: getattr(fresh, name) for name in ("expression", "clothes", "clothes_color")}
-    return world.sample_scene(rng, world.Person(**asdict(person(split, number)) | changed), **given)
+    return world.sample_scene(rng, world.Person(**asdict(found or person(split, number)) | changed), **given)
 
 
-def portrait(split, number, which):
-    """A photo of a person as notebook 01 leaves one, uint8 (128, 128, 3): nearer or farther, not quite in the middle."""
-    scene = picture_of(split, number, f"portrait {which}", context="portrait", style="photo")
+def portrait(split, number, which, found=None):
+    """A photo of a person as notebook 01 leaves one, uint8 (128, 128, 3): nearer or farther, not quite in the middle.
+
+    found: somebody else who stands in that person's place.
+    """
+    scene = picture_of(split, number, f"portrait {which}", found, context="portrait", style="photo")
     rng = random.Random(f"{number} {which}")
     side = SIDE * rng.uniform(0.97, 1.2)
     left = SIDE / 2 - side * rng.uniform(0.44, 0.56)
