@@ -6,7 +6,8 @@ from matplotlib import pyplot
 
 from helpers.show.grids import COLORS, INK
 
-METHODS = ("base", "hypernetwork", "dreambooth", "the world", "real photos", "lora")  # each has the colour of its place
+# each has the colour of its place
+METHODS = ("base", "hypernetwork", "dreambooth", "the world", "real photos", "lora", "textual inversion", "predicted")
 
 
 def color_of(name, other=INK):

@@ -12,7 +12,8 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 GAP = 6  # pixels between two cells and around text
 LABEL = 12  # pixels a letter is high, whatever the cell: labels of all grids are alike
 INK, PAPER, EMPTY = "#1b1b1f", "white", "#f1f1f4"
-COLORS = ("#8a8d98", "#e08214", "#3f6fb5", "#4d9a5b", "#a3569c", "#c0504d")  # told apart by colour-blind eyes too
+# told apart by colour-blind eyes too
+COLORS = ("#8a8d98", "#e08214", "#3f6fb5", "#4d9a5b", "#a3569c", "#c0504d", "#1f9e9e", "#6b4f2a")
 
 
 def image_grid(images, row_labels=None, column_labels=None, cell=128):
