@@ -4,7 +4,9 @@ import contextlib
 import copy
 import json
 import shutil
+import sys
 
+import forks
 import pytest
 import torch
 from diffusers import (
@@ -14,6 +16,7 @@ from diffusers import (
     StableDiffusionPipeline,
     UNet2DConditionModel,
 )
+from jupyter_client.provisioning import local_provisioner
 from transformers import (
     CLIPTextConfig,
     CLIPTextModel,
@@ -32,6 +35,15 @@ def pytest_collection_modifyitems(items):
         if "browser" in item.fixturenames:
             item.add_marker("browser")
     items.sort(key=lambda item: item.path.stem not in ("test_notebooks", "test_stranger"))
+
+
+@pytest.fixture(scope="session")
+def quick_kernels():
+    """Kernels of notebooks fork from a process that has the libraries; not where a GPU is, which survives no fork."""
+    with pytest.MonkeyPatch.context() as patch:
+        if sys.platform == "linux" and not torch.accelerator.is_available():
+            patch.setattr(local_provisioner, "launch_kernel", forks.launch_kernel)
+        yield
 
 
 @pytest.fixture(scope="session")

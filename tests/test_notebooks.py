@@ -71,7 +71,7 @@ def test_what_is_taken_from_helpers_is_there(path):
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory):
+def runs(tmp_path_factory, quick_kernels):
     """One folder for all: each notebook reads what the ones before it left."""
     return tmp_path_factory.mktemp("runs")
 
@@ -121,6 +121,7 @@ def test_the_notebooks_leave_what_they_say(runs):
 
 @pytest.mark.slow
 @pytest.mark.weekly
+@pytest.mark.usefixtures("quick_kernels")
 @pytest.mark.parametrize("stem", ["07_compare", "08_measure", "09_experiments"])
 def test_a_course_may_begin_with_the_comparison(tmp_path, stem):
     """Nothing was trained, captioned or prepared before: what lies in data/ will do."""
@@ -132,6 +133,7 @@ def test_a_course_may_begin_with_the_comparison(tmp_path, stem):
 
 @pytest.mark.slow
 @pytest.mark.weekly
+@pytest.mark.usefixtures("quick_kernels")
 @pytest.mark.parametrize("number", ["00", "06_one", "13", "14", "15"])
 def test_where_no_reader_is_the_notebooks_walk_the_other_way(tmp_path, tiny_dino, number):
     """As on sd15, but for the weights: those are pocket's, under another name."""

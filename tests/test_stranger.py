@@ -50,7 +50,7 @@ def photograph(folder, count=12):
 
 
 @pytest.fixture(scope="module")
-def suite(tmp_path_factory):
+def suite(tmp_path_factory, quick_kernels):
     """A clone of the suite, the weights in it linked, with a stranger's folder."""
     clone = tmp_path_factory.mktemp("clone") / "personalize"
     for folder in ("helpers", "pocket", "notebooks", "data/subjects", "data/prepared"):

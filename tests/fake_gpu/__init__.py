@@ -1,21 +1,25 @@
 """A GPU that is not there, so that tests reach what only a GPU runs: see gpu.py for what it is and what it is not."""
 
+import functools
 import importlib.util
 import json
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 from importlib import metadata
 from pathlib import Path
 
+import forks
 import pytest
 
 REPO = Path(__file__).parents[2]
 TORCH = Path(importlib.util.find_spec("torch").origin).parent
 # name, capability, bytes: a T4 computes in float16, an A100 in bfloat16
 CARDS = {"T4": ("Tesla T4", (7, 5), 15_828_320_256), "A100": ("NVIDIA A100-SXM4-40GB", (8, 0), 42_298_834_944)}
+PATHS = {"PYTHONPATH": f"{REPO / 'tests'}{os.pathsep}{REPO}"}
+QUIET = PATHS | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "MPLBACKEND": "Agg"}
+server = functools.cache(lambda: forks.Server("fake_gpu.gpu", **QUIET))  # the process from which all others fork
 
 needs_compiler = pytest.mark.skipif(
     shutil.which("g++") is None, reason="The GPU that is not there is built with g++, and there is none."
@@ -43,13 +47,8 @@ def run(function, *arguments, card="T4", **environment):
     function: of the top level of a test module, which is read again there; arguments and answer: as JSON has them.
     """
     with tempfile.TemporaryDirectory() as folder:
-        answer = Path(folder, "answer.json")
+        answer, printed = Path(folder, "answer.json"), Path(folder, "printed.txt")
         call = [card, str(answer), function.__code__.co_filename, function.__name__, json.dumps(arguments)]
-        quiet = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "MPLBACKEND": "Agg"}
-        quiet |= {"PYTHONPATH": f"{REPO / 'tests'}{os.pathsep}{REPO}"}
-        done = subprocess.run(
-            [sys.executable, "-m", "fake_gpu.gpu", *call],
-            cwd=REPO, env=os.environ | quiet | environment, check=False, capture_output=True, text=True,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+        server().start(["fake_gpu.gpu", *call], os.environ | QUIET | environment, REPO, printed).wait()
+        assert answer.exists(), printed.read_text()[-6000:]
         return json.loads(answer.read_text())

@@ -246,8 +246,6 @@ def save(plain, data, *args, **kwargs):
 
 if __name__ == "__main__":
     card, answer, path, name, arguments = sys.argv[1:]
-    with contextlib.suppress(ImportError):
-        import bitsandbytes  # noqa: F401  before there is a GPU, or it would look for a driver
     function = runpy.run_path(path)[name]
     gpu = GPU(*CARDS[card])
     with gpu:
