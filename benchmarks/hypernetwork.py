@@ -92,7 +92,7 @@ def our_loop(unet, train_set, scheduler, batch_size, block, folder, precision):
         training.shuffled(len(train_set.latents), batch_size, 1),
     )
     run = training.train(folder, net.parameters(), loss, draw, steps=100_000, learning_rate="2e-3")
-    same = mock.patch.object(diffusion.device, "autocast", lambda device: contextlib.nullcontext())
+    same = mock.patch.object(diffusion.device, "autocast", lambda *_, **__: contextlib.nullcontext())
     while True:
         hypernetwork.attach(unet, net)
         unet.requires_grad_(False).disable_gradient_checkpointing()

@@ -28,13 +28,24 @@ from transformers import (
 
 from helpers import diffusion
 
+LONGEST = ("test_stranger", "test_notebooks", "test_benchmarks", "test_train", "test_notebooks_on_gpu")
+SHARED = {"lab", "sd1_folder"}  # fixtures that take long to make: whoever wants one, in whatever file, shares a worker
 
+
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items):
-    """Marks tests that need a browser; what takes longest, the notebooks and the stranger's, comes first, a worker each."""
+    """Marks tests that need a browser, and which share a worker: those of a file, but for the stranger's two models.
+
+    What takes longest comes first, so that the workers end together.
+    """
     for item in items:
         if "browser" in item.fixturenames:
             item.add_marker("browser")
-    items.sort(key=lambda item: item.path.stem not in ("test_notebooks", "test_stranger"))
+        model = item.callspec.id if item.path.stem == "test_stranger" and "slow" in item.keywords else ""
+        shared = SHARED.intersection(item.fixturenames)
+        group = shared.pop() if shared else f"{item.path.parent.name}/{item.path.stem} {model}"
+        item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
 
 
 @pytest.fixture(scope="session")
@@ -104,7 +115,7 @@ def tiny_pipeline():
 @pytest.fixture
 def tiny(monkeypatch):
     """tiny_pipeline, in float32 on every processor."""
-    monkeypatch.setattr(diffusion.device, "autocast", lambda device, copies=True: contextlib.nullcontext())
+    monkeypatch.setattr(diffusion.device, "autocast", lambda *_, **__: contextlib.nullcontext())
     return tiny_pipeline()
 
 

@@ -115,12 +115,13 @@ def bf16_on_cpu():
         yield
 
 
-def autocast(device, copies=True):
+def autocast(device, copies=True, precision=None):
     """Mixed precision on `device`, a context, in what it `computes_in`; none where that is float32.
 
-    copies: whether a GPU keeps 16-bit copies of the weights until the end, as a training step wants.
+    copies: whether a GPU keeps 16-bit copies of the weights until the end, as a training step wants. precision: another
+    type, if the weights have that.
     """
-    device, precision = torch.device(device), computes_in(device)
+    device, precision = torch.device(device), precision or computes_in(device)
     if precision == torch.float32:
         return contextlib.nullcontext()
     if device.type == "cpu":

@@ -159,6 +159,8 @@ def attach(unet, hypernetwork, strength=1.0):
     """
     _check_fit(unet, hypernetwork)
     hypernetwork.to(unet.device).set_strength(strength)
+    for parameter in hypernetwork.parameters():
+        parameter.beside = unet.dtype  # what training.steps then multiplies in
     here = _ATTACHED.setdefault(unet, {})
     if hypernetwork in here:
         return

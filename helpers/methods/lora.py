@@ -123,7 +123,10 @@ def tune(pipe, path):
 
 def _learning(part):
     cast_training_params(part)
-    return [parameter for parameter in part.parameters() if parameter.requires_grad]
+    learning = [parameter for parameter in part.parameters() if parameter.requires_grad]
+    for parameter in learning:
+        parameter.beside = part.dtype  # what training.steps then multiplies in
+    return learning
 
 
 def _put_on(part, pairs):

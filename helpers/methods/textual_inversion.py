@@ -82,6 +82,7 @@ def attach(pipe, word, vectors):
     new = torch.cat([old[:first], vectors.detach().to(old), old[first + count :]])
     rows = nn.Embedding.from_pretrained(new, freeze=not table.weight.requires_grad)
     if vectors.requires_grad:
+        vectors.beside = pipe.unet.dtype  # what training.steps then multiplies in
         rows.register_forward_hook(live(lambda places: F.embedding(places, vectors), first, count))
     encoder.set_input_embeddings(rows)
     encoder.config.vocab_size, pipe.tokenizer = len(new), tokenizer

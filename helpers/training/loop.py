@@ -19,7 +19,7 @@ from PIL import Image
 from helpers.diffusion import device
 from helpers.training import optimizers
 from helpers.training.run import Run, put_back, read
-from helpers.training.steps import cosine, learnable, moves_alone, rates_of, scaler_for, update
+from helpers.training.steps import cosine, learnable, moves_alone, precision_of, rates_of, scaler_for, update
 
 WINDOW, TOO_FAR = 50, 3  # diverged: the last 50 losses are on average three times the first 50
 
@@ -151,7 +151,7 @@ def _measure(parameters, held_out_loss, preview):
     """(mean held-out loss, {photo: loss}, preview), each None where the caller gave no function for it."""
     mean = by_photo = None
     if held_out_loss:
-        with torch.no_grad(), device.autocast(parameters[0].device):
+        with torch.no_grad(), device.autocast(parameters[0].device, precision=precision_of(parameters)):
             mean = held_out_loss()
     if isinstance(mean, dict):
         by_photo, mean = mean, sum(mean.values()) / len(mean)

@@ -15,7 +15,7 @@ from accelerate.utils import broadcast
 
 from helpers import diffusion
 from helpers.machine import read_json, room_for, write_json
-from helpers.training import optimizers
+from helpers.training import optimizers, steps
 from helpers.training.owner import MARK, Owner, discard
 
 COLUMNS = ("step", "loss", "held_out_loss", "learning_rate", "seconds")
@@ -110,7 +110,7 @@ class Run:
         device = self.parameters[0].device
         now = {name: metadata.version(name) for name in ("torch", "diffusers", "transformers")}
         now |= {"processes": diffusion.device.state().num_processes, "device": str(device)}
-        now["precision"] = str(diffusion.device.computes_in(device)).removeprefix("torch.")
+        now["precision"] = str(steps.precision_of(self.parameters)).removeprefix("torch.")
         path = self.folder / "settings.json"
         before = read_json(path).get("versions", {}) if path.exists() and self.checkpoints() else now
         if changed := [

@@ -97,10 +97,18 @@ def learnable(parameters):
     return parameters
 
 
+def precision_of(parameters):
+    """What a step multiplies in: the 16-bit type of frozen weights where these learn `beside` such, else the device's.
+
+    In another type all frozen weights would be converted anew in each step, and kept twice.
+    """
+    computes, beside = device.computes_in(parameters[0].device), getattr(parameters[0], "beside", None)
+    return beside if {computes, beside} <= {torch.float16, torch.bfloat16} else computes
+
+
 def scaler_for(parameters):
-    """The GradScaler of a training: enabled only in float16, on older GPUs, which loses small gradients."""
-    place = parameters[0].device
-    return torch.amp.GradScaler(place.type, enabled=device.computes_in(place) == torch.float16)
+    """The GradScaler of a training: enabled only in float16, which loses small gradients."""
+    return torch.amp.GradScaler(parameters[0].device.type, enabled=precision_of(parameters) == torch.float16)
 
 
 def moves_alone(optimizer, accumulate=1):
@@ -125,7 +133,7 @@ def update(parameters, loss, parts, optimizer, scaler, rate, count=1):
     for group in optimizer.param_groups:
         group["lr"] = rate
     for batch in parts:
-        with device.autocast(parameters[0].device):
+        with device.autocast(parameters[0].device, precision=precision_of(parameters)):
             value = loss(batch) / count
         number = value.item()  # waits for the GPU: once a step
         if not math.isfinite(number):

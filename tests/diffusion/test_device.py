@@ -16,7 +16,7 @@ from torch.utils._pytree import tree_leaves
 
 from helpers import diffusion, machine, training
 from helpers.diffusion import latents
-from helpers.methods import dreambooth
+from helpers.methods import dreambooth, hypernetwork, lora
 from helpers.training import steps
 
 
@@ -185,6 +185,31 @@ def test_pictures_move_no_more_bytes_than_the_pipelines_own_call(card, learning)
     """Autocast would widen the norms of a pipeline in float16, and on an A100 convert all its weights at each use."""
     (moved, kernels), (bare_moved, bare_kernels) = fake_gpu.run(picture, learning, card=card)
     assert moved <= 1.02 * bare_moved and kernels <= 1.1 * bare_kernels
+
+
+def step(gpu, method):
+    """(bytes moved, bytes held at most) by a step beside frozen weights in float16, on what this card computes in."""
+    pipe = tiny_pipeline().to("cuda", torch.float16)
+    unet, latents = pipe.unet.requires_grad_(False), torch.randn(2, 4, 8, 8, device="cuda")
+    if method == "lora":
+        parameters = lora.add(unet)
+    else:
+        net = hypernetwork.Hypernetwork(hypernetwork.widths_of(unet))
+        hypernetwork.attach(unet, net)
+        parameters = [*net.parameters()]
+    embeds = diffusion.encode_prompts(pipe, ["a", "b"])
+    loss = training.denoising_loss(unet, diffusion.training_scheduler(pipe), lambda batch: (latents, embeds))
+    gpu.reset()
+    steps.update(parameters, loss, [None], torch.optim.AdamW(parameters), steps.scaler_for(parameters), 1e-3)
+    return gpu.moved, gpu.peak
+
+
+@fake_gpu.needs_compiler
+@pytest.mark.parametrize("method", ["lora", "hypernetwork"])
+def test_frozen_weights_are_not_converted_in_each_step_where_the_card_would_compute_in_another_type(method):
+    """An A100 computes in bfloat16, and they have float16, as on a T4."""
+    (moved, peak), (on_t4, peak_on_t4) = (fake_gpu.run(step, method, card=card) for card in ("A100", "T4"))
+    assert moved <= 1.02 * on_t4 and peak <= 1.02 * peak_on_t4
 
 
 class NoFloat64(TorchDispatchMode):

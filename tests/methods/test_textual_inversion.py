@@ -131,7 +131,7 @@ def test_on_a_t4_the_vectors_keep_32_bits_beside_a_model_of_16():
 
 def test_in_float16_with_a_scaled_loss_it_learns_what_it_learns_in_float32(tiny, tmp_path, monkeypatch):
     full = train(tiny, tmp_path / "full", steps=8)
-    half = lambda place, copies=True: torch.autocast("cpu", torch.float16, cache_enabled=copies)
+    half = lambda place, copies=True, precision=None: torch.autocast("cpu", torch.float16, cache_enabled=copies)
     monkeypatch.setattr(device, "autocast", half)
     monkeypatch.setattr(device, "computes_in", lambda place: torch.float16)
     half = train(tiny, tmp_path / "half", steps=8)

@@ -17,7 +17,7 @@ some_weekly = [pytest.param(name, marks=[pytest.mark.weekly] * (name != "in back
 
 @pytest.fixture
 def on_t4(monkeypatch):
-    half = lambda place, copies=True: torch.autocast("cpu", torch.float16, cache_enabled=copies)
+    half = lambda place, copies=True, precision=None: torch.autocast("cpu", torch.float16, cache_enabled=copies)
     monkeypatch.setattr(device, "autocast", half)
     monkeypatch.setattr(device, "computes_in", lambda place: torch.float16)
 
