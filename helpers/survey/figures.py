@@ -4,6 +4,7 @@ from helpers import show
 from helpers.show import figures
 from helpers.survey import design, statistics
 
+SHADES = ("#cdc76a", "#8f8a2e", "#4c490f")  # of one colour that no method has: from few to many
 SCALE_COLORS = ("#b35806", "#f1a340", "#d8d8de", "#92b6de", "#2f62a8", "white")  # 1 to 5, then undecided
 
 
@@ -90,7 +91,7 @@ def study_sizes(table):
     chart, axes = figures.figure(6, 3)
     wide = table.pivot(index="raters", columns="items")
     for name, style in (("half_width", "o-"), ("pooled_half_width", ":")):
-        wide[name].plot(ax=axes, style=style, color=show.COLORS)
+        wide[name].plot(ax=axes, style=style, color=list(SHADES))
     axes.set(xlabel="raters", ylabel="half of the interval", ylim=(0, None))
     title = "pictures each; dotted: if answers were people"
     axes.legend(handles=axes.lines[: table["items"].nunique()], frameon=False, title=title)
