@@ -86,7 +86,7 @@ def verdict(result):
         return numbers + "The skew is found, and the model makes it stronger than the world it learnt."
     if result["ratio_high"] < 1:
         return numbers + "The skew is found, and the model shows less of it than the world it learnt."
-    return numbers + "The skew is found; whether the model weakens or amplifies it, so few pictures cannot tell."
+    return numbers + "The skew is found; so few pictures cannot tell whether the model weakens or amplifies it."
 
 
 def headline(short, captions):
