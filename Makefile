@@ -14,7 +14,7 @@ PYTHON = $(VENV)/bin/python
 PIP = $(PYTHON) -m pip install --quiet --disable-pip-version-check
 TORCH = $(shell grep ^torch== constraints.txt)
 # two tests at a time, each on one core
-PYTEST = OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+PYTEST = OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 READY = $(VENV)/.ready
 
 .PHONY: run site crossed test test-fast colab-like lab page colab clean

@@ -5,7 +5,6 @@ import pandas as pd
 import pytest
 
 from helpers import exercises
-from helpers.exercises import checks
 
 BY_HAIR = pd.DataFrame({"man": [0, 5, 3], "woman": [4, 0, 2]}, index=["bun", "bald", "short"])
 RESULTS = {"short": {"ratio_low": 1.2}, "captions": {"ratio_low": 0.4}}
@@ -14,11 +13,6 @@ AXES = np.eye(3)
 COUNTED = pd.DataFrame({"kind": ["woman", "man", "woman"]})
 TWO = pd.DataFrame({"first": list("aab"), "second": list("aba")})
 ARTIST = "ann lee"
-
-
-@pytest.fixture(autouse=True)
-def kept(tmp_path, monkeypatch):
-    monkeypatch.setattr(checks.machine, "RUNS", tmp_path)
 
 
 @pytest.mark.parametrize(

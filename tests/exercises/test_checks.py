@@ -53,12 +53,6 @@ def test_an_answer_is_right_or_gets_a_hint_and_never_stops_the_notebook(capsys, 
     assert words in capsys.readouterr().out
 
 
-@pytest.fixture(autouse=True)
-def kept(tmp_path, monkeypatch):
-    monkeypatch.setattr(checks.machine, "RUNS", tmp_path)
-    return tmp_path / checks.RESULTS
-
-
 def test_tries_count_until_the_first_right_answer_and_nothing_else_is_kept(kept, capsys):
     for answer in (..., 11, "ten", 10, 11):
         exercises.check("diffusion.even", answer, SNR)

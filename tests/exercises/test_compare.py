@@ -5,7 +5,6 @@ import pytest
 
 from helpers import exercises
 from helpers.compare.trained import TrainedModel
-from helpers.exercises import checks
 
 MIXED = pd.DataFrame({"letter": list("ABCDEFGH"), "model": ["base", "net"] * 4})
 DREAM = TrainedModel("dreambooth_mei", "DreamBooth", "mei", "mei_001 woman", "", "")
@@ -13,11 +12,6 @@ SHOWN = pd.Series([0.0, 0.25, 0.25, 0.5, 1.0], index=list("abcde"))
 MOVED = pd.Series({"a photo of a man": 20.0, "a horse": 5.0})
 OF_NET = pd.DataFrame({"measure": ["man", "woman", "person"], "low": [0.4, -0.1, float("nan")]})
 ALIKE = {("happy", "sad"): 1.0, ("happy", "calm"): 2.0}
-
-
-@pytest.fixture(autouse=True)
-def kept(tmp_path, monkeypatch):
-    monkeypatch.setattr(checks.machine, "RUNS", tmp_path)
 
 
 @pytest.mark.parametrize(

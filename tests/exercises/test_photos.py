@@ -4,7 +4,6 @@ import pandas as pd
 import pytest
 
 from helpers import exercises
-from helpers.exercises import checks
 
 FIXED = ["pink afro", "glasses"]
 DRAFTS = {
@@ -16,11 +15,6 @@ DRAFTS = {
 
 PLACE = {1: "S", 2: (38.0, 30.0, 0.0)}
 MEASURED = pd.DataFrame({"sharpness": [8, 70, 69], "brightest": [196, 34, 199]}, ["soft.jpg", "night.jpg", "good.jpg"])
-
-
-@pytest.fixture(autouse=True)
-def kept(tmp_path, monkeypatch):
-    monkeypatch.setattr(checks.machine, "RUNS", tmp_path)
 
 
 @pytest.mark.parametrize(

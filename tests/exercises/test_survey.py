@@ -5,7 +5,6 @@ import pandas as pd
 import pytest
 
 from helpers import exercises
-from helpers.exercises import checks
 from helpers.survey import design
 
 COUNTS = np.random.default_rng(0).binomial(20, 0.8, 2000)
@@ -16,11 +15,6 @@ PAIRS = pd.DataFrame(
     columns=["first", "second", "difference", "holm_raters"],
 )
 FORKS = pd.DataFrame({"method": "base", "variant": ["as planned", "a", "b"], "share": [0.8, 0.79, 0.85]})
-
-
-@pytest.fixture(autouse=True)
-def kept(tmp_path, monkeypatch):
-    monkeypatch.setattr(checks.machine, "RUNS", tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -136,40 +136,58 @@ def test_a_new_word_learns_from_the_captions_and_is_saved_for_both_tools(prepare
 LAST = "textual_inversion_amir/checkpoints/000002.pt"
 SMALL = """
 import dataclasses
+import json
 import sys
 from helpers.diffusion import device, models
 device.cpu_has_bf16 = lambda: False
 models.MODELS["pocket"] = dataclasses.replace(models.MODELS["pocket"], num_inference_steps=1)
 from tools import train
-train.main(sys.argv[1:])
+state = device.state()
+leave, state.destroy_process_group = state.destroy_process_group, lambda: None  # the next training stays in the group
+for arguments in sys.argv[1:]:
+    train.main(json.loads(arguments))
+leave()
 """
+METHODS = {
+    "hypernetwork": ["--flip", "--template", "a picture of [filewords]", "--setting", "checkpointing"],
+    "dreambooth": ["--class-images", "2"],
+    "lora": ["--class-images", "2", "--captions", "--rank", "2"],
+    "textual_inversion": ["--template", "[filewords]", "--template", "a photo of [name]", "--vectors", "3"],
+}
+
+
+def command(method, folder):
+    """Two steps, each of two parts."""
+    steps = ["--steps", "2", "--batch-size", "1", "--accumulate", "2"]
+    return ["--method", method, *steps, *METHODS[method], "--folder", str(folder / method)]
+
+
+@pytest.fixture(scope="module")
+def learnt_by_two(tmp_path_factory):
+    """The folder in which two processes, started once, have trained by each method."""
+    folder = tmp_path_factory.mktemp("two")
+    (folder / "small.py").write_text(SMALL)
+    commands = [json.dumps(command(method, folder)) for method in METHODS]
+    printed = two_processes(folder / "small.py", *commands, RUNS_DIR=str(folder))
+    assert printed.count("training in 2 processes") == printed.count("step      2") == len(METHODS)
+    return folder
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "method, more",
-    [
-        ("hypernetwork", ["--flip", "--template", "a picture of [filewords]", "--setting", "checkpointing"]),
-        ("dreambooth", ["--class-images", "2"]),
-        ("lora", ["--class-images", "2", "--captions", "--rank", "2"]),
-        ("textual_inversion", ["--template", "[filewords]", "--template", "a photo of [name]", "--vectors", "3"]),
-    ],
-)
-def test_two_processes_learn_what_one_learns(folder, method, more):
+@pytest.mark.parametrize("method", METHODS)
+def test_two_processes_learn_what_one_learns(learnt_by_two, folder, method):
     """Up to the order of sums."""
-    (folder / "small.py").write_text(SMALL)
-    command = ["--method", method, "--steps", "2", "--batch-size", "1", "--accumulate", "2", *more, "--folder"]
-    printed = two_processes(folder / "small.py", *command, folder / "two", RUNS_DIR=str(folder))
-    assert "training in 2 processes" in printed and printed.count("step      2") == 1
+    shutil.copytree(learnt_by_two / "class_images", folder / "class_images")
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    train.main([*command, str(folder / "one")])
+    train.main(command(method, folder))
     torch.set_num_threads(threads)
-    one, two = (training.run.read(folder / name / "checkpoints" / "000002.pt")["weights"] for name in ("one", "two"))
-    begun = training.run.read(folder / "one" / "checkpoints" / "best.pt")["weights"]
+    runs = folder / method, learnt_by_two / method
+    one, two = (training.run.read(run / "checkpoints" / "000002.pt")["weights"] for run in runs)
+    begun = training.run.read(runs[0] / "checkpoints" / "best.pt")["weights"]
     torch.testing.assert_close(two, one, atol=2e-5, rtol=1e-3)
     assert len(begun) == len(one)
-    files = [{path.relative_to(folder / name) for path in (folder / name).rglob("*")} for name in ("one", "two")]
+    files = [{path.relative_to(run) for path in run.rglob("*")} for run in runs]
     assert files[0] == files[1]
 
 
