@@ -189,6 +189,9 @@ def portfolio(folder):
     ]
 
 
+HOW = {"predicted": "with predicted weights"}  # where nothing was trained on the person, or hardly
+
+
 def sentences(shares):
     """What notebook 08 counted, in words: of each subject's own class, and of every other prompt that a training changed."""
     if shares is None:
@@ -199,7 +202,7 @@ def sentences(shares):
     classes = {name: f"a photo of {subjects.with_article(subjects.class_of(name))}" for name in set(both["subject"])}
     return [
         f"\u201c{row.prompt}\u201d: {row.mean * row.images:.0f} of {row.images} pictures show {subjects.title(row.subject)} "
-        f"after training by {row.method}, {row.mean_before * row.images_before:.0f} of {row.images_before} before."
+        f"{HOW.get(row.method, f'after training by {row.method}')}, {row.mean_before * row.images_before:.0f} of {row.images_before} before."
         for row in both.itertuples()
         if row.mean != row.mean_before or row.prompt == classes[row.subject]
     ]

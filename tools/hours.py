@@ -61,7 +61,7 @@ def table(paths):
         both = [[part[name] for part in parts] for name in ("cells", "code", "words", "exercises")]
         both.append([f"{minutes(part, run or 0):.0f}" for part in parts])
         *counts, total = [" / ".join(dict.fromkeys(map(str, pair))) for pair in both]
-        rows.append([path.stem, *counts, "–" if run is None else f"{run:.1f}", total])
+        rows.append([path.stem.replace("_", " "), *counts, "–" if run is None else f"{run:.1f}", total])
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 

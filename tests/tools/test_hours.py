@@ -32,7 +32,7 @@ def lesson(tmp_path, monkeypatch):
 
 
 def test_a_row_says_core_and_whole_and_takes_the_run_from_the_finished_notebook(lesson, tmp_path):
-    assert hours.table([lesson]).splitlines()[2] == "| 00_walk | 4 / 6 | 2 / 3 | 7 / 12 | 2 | – | 7 / 8 |"
+    assert hours.table([lesson]).splitlines()[2] == "| 00 walk | 4 / 6 | 2 / 3 | 7 / 12 | 2 | – | 7 / 8 |"
     finished = tmp_path / "build" / "notebooks" / lesson.name
     finished.parent.mkdir(parents=True)
     nbformat.write(new_notebook(cells=CELLS, metadata={"minutes": 10.04}), finished)
