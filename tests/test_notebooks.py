@@ -134,7 +134,7 @@ def test_a_course_may_begin_with_the_comparison(tmp_path, stem):
 @pytest.mark.slow
 @pytest.mark.weekly
 @pytest.mark.usefixtures("quick_kernels")
-@pytest.mark.parametrize("number", ["00", "06_one", "13", "14", "15"])
+@pytest.mark.parametrize("number", ["00", "06_one", "13", "14", "15", "16"])
 def test_where_no_reader_is_the_notebooks_walk_the_other_way(tmp_path, tiny_dino, number):
     """As on sd15, but for the weights: those are pocket's, under another name."""
     (path,) = [path for path in PATHS if path.stem.startswith(number)]

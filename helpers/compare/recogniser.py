@@ -172,10 +172,13 @@ def trials(pools, truths, recipes, shots, seeds, learn):
 
 
 def summary(table, measure="balanced accuracy", by=("recipe", "shots")):
-    """Mean and interval over people and seeds of each group: DataFrame of `by`, mean, low, high, people."""
+    """Mean and interval over people and seeds of each group: DataFrame of `by`, mean, low, high, people.
+
+    low and high are NaN where all values are alike.
+    """
     rows = []
     for key, group in table.groupby(list(by), sort=False):
-        edges = stats.interval(group[measure], _drawn_again(group), limits=(0, 1))
+        edges = stats.interval(group[measure], _drawn_again(group))
         rows.append((*key, group[measure].mean(), *edges, group["person"].nunique()))
     return pd.DataFrame(rows, columns=[*by, "mean", "low", "high", "people"])
 
