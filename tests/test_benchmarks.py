@@ -201,6 +201,14 @@ def test_which_method_for_whom_in_miniature(tmp_path, capsys, monkeypatch):
     table = pd.read_csv(tmp_path / "out" / "methods.csv")
     assert len(table) == 2 * 5 and set(table["subject"]) == {"amir", "nesrelah"}
     assert (table.loc[table["measure"] == "class moved", "mean"] == 0).all()
+    text = tmp_path / "text.md"
+    text.write_text("<!-- methods verdicts -->\n<!-- /methods -->\n<!-- methods table -->\n<!-- /methods -->\n")
+    methods.main([*arguments, "--methods", "predicted", "--write", str(text)])
+    both = pd.read_csv(tmp_path / "out" / "methods.csv")
+    assert list(both["method"].unique()) == ["textual inversion", "predicted"] and len(both) == 2 * len(table)
+    kept = both[both["method"] == "textual inversion"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(kept, table, check_dtype=False)
+    assert text.read_text().count("* **") == 2 and text.read_text().count("| Amir |") == 2
     assert (tmp_path / "out" / "methods.png").read_bytes()[:4] == b"\x89PNG"
     worse = table.assign(method="other", mean=table["mean"] * 2 + 1)
     worse.loc[~worse["measure"].map(lambda name: methods.MEASURES[name][0]), ["mean", "low", "high"]] = -1

@@ -30,7 +30,7 @@ def page(ran, documents, extra):
 
     ran: [(stem, executed notebook)], which the site has under notebooks/. documents: names of the other pages.
     """
-    compared, survey, audited = (machine.RUNS / name for name in ("compare", "survey", "audit"))
+    compared, survey, audited, robot = (machine.RUNS / name for name in ("compare", "survey", "audit", "robot"))
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True
     )
@@ -51,6 +51,9 @@ def page(ran, documents, extra):
         survey=bring_survey(survey, extra / "survey"),
         audited=[sentence for path in sorted(audited.glob("finding*.txt")) for sentence in lines(path)],
         shares=against_the_world(audited / "shares.csv"),
+        robot=[sentence for path in sorted(robot.glob("finding*.txt")) for sentence in lines(path)],
+        robot_curve=next(robot.glob("curve.png"), None),
+        methods=next((machine.REPO / "docs").glob("methods.png"), None),
         notebooks=[(stem, titled(stem, notebook), notebook.metadata.get("minutes")) for stem, notebook in ran],
         documents=[name.removesuffix(".md") for name in documents],
         date=date.today().isoformat(),

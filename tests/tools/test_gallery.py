@@ -67,6 +67,8 @@ def runs(tmp_path, monkeypatch):
     audited = {"model": "base", "prompt": "a suit", "images": 8, "mean": 0.9, "low": 0.6, "high": 1.0, "world": 0.8}
     write(folder / "audit" / "shares.csv", [audited])
     (folder / "audit" / "finding.txt").write_text("The skew is found.\n\n", encoding="utf-8")
+    save(folder / "robot" / "curve.png", (70, 30))
+    (folder / "robot" / "finding.txt").write_text("It saw 4 people.\n", encoding="utf-8")
     return folder
 
 
@@ -87,6 +89,7 @@ def test_the_page_tells_the_whole_story(runs, ran, tmp_path):
         "amir riding a horse", "75 % (50 to 90 %)", "width:75.0%", "left:50.0%;width:40.0%", "width:80.0%",
         "one row a method, one column a prompt", "[07 Who looks like whom?](notebooks/07_compare.ipynb), 2.3 minutes", "one &amp; &lt;two&gt;",
         "One photo, one second", "1.4 seconds", "Person 02", "on foot",
+        "Does it help a robot see?", "It saw 4 people.", "a line for each way",
     ):  # fmt: skip
         assert words in text, words
     assert text.index("Nesrelah, by DreamBooth") < text.index("Amir, by a hypernetwork")
@@ -130,14 +133,14 @@ def test_whatever_a_file_holds_is_text_on_the_page_and_no_interval_is_without_wi
 
 def test_what_is_not_there_is_left_out(runs, tmp_path, monkeypatch):
     names = ("compare/shares.csv", "compare/grid.png", "survey/table1.csv", "audit/finding.txt", "audit/shares.csv")
-    names = ("one_photo/pictures.csv", *names)
+    names = ("one_photo/pictures.csv", "robot/finding.txt", *names)
     for path in [*(runs / name for name in names), *runs.glob("*/previews/*.png")]:
         path.unlink()
     monkeypatch.setattr(gallery, "raw_photos", lambda subject: [])
     text = gallery.page([], [], tmp_path)
     for words in ("The paper's prompts", "While it learns", "Table 1", "Whom does it show", "Watch it happen"):
         assert words not in text
-    assert "One photo" not in text
+    assert "One photo" not in text and "a robot see" not in text
     assert "Before and after" in text
 
 
