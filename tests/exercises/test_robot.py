@@ -4,14 +4,8 @@ import numpy as np
 import pytest
 
 from helpers import exercises
-from helpers.exercises import checks
 
 SCORES = np.array([0.5, -0.2, 0.1, 0.9])
-
-
-@pytest.fixture(autouse=True)
-def kept(tmp_path, monkeypatch):
-    monkeypatch.setattr(checks.machine, "RUNS", tmp_path)
 
 
 def by_groups(table):
