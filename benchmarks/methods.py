@@ -177,6 +177,7 @@ def measure(options):
             seeds = range(FIRST_SEED, FIRST_SEED + options.images)
             who = model.method, model.subject, model.title
             rows = [(*who, *row) for row in measured(model, base, seeds, scorer, sampler)]
+            rows = [row + (np.nan,) * (len(COLUMNS) - len(row)) for row in rows]  # bytes and minutes have no interval
             others = table[table["title"] != model.title].to_records(index=False).tolist()
             table = pd.DataFrame([*others, *rows], columns=COLUMNS)
             order = table["method"].map(list(trained.TITLES.values()).index)
