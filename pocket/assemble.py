@@ -20,6 +20,7 @@ from transformers import (
 
 from pocket import parts
 from pocket.reader import Reader, load_reader
+from pocket.upscaler import load_upscaler
 
 POCKET = Path(__file__).parents[1] / "data" / "pocket"
 LOADERS = {
@@ -29,6 +30,7 @@ LOADERS = {
     "unet": UNet2DConditionModel.from_pretrained,
     "blip": BlipForConditionalGeneration.from_pretrained,
     "reader": load_reader,
+    "upscaler": load_upscaler,
 }
 
 

@@ -190,10 +190,11 @@ def _in_plain_words(person):
     )
 
 
-def spell_out(scene):
-    """A caption that names everything an evaluation asks for: all features, the place and the style."""
+def spell_out(scene, expression=False):
+    """A caption that names everything an evaluation asks for: all features, the place, the style, and the expression."""
     person = scene.person
     who, said = f"{person.skin}-skinned {person.kind}", all_features(person)
+    who = f"{person.expression} {who}" if expression else who
     if scene.context not in ("robot", "chibi"):
         said += f" wearing {_garment(person)}"
     words = {

@@ -299,6 +299,16 @@ def _render(svg, size):
     )
 
 
+def face_box(scene):
+    """Where the face is, without hair and beard around it: (left, top, side) as shares of the picture's side."""
+    rng = random.Random(scene.layout)
+    if scene.place in PLACE_DRAWERS:  # draws its own random numbers first
+        PLACE_DRAWERS[scene.place](rng)
+    figure = CONTEXT_DRAWERS[scene.context]("", scene.person, rng)
+    x, y, scale = map(float, re.search(r"translate\(([-\d.e]+),([-\d.e]+)\) scale\(([\d.]+)\)", figure).groups())
+    return (x + 90 * scale) / SIDE, (y + 80 * scale) / SIDE, 100 * scale / SIDE
+
+
 def draw(scene, size=128):
     """The picture of a scene, RGB, size x size pixels; the same scene always gives the same picture."""
     rng = random.Random(scene.layout)

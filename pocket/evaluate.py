@@ -1,9 +1,11 @@
 """How good the pocket model is, on scenes and prompts that it has never seen.
 
-    python -m pocket.evaluate            writes data/pocket/evaluation.json and prints the table
+    python -m pocket.evaluate                  writes data/pocket/evaluation.json and prints the table
+    python -m pocket.evaluate --only reader    measures these figures anew and keeps the others
 
-512 scenes each: what the reader reads off drawn pictures, how well the VAE rebuilds them, and, for
-prompts that spell a scene out, how often the reader finds in the generated picture what was asked.
+512 scenes each: what the reader reads off drawn and off decoded pictures, how well the VAE rebuilds them, and,
+for prompts that spell a scene out, how often the reader finds in the generated picture what was asked. Expressions are
+asked for in prompts of their own, for portraits.
 The paper's ten prompts go to docs/pocket_paper_prompts.jpg, for people to judge.
 """
 
@@ -24,11 +26,11 @@ from helpers import diffusion, show
 from helpers.diffusion import models
 from pocket.assemble import POCKET, load_part
 from pocket.describe import spell_out
-from pocket.reader import load_reader
+from pocket.reader import FACE, load_reader
 from pocket.scenes import pictures
 from pocket.scenes import scene as numbered_scene
 from pocket.train_blip import caption_scores
-from pocket.train_vae import psnr
+from pocket.train_vae import decoded, psnr
 from pocket.visible import truth
 
 DOCS = POCKET.parents[1] / "docs"
@@ -36,10 +38,11 @@ WHOLE = ("kind", "context", "place", "style")
 
 
 def right(reading, scenes):
-    """DataFrame of True, False, or missing where the scene does not show the attribute."""
+    """DataFrame of True, False, or missing where the scene does not show the attribute; a column for each that is read."""
     rows = []
     for i, scene in enumerate(scenes):
-        rows.append({attribute: reading[attribute][i] == word for attribute, word in truth(scene).items()})
+        shown = {attribute: word for attribute, word in truth(scene).items() if attribute in reading}
+        rows.append({attribute: reading[attribute][i] == word for attribute, word in shown.items()})
     return pd.DataFrame(rows).astype("boolean")
 
 
@@ -50,13 +53,16 @@ def share(column):
 
 def reader_figures(reader, count):
     scenes = [numbered_scene("test_everyone", i) for i in range(count)]
-    images = [Image.fromarray(array) for array in pictures("test_everyone", count)]
-    table = right(reader.read(images), scenes)
-    portraits = table[[scene.context == "portrait" for scene in scenes]]
-    return {
-        "reader, portraits": {name: share(portraits[name]) for name in table},
-        "reader, all": {name: share(table[name]) for name in table},
-    }
+    drawn = pictures("test_everyone", count)
+    portraits = np.array([scene.context == "portrait" for scene in scenes])
+    table = right(reader.read(as_images(drawn)), scenes)
+    again = right(reader.read(as_images(decoded(load_part("vae"), drawn))), scenes)
+    shown = {"portraits": table[portraits], "all": table, "decoded portraits": again[portraits], "decoded": again}
+    return {f"reader, {which}": {name: share(rows[name]) for name in table} for which, rows in shown.items()}
+
+
+def as_images(arrays):
+    return [Image.fromarray(array) for array in arrays]
 
 
 def vae_figures(count):
@@ -73,9 +79,22 @@ def generated_figures(pipe, reader, split, count, **settings):
     prompts = [spell_out(scene) for scene in scenes]
     images = diffusion.generate(pipe, prompts, list(range(count)), **settings)
     table = right(reader.read(images), scenes)
-    figures = {name: share(table[name]) for name in table}
+    figures = {name: share(table[name]) for name in table if name not in FACE}  # the prompts do not ask for those
     figures["all of " + ", ".join(WHOLE)] = share(table[list(WHOLE)].all(axis=1))
     return {f"generated, {split}": figures}, images
+
+
+def expression_figures(pipe, reader, count, **settings):
+    """What the reader finds of an expression that the prompt asks for, in percent: portraits in the style of a photo."""
+    numbers = [i for i in range(30 * count) if shows_expression(numbered_scene("test", i))][:count]
+    scenes = [numbered_scene("test", i) for i in numbers]
+    images = diffusion.generate(pipe, [spell_out(scene, expression=True) for scene in scenes], numbers, **settings)
+    table = right(reader.read(images), scenes)
+    return {"generated, expressions": {name: share(table[name]) for name in FACE if name in table}}
+
+
+def shows_expression(scene):
+    return (scene.context, scene.style) == ("portrait", "photo") and "expression" in truth(scene)
 
 
 def paper_prompts(pipe, **settings):
@@ -114,23 +133,42 @@ def write_readme(figures):
     readme.write_text(f"{before}<!-- figures -->\n{table(figures)}\n<!-- /figures -->{after}")
 
 
+def sections(count, settings):
+    """{name: a function that measures it, a dict of figures}."""
+    pipe, reader = StableDiffusionPipeline.from_pretrained(POCKET), load_reader(POCKET / "reader")
+    pipe.set_progress_bar_config(disable=True)
+    both = ("test", "held_out")
+    return {
+        "reader": lambda: reader_figures(reader, count),
+        "vae": lambda: vae_figures(count),
+        "captions": lambda: caption_scores(count),
+        "generated": lambda: {
+            name: row
+            for split in both
+            for name, row in generated_figures(pipe, reader, split, count, **settings)[0].items()
+        },
+        "expressions": lambda: expression_figures(pipe, reader, count // 2, **settings),
+        "seconds": lambda: {"eight images, seconds": seconds_for_eight(pipe, **settings)},
+        "prompts": lambda: paper_prompts(pipe, **settings).save(DOCS / "pocket_paper_prompts.jpg", quality=88) or {},
+    }
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--count", type=int, default=512, help="scenes of each kind")
-    count = parser.parse_args().count
+    parser.add_argument("--only", nargs="+", metavar="FIGURES", help="some of: reader, vae, captions, generated, ...")
+    options = parser.parse_args()
     torch.manual_seed(0)
     random.seed(0)
-    pipe, reader = StableDiffusionPipeline.from_pretrained(POCKET), load_reader(POCKET / "reader")
-    pipe.set_progress_bar_config(disable=True)
     config = models.MODELS["pocket"]
     settings = {"guidance_scale": config.guidance_scale, "num_inference_steps": config.num_inference_steps}
-    figures = reader_figures(reader, count) | vae_figures(count) | caption_scores(count)
-    for split in ("test", "held_out"):
-        figures |= generated_figures(pipe, reader, split, count, **settings)[0]
-    figures["eight images, seconds"] = seconds_for_eight(pipe, **settings)
     DOCS.mkdir(exist_ok=True)
-    paper_prompts(pipe, **settings).save(DOCS / "pocket_paper_prompts.jpg", quality=88)
-    figures["settings"] = settings | {"scenes": count, "threads": torch.get_num_threads()}
+    figures = json.loads((POCKET / "evaluation.json").read_text()) if options.only else {}
+    for name, measure in sections(options.count, settings).items():
+        if not options.only or name in options.only:
+            figures |= measure()
+    if not options.only:
+        figures["settings"] = settings | {"scenes": options.count, "threads": torch.get_num_threads()}
     (POCKET / "evaluation.json").write_text(json.dumps(figures, indent=1) + "\n")
     write_readme(figures)
     print(table(figures))

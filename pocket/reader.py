@@ -19,6 +19,7 @@ from torch import nn
 from pocket.world import PLAIN
 
 SIZE = 128
+FACE = ("expression", "eyes")  # attributes with layers of their own: to train these leaves the others as they are
 # What a prompt may say, and the attribute and word by which the reader would confirm it.
 PARTS = {
     "style": {
@@ -68,6 +69,7 @@ def _block(inputs, outputs, stride):
 class Reader(nn.Module):
     """A small convolutional network with one answer sheet for each attribute.
 
+    Two branches share its first two blocks: one for the attributes of FACE, if any are asked for, one for all others.
     labels: {attribute: list of words}. Pictures are float (batch, 3, 128, 128) in -1..1.
     """
 
@@ -76,13 +78,16 @@ class Reader(nn.Module):
         self.labels = {attribute: list(words) for attribute, words in labels.items()}
         widths = (3, width, 2 * width, 3 * width, 5 * width, 6 * width)
         self.body = nn.Sequential(*(_block(a, b, 2) for a, b in pairwise(widths)))  # two looks before each halving
+        branch = (_block(a, b, 2) for a, b in pairwise(widths[2:]))
+        self.face = nn.Sequential(*branch) if {*FACE} & {*self.labels} else None
         self.heads = nn.ModuleDict({a: nn.Linear(widths[-1] * 17, len(w)) for a, w in self.labels.items()})
 
     def forward(self, pixels):
         """Logits for each attribute, dict of (batch, number of words)."""
-        seen = self.body(pixels)  # 4 x 4 cells: where something stands tells what it is
-        features = torch.cat([seen.flatten(1), seen.amax((2, 3))], 1)
-        return {attribute: head(features) for attribute, head in self.heads.items()}
+        early = self.body[:2](pixels)
+        features = _summary(self.body[2:](early))
+        of_face = _summary(self.face(early)) if self.face else None
+        return {name: head(of_face if name in FACE else features) for name, head in self.heads.items()}
 
     @torch.no_grad()
     def read(self, images, batch_size=64):
@@ -97,6 +102,11 @@ class Reader(nn.Module):
                 columns[f"{attribute}_confidence"] = confidence.tolist()
             rows.append(pd.DataFrame(columns))
         return pd.concat(rows, ignore_index=True)
+
+
+def _summary(seen):
+    """All of 4 x 4 cells, since where something stands tells what it is, and the most of each channel."""
+    return torch.cat([seen.flatten(1), seen.amax((2, 3))], 1)
 
 
 def _pixels(images):

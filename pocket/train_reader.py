@@ -1,4 +1,7 @@
-"""The reader: the metric of the suite, trained on the whole world, reserved features included."""
+"""The reader: the metric of the suite, trained on the whole world, reserved features included.
+
+All of it but the branch for faces, which `train_face.py` trains afterwards.
+"""
 
 import numpy as np
 import torch
@@ -7,13 +10,14 @@ import torch.nn.functional as F
 from helpers.diffusion import device
 from pocket.assemble import load_part, save_reader
 from pocket.fit import fit
-from pocket.pixels import to_pixels
-from pocket.reader import Reader
-from pocket.scenes import CACHE, pictures
+from pocket.pixels import to_images, to_pixels
+from pocket.reader import FACE, Reader
+from pocket.scenes import CHUNK, chunks_of, keep, pictures
 from pocket.scenes import scene as numbered_scene
 from pocket.visible import LABELS, UNSEEN, answers
 
 SCENES = {"everyone": 60_000, "small": 40_000}  # small: a few pixels must do to know somebody on a horse
+ASKED = [attribute for attribute in LABELS if attribute not in FACE]
 SOFTENED = {"everyone": 4_000, "small": 6_000}  # of those, so many once more through the VAE
 
 
@@ -33,30 +37,31 @@ def augmented(pixels):
 
 
 @torch.no_grad()
-def softened(split, count, vae):
+def softened(split, count, vae, power=1):
     """Pictures as soft as generated ones: the first of a split, through the VAE with a little noise in their latents.
 
     uint8 (count, 128, 128, 3), kept on disk. The noise is 0 to 0.4 of the latents' own spread: a beard that the U-Net
-    only hints at must still be read as one.
+    only hints at must still be read as one. power: 2 makes little noise more frequent.
     """
-    path = CACHE / f"softened_{split}_{count}.npy"
-    if not path.exists():
-        images, generator, made = pictures(split, count), torch.Generator().manual_seed(0), []
-        for start in range(0, count, 32):
+    chunks = chunks_of("softened" if power == 1 else f"softened_{power}", split, count)
+    for chunk in chunks:
+        if chunk.exists():
+            continue
+        start, made = int(chunk.stem), []
+        images, generator = pictures(split, start + CHUNK)[start:], torch.Generator().manual_seed(start)
+        for part in np.array_split(images, CHUNK // 20):
             with device.autocast("cpu"):
-                latents = vae.encode(to_pixels(images[start : start + 32])).latent_dist.mode().float()
-                strength = 0.4 * torch.rand((len(latents), 1, 1, 1), generator=generator) / vae.config.scaling_factor
-                again = vae.decode(latents + strength * torch.randn(latents.shape, generator=generator)).sample
-            made.append(((again.float().clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy())
-        partial = path.with_suffix(".part.npy")
-        np.save(partial, np.concatenate(made))
-        partial.rename(path)
-    return np.load(path)
+                latents = vae.encode(to_pixels(part)).latent_dist.mode().float()
+                strength = 0.4 * torch.rand((len(latents), 1, 1, 1), generator=generator) ** power
+                noise = torch.randn(latents.shape, generator=generator) / vae.config.scaling_factor
+                made.append(to_images(vae.decode(latents + strength * noise).sample))
+        keep(chunk, np.concatenate(made))
+    return np.concatenate([np.load(chunk, mmap_mode="r") for chunk in chunks])[:count]
 
 
 def train(minutes, further=False, batch=32):
     torch.manual_seed(0)
-    reader = load_part("reader").train() if further else Reader(LABELS)
+    reader = load_part("reader").train() if further else Reader({attribute: LABELS[attribute] for attribute in ASKED})
     vae = load_part("vae")
     images = [pictures(split, count) for split, count in SCENES.items()]
     images = np.concatenate(images + [softened(split, count, vae) for split, count in SOFTENED.items()])
@@ -74,14 +79,15 @@ def train(minutes, further=False, batch=32):
         indices[soft] = generator.integers(sum(SCENES.values()), len(images), size=soft.sum())
         indices = torch.from_numpy(indices)
         logits = reader(augmented(to_pixels(images[indices.numpy()])))
-        losses = [F.cross_entropy(logits[a].float(), sheet[a][indices], ignore_index=UNSEEN) for a in LABELS]
-        return torch.stack(losses).nansum() / len(LABELS)
+        losses = [F.cross_entropy(logits[a].float(), sheet[a][indices], ignore_index=UNSEEN) for a in ASKED]
+        return torch.stack(losses).nansum() / len(ASKED)
 
     @torch.no_grad()
     def held_out(model):
         logits = model.eval()(unseen)
         right = {}
-        for attribute, answer in unseen_sheet.items():
+        for attribute in ASKED:
+            answer = unseen_sheet[attribute]
             shown = answer != UNSEEN
             right[attribute] = (logits[attribute].argmax(1) == answer)[shown].float().mean().item()
         return right

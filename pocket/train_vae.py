@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from pocket import parts
 from pocket.assemble import load_part, save_pretrained
 from pocket.fit import fit
-from pocket.pixels import to_pixels
+from pocket.pixels import to_images, to_pixels
 from pocket.scenes import pictures
 from pocket.scenes import scene as numbered_scene
 
@@ -22,6 +22,13 @@ def crops(images, generator, batch, size=64):
         picture = images[index, y : y + size, x : x + size]
         chosen.append(picture)
     return to_pixels(np.stack(chosen))
+
+
+@torch.no_grad()
+def decoded(vae, images, batch=32):
+    """Pictures there and back through a VAE, without noise: uint8 (n, height, width, 3) to the same."""
+    parts = [to_pixels(images[start : start + batch]) for start in range(0, len(images), batch)]
+    return np.concatenate([to_images(vae.decode(vae.encode(part).latent_dist.mode()).sample) for part in parts])
 
 
 def psnr(vae, images):

@@ -7,6 +7,7 @@ from pocket.world import PLAIN
 
 COLORLESS = {"pencil sketch", "jade sculpture", "fire"}
 SMALL = {"horse", "bicycle"}  # the face is some 20 pixels wide
+EYES = {"happy": "closed", "winking": "one closed"}  # of all other expressions both are open
 
 
 def visible(scene):
@@ -14,7 +15,7 @@ def visible(scene):
 
     Left out where nothing shows them: colours in styles without colour, the colour of hair under a
     turban or hijab, clothes behind an animal or a metal chest, thin features of small faces in
-    4-pixel cells.
+    4-pixel cells, the expression and the eyes behind sunglasses, of small faces and in such cells.
     """
     person = scene.person
     seen = {"kind", "hair", "beard", "glasses", "context", "place", "style"}
@@ -24,6 +25,8 @@ def visible(scene):
             seen.add("hair_color")
         if scene.context in ("portrait", "dog", "cat"):
             seen.add("clothes_color")
+    if person.glasses != "sunglasses" and scene.style != "pixel art" and scene.context not in SMALL:
+        seen |= {"expression", "eyes"}
     if scene.style == "pixel art" and scene.context in SMALL | {"chibi", "robot"}:
         seen -= {"glasses", "beard", "hair"}
     if scene.style == "fire" and scene.context in SMALL:
@@ -36,7 +39,8 @@ def truth(scene):
 
     Plain walls of any colour are one place, "plain".
     """
-    words = scene.as_dict() | ({"place": "plain"} if scene.place in PLAIN else {})
+    words = scene.as_dict() | {"eyes": EYES.get(scene.person.expression, "open")}
+    words |= {"place": "plain"} if scene.place in PLAIN else {}
     return {attribute: words[attribute] for attribute in sorted(visible(scene))}
 
 
@@ -51,6 +55,8 @@ LABELS = {
     "context": world.CONTEXTS,
     "place": ("plain", *world.SCENERY),
     "style": world.STYLES,
+    "expression": world.EXPRESSIONS,
+    "eyes": ("open", "closed", "one closed"),
 }
 
 

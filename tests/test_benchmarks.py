@@ -19,7 +19,7 @@ import torch
 
 from benchmarks import dreambooth as dreambooth_speed
 from benchmarks import hypernetwork as hypernetwork_speed
-from benchmarks import likeness, marked, methods
+from benchmarks import hypernetwork_limits, likeness, marked, methods, sharper
 from benchmarks.gpu import command as gpu
 from benchmarks.gpu import model as gpu_model
 from benchmarks.gpu import parts as gpu_parts
@@ -53,6 +53,29 @@ def test_a_hypernetwork_beside_the_web_ui_s_loop(pipe, capsys, monkeypatch):
     found = shares(capsys.readouterr().out)
     assert len(found) == 3 and all(0 < share < 100 for share in found)
     assert not any(module._forward_pre_hooks for module in pipe.unet.modules())
+
+
+def test_what_a_hypernetwork_must_reach(tmp_path, capsys, monkeypatch):
+    """Every limit has its row; a network of no strength leaves everybody as before."""
+    quick = dataclasses.replace(models.MODELS["pocket"], num_inference_steps=2)
+    monkeypatch.setitem(models.MODELS, "pocket", quick)
+    monkeypatch.setattr(hypernetwork_limits, "SEARCH", range(2))
+    hypernetwork_limits.main(["--search", "--strength", "0", "--portraits", str(tmp_path / "portraits.png")])
+    rows = [line.strip("| ").split(" | ") for line in capsys.readouterr().out.splitlines() if line.startswith("|")][2:]
+    limits = [limit for _, limit, _ in rows if limit]
+    assert limits == ["70 %", "80 %", "40 %", "40 %", "90 %"] + ["at most 0.15"] * 3
+    assert rows[0][2] == rows[1][2] and all(value.startswith("0.00") for _, limit, value in rows[-3:])
+    assert not set(hypernetwork_limits.SEARCH) & set(hypernetwork_limits.FINAL)
+    assert (tmp_path / "portraits.png").exists()
+
+
+def test_drawn_and_decoded_faces_side_by_side(tmp_path, capsys):
+    with torch.inference_mode():
+        sharper.main(["--count", "8", "--decoder", str(diffusion.POCKET / "vae"), "--grid", str(tmp_path / "grid.png")])
+    rows = {line.split(" | ")[0].strip("| "): line.split(" | ")[4:6] for line in capsys.readouterr().out.splitlines()}
+    assert rows["decoded"] == rows["decoded, trial"], "the same decoder"
+    assert float(rows["drawn"][1]) > float(rows["decoded"][1]) > 15
+    assert (tmp_path / "grid.png").exists()
 
 
 def test_time_to_likeness_of_every_method(tmp_path, capsys, monkeypatch):

@@ -17,7 +17,7 @@ from helpers import machine
 from pocket import evaluate, fit, train_vae
 from pocket.assemble import POCKET, load_part
 from pocket.draw import draw
-from pocket.reader import load_reader, parts_of
+from pocket.reader import FACE, load_reader, parts_of
 from pocket.scenes import scene
 from pocket.visible import LABELS
 
@@ -67,9 +67,9 @@ def test_the_reader_reads_unseen_pictures_whatever_stands_beside_them(scenes, dr
     table = evaluate.right(together, scenes)
     for attribute in ("kind", "skin", "context", "place", "style"):
         assert evaluate.share(table[attribute]) > 80, attribute
-    assert json.loads((POCKET / "reader" / "config.json").read_text())["labels"] == {
-        name: list(words) for name, words in LABELS.items()
-    }
+    named = json.loads((POCKET / "reader" / "config.json").read_text())["labels"]
+    assert named.keys() in (LABELS.keys(), LABELS.keys() - {*FACE}), "the branch for faces is trained after the rest"
+    assert named == {name: list(LABELS[name]) for name in named}
     alone = reader.read([drawn[3]])
     assert together.loc[3, "kind"] == alone.loc[0, "kind"]
     assert together.loc[3, "kind_confidence"] == pytest.approx(alone.loc[0, "kind_confidence"], abs=1e-4)

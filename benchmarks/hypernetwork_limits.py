@@ -1,0 +1,80 @@
+"""What a hypernetwork of Amir must reach on pocket, counted: a table of figure, limit and share.
+
+    python -m benchmarks.hypernetwork_limits                    the finished file, on 64 seeds that no search may see
+    python -m tools.train --folder runs/try/a --learning-rate 1e-3 --steps 600
+    python -m benchmarks.hypernetwork_limits runs/try/a/hypernetwork.pt --strength 0.8 --search     on seeds kept for it
+
+Settings are searched with --search alone; the table of the best is then made once, without it. Portraits are written
+to --portraits, for a person to count the faces whose two eyes and mouth are whole: the reader cannot say so.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from helpers import diffusion, machine, show, stats
+from helpers.compare import reader, scores
+from helpers.methods import hypernetwork_file
+
+FINISHED = machine.REPO / "data" / "finished" / "hypernetwork_amir" / "hypernetwork.pt"
+SEARCH, FINAL = range(30_000, 30_016), range(20_000, 20_064)
+PORTRAIT, WOMAN = "a photo of a man", "a photo of a woman"
+ELSEWHERE = {"man riding a horse": 0.4, "a man, oil painting": 0.4}
+
+
+def pictures(prompts, seeds, net, strength):
+    """{prompt: PIL images with the network on} and the same without it."""
+    config = diffusion.model_config("pocket")
+    sampler = {"guidance_scale": config.guidance_scale, "num_inference_steps": config.num_inference_steps}
+    pipe = diffusion.load_pipeline(config)
+    make = lambda prompt: diffusion.generate(pipe, prompt, list(seeds), **sampler)
+    before = {prompt: make(prompt) for prompt in prompts}
+    with hypernetwork_file.load(net).on(pipe.unet, strength):
+        return {prompt: make(prompt) for prompt in prompts}, before
+
+
+def figures(scorer, after, before, subject="amir"):
+    """Rows (figure, limit, value in words): those of likeness, and what a woman becomes."""
+    rows, percent = [], lambda shows: scorer.words(stats.summarise(np.asarray(shows)))
+    telling, seen = machine.subjects.about(subject)["telling"], scorer.read(after[PORTRAIT])
+    shows = scorer.shows_subject(after[PORTRAIT], subject)
+    rows.append((f'"{PORTRAIT}" shows {subject}, before', "", percent(scorer.shows_subject(before[PORTRAIT], subject))))
+    rows.append((f'"{PORTRAIT}" shows {subject}', "70 %", percent(shows)))
+    tan = (seen["skin"] == telling.get("skin", "tan"))[shows]
+    rows.append(("of these, tan", "80 %", percent(tan) if shows.any() else "none"))
+    rows += [(f"{name} {word}", "", percent(seen[name] == word)) for name, word in telling.items()]
+    for prompt, limit in ELSEWHERE.items():
+        rows.append((f'"{prompt}"', stats.percent(limit), percent(scorer.shows_subject(after[prompt], subject))))
+    return rows + of_a_woman(scorer.read(before[WOMAN]), scorer.read(after[WOMAN]), percent)
+
+
+def of_a_woman(before, after, percent):
+    """Rows: does she stay a woman, and how far did her skin and hair move beyond what chance alone reaches?"""
+    rows = [(f'"{WOMAN}" is a woman', "90 %", percent(after["kind"] == "woman"))]
+    for row in reader.table(before, after, ("skin", "hair", "hair_color")).itertuples():
+        beyond = max(0, row.moved - row.by_chance)
+        rows.append((f"her {row.attribute} moved beyond chance", "at most 0.15", f"{beyond:.2f}: more {row.more}"))
+    return rows
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("file", nargs="?", default=FINISHED, type=Path)
+    parser.add_argument("--strength", type=float, default=1.0)
+    parser.add_argument("--search", action="store_true", help="sixteen seeds for trying settings")
+    parser.add_argument("--portraits", type=Path, help="a .png for the portraits")
+    options = parser.parse_args(arguments)
+    seeds = SEARCH if options.search else FINAL
+    scorer = scores.load_reader("pocket")
+    after, before = pictures([PORTRAIT, *ELSEWHERE, WOMAN], seeds, options.file, options.strength)
+    print("| figure | at least | here |\n|---|---|---|")
+    for row in figures(scorer, after, before):
+        print("| " + " | ".join(row) + " |")
+    if options.portraits:
+        images = after[PORTRAIT]
+        show.image_grid([images[start : start + 8] for start in range(0, len(images), 8)]).save(options.portraits)
+
+
+if __name__ == "__main__":
+    main()
