@@ -20,6 +20,7 @@ from helpers.methods import hypernetwork_file
 FINISHED = machine.REPO / "data" / "finished" / "hypernetwork_amir" / "hypernetwork.pt"
 SEARCH, FINAL = range(30_000, 30_016), range(20_000, 20_064)
 PORTRAIT, WOMAN = "a photo of a man", "a photo of a woman"
+SKIN = "tan"  # Amir's; his four telling features leave it out
 ELSEWHERE = {"man riding a horse": 0.4, "a man, oil painting": 0.4}
 
 
@@ -34,18 +35,24 @@ def pictures(prompts, seeds, net, strength):
         return {prompt: make(prompt) for prompt in prompts}, before
 
 
+def all_but_one(scorer, images, telling):
+    """For each picture, if the reader finds all these features but at most one: his skin counts here, too."""
+    seen = scorer.read(images)
+    return sum((seen[name] == word).to_numpy().astype(int) for name, word in telling.items()) >= len(telling) - 1
+
+
 def figures(scorer, after, before, subject="amir"):
     """Rows (figure, limit, value in words): those of likeness, and what a woman becomes."""
     rows, percent = [], lambda shows: scorer.words(stats.summarise(np.asarray(shows)))
-    telling, seen = machine.subjects.about(subject)["telling"], scorer.read(after[PORTRAIT])
-    shows = scorer.shows_subject(after[PORTRAIT], subject)
-    rows.append((f'"{PORTRAIT}" shows {subject}, before', "", percent(scorer.shows_subject(before[PORTRAIT], subject))))
+    telling = {"skin": SKIN} | machine.subjects.about(subject)["telling"]
+    seen, shows = scorer.read(after[PORTRAIT]), all_but_one(scorer, after[PORTRAIT], telling)
+    rows.append((f'"{PORTRAIT}" shows {subject}, before', "", percent(all_but_one(scorer, before[PORTRAIT], telling))))
     rows.append((f'"{PORTRAIT}" shows {subject}', "70 %", percent(shows)))
-    tan = (seen["skin"] == telling.get("skin", "tan"))[shows]
+    tan = (seen["skin"] == SKIN)[shows]
     rows.append(("of these, tan", "80 %", percent(tan) if shows.any() else "none"))
     rows += [(f"{name} {word}", "", percent(seen[name] == word)) for name, word in telling.items()]
     for prompt, limit in ELSEWHERE.items():
-        rows.append((f'"{prompt}"', stats.percent(limit), percent(scorer.shows_subject(after[prompt], subject))))
+        rows.append((f'"{prompt}"', stats.percent(limit), percent(all_but_one(scorer, after[prompt], telling))))
     return rows + of_a_woman(scorer.read(before[WOMAN]), scorer.read(after[WOMAN]), percent)
 
 
