@@ -41,6 +41,12 @@ class Fork:
     def send_signal(self, number):
         os.kill(self.pid, number)
 
+    def terminate(self):
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self):
+        self.send_signal(signal.SIGKILL)
+
 
 class Server:
     """A process that forks, until the tests end. modules: imported there before all else; environment: added to ours.
