@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import os
 import re
 
 import nbformat
@@ -74,6 +75,12 @@ def test_what_is_taken_from_helpers_is_there(path):
 def runs(tmp_path_factory, quick_kernels):
     """One folder for all: each notebook reads what the ones before it left."""
     return tmp_path_factory.mktemp("runs")
+
+
+def test_all_notebooks_share_a_worker(request):
+    """Else two processes hold half a folder of runs each, and one looks for what the other made (pytest 9.2, xdist 3.8)."""
+    if os.environ.get("PYTEST_XDIST_WORKER"):
+        assert request.node.nodeid.endswith("@tests/test_notebooks ")
 
 
 def with_answers(notebook):
