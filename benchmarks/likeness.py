@@ -2,6 +2,7 @@
 
     python -m benchmarks.likeness                      writes docs/likeness.csv and draws docs/likeness.png
     python -m benchmarks.likeness --methods predicted LoRA      these alone; the rows of the others stay
+    ... --write README.md                              puts the table into a text, between <!-- likeness table --> and its end
 
 Seconds are those of getting ready (photos and prompts encoded, class images made where a method wants them) and of
 training; making and counting pictures is left out. Each method has the settings of its notebook, but for 16 class
@@ -22,6 +23,7 @@ import pandas as pd
 import torch
 
 from benchmarks import dreambooth as peer
+from benchmarks import marked
 from helpers import diffusion, machine, photos, show, stats, training
 from helpers.compare import scores
 from helpers.diffusion import checkpoint
@@ -234,6 +236,20 @@ def reached(table, share):
     return found
 
 
+def texts(table):
+    """{name: lines of Markdown} for benchmarks.marked: for each method when 60 % were there, beside DreamBooth's seconds."""
+    found, lines = reached(table, 0.6), []
+    slowest = found.get("DreamBooth")
+    for name, there in found.items():
+        if there:
+            cells = there[0], f"{there[1]:.1f}", f"{slowest[1] / there[1]:.1f}" if slowest else ""
+        else:
+            cells = "", f"not reached: at most {table.loc[table['method'] == name, 'mean'].max():.0%}", ""
+        lines.append(f"| {name} | {' | '.join(map(str, cells))} |\n")
+    head = "| method | steps | seconds to 60 % | so many times sooner than DreamBooth |\n|---|---|---|---|\n"
+    return {"table": head + "".join(lines)}
+
+
 def draw(table, path):
     """Share of pictures against seconds, on a logarithmic axis, a line a method."""
     chart, axes = figures.figure(8, 4.2)
@@ -265,6 +281,7 @@ def main(arguments=None):
     parser.add_argument("--subject", default="nesrelah")
     parser.add_argument("--pictures", type=int, default=32)
     parser.add_argument("--out", type=Path, default=OUT, help="the csv; the figure goes beside it")
+    parser.add_argument("--write", nargs="*", default=[], help="texts with the marks <!-- likeness table -->")
     options = parser.parse_args(arguments)
     table = pd.read_csv(options.out) if options.out.exists() else pd.DataFrame()
     for name in options.methods:
@@ -275,6 +292,8 @@ def main(arguments=None):
         table = table.iloc[np.argsort(table["method"].map(list(METHODS).index), kind="stable")]
         machine.write_csv(options.out, table)
     draw(table, options.out.with_suffix(".png"))
+    for path in options.write:
+        marked.fill(path, "likeness", texts(table))
     for share in (0.6, 0.9):
         for name, found in reached(table, share).items():
             words = f"{found[0]} steps, {found[1]:.1f} s" if found else "not in its checks"

@@ -99,6 +99,11 @@ def test_the_first_check_that_is_enough_counts():
     rows = [("a", 10, 1.0, 0.5), ("a", 20, 2.0, 0.7), ("a", 30, 3.0, 0.6), ("b", 10, 1.0, 0.1)]
     table = pd.DataFrame(rows, columns=["method", "steps", "seconds", "mean"])
     assert likeness.reached(table, 0.6) == {"a": (20, 2.0), "b": None}
+    lines = likeness.texts(pd.concat([table, pd.DataFrame([("DreamBooth", 5, 9.0, 1.0)], columns=table.columns)]))[
+        "table"
+    ]
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines.splitlines()[2:]]
+    assert cells[0] == ["a", "20", "2.0", "4.5"] and cells[1][::3] == ["b", ""] and "10%" in cells[1][2]
 
 
 def test_a_soak_in_miniature():

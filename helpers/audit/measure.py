@@ -139,7 +139,7 @@ def shift(before, after):
     """
     if before.shape != after.shape:
         raise ValueError(f"There are {len(before)} pictures before, {len(after)} after: give both the same seeds.")
-    return (1 - (before * after).sum(axis=1)) / spread(before)
+    return (1 - (before * after).sum(axis=1)).clip(min=0) / spread(before)  # rounding can leave a cosine above 1
 
 
 def moved(before, after):

@@ -1,9 +1,11 @@
-"""What personal models are for, from the paper's list: icons, and a picture that moves between two noises."""
+"""What personal models are for, from the paper's list: icons, and a film that walks from one scene to another."""
 
 import html
 import itertools
 from pathlib import Path
 
+import imageio.v3 as iio
+import numpy as np
 import torch
 from IPython.display import HTML
 from PIL import Image, ImageDraw, ImageOps
@@ -46,17 +48,25 @@ def slerp(start, end, share):
     return (torch.sin((1 - share) * angle) * start + torch.sin(share * angle) * end) / torch.sin(angle)
 
 
-def walk(pipe, prompt, seeds, frames, **sampler):
-    """PIL images of a prompt on the way from the noise of each seed to the next, and back to the first.
+def walk(pipe, scenes, seeds, frames, **sampler):
+    """PIL images on the way from the noise of each seed to the next, and back to the first.
 
-    frames: how many between two seeds; sampler: as for diffusion.generate. Raises ValueError for fewer than two seeds.
+    scenes: a prompt, or one for each seed. Between two scenes both are asked for, each the more the nearer it is
+    (AND in a prompt: composable diffusion, Liu et al. 2022). frames: how many between two seeds; sampler: as for
+    diffusion.generate. Raises ValueError for fewer than two seeds, or another number of scenes.
     """
     if len(seeds) < 2:
         raise ValueError("A walk leads from one seed to another: give at least two.")
-    ends = [diffusion.initial_noise(pipe, seed) for seed in (*seeds, seeds[0])]
-    noise = [slerp(a, b, step / frames) for a, b in itertools.pairwise(ends) for step in range(frames)]
+    stops = [*zip([scenes] * len(seeds) if isinstance(scenes, str) else scenes, seeds, strict=True)]
+    prompts, noise = [], []
+    for (scene, seed), (next_scene, next_seed) in itertools.pairwise([*stops, stops[0]]):
+        ends = diffusion.initial_noise(pipe, seed), diffusion.initial_noise(pipe, next_seed)
+        for share in (step / frames for step in range(frames)):
+            both = f"{scene} :{1 - share:.4f} AND {next_scene} :{share:.4f}"
+            prompts.append(both if share and scene != next_scene else scene)
+            noise.append(slerp(*ends, share))
     # one seed for all: a sampler that adds noise on the way adds the same to each frame
-    return diffusion.generate(pipe, prompt, [seeds[0]] * len(noise), noise=torch.stack(noise), **sampler)
+    return diffusion.generate(pipe, prompts, [seeds[0]] * len(noise), noise=torch.stack(noise), **sampler)
 
 
 def show_gif(path, words):
@@ -65,11 +75,26 @@ def show_gif(path, words):
     return HTML(f'<img src="{source}" alt="{html.escape(words)}">')
 
 
-def save_gif(path, images, milliseconds=120):
-    """Writes an animation that repeats for ever; returns its path. Raises ValueError without images."""
+def save_film(path, images, milliseconds=120):
+    """Writes an animation, a GIF that repeats for ever or an MP4 by the path's ending; returns its path.
+
+    Raises ValueError without images, or for another ending.
+    """
+    path = Path(path)
     if not images:
         raise ValueError("There are no images to animate.")
-    first, *others = [image.convert("RGB").quantize(128) for image in images]
+    if path.suffix not in (".gif", ".mp4"):
+        raise ValueError(f"A film is written as .gif or .mp4, not as {path.name}.")
     with machine.atomic_write(path) as partial:
-        first.save(partial, "GIF", save_all=True, append_images=others, duration=milliseconds, loop=0)
-    return Path(path)
+        if path.suffix == ".gif":
+            first, *others = [image.convert("RGB").quantize(128) for image in images]
+            first.save(partial, "GIF", save_all=True, append_images=others, duration=milliseconds, loop=0)
+        else:
+            pixels = np.stack([image.convert("RGB") for image in images])
+            settings = {
+                "plugin": "FFMPEG",
+                "fps": 1000 / milliseconds,
+                "macro_block_size": 2,
+            }  # even sides, as H.264 wants
+            partial.write_bytes(iio.imwrite("<bytes>", pixels, extension=".mp4", **settings))
+    return path

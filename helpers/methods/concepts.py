@@ -5,9 +5,6 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
-import torch
-
 from helpers import machine, photos
 from helpers.methods import dreambooth
 
@@ -119,23 +116,6 @@ def read(path):
         own = own if own and own.is_dir() else None
         concepts.append(Concept(row["instance_prompt"], row["class_prompt"], place / row["instance_data_dir"], own))
     return concepts
-
-
-def nearest_words(pipe, identifier, count=3):
-    """What each piece of an identifier lies near to: DataFrame piece, words (the nearest `count`), similarity.
-
-    By the cosine of the text encoder's input embeddings, -1..1, with whole words of the vocabulary; `similarity` is
-    that of the nearest.
-    """
-    vocabulary = pipe.tokenizer.get_vocab()
-    words = {name.removesuffix("</w>"): i for name, i in vocabulary.items() if re.fullmatch(r"[a-z]{2,}</w>", name)}
-    table = torch.nn.functional.normalize(pipe.text_encoder.get_input_embeddings().weight.detach().float(), dim=1)
-    candidates, rows = table[list(words.values())], []
-    for piece in pipe.tokenizer.tokenize(identifier):
-        similar = pd.Series((candidates @ table[vocabulary[piece]]).tolist(), list(words))
-        near = similar.drop(piece.removesuffix("</w>"), errors="ignore").nlargest(count)
-        rows.append((piece, ", ".join(near.index), near.iloc[0]))
-    return pd.DataFrame(rows, columns=["piece", "words", "similarity"])
 
 
 def is_free(tokenizer, identifier):

@@ -1,6 +1,7 @@
 import json
 from types import SimpleNamespace
 
+import imageio.v3 as iio
 import numpy as np
 import pytest
 import torch
@@ -162,10 +163,10 @@ def test_plms_takes_any_number_of_steps_and_a_call_more_as_in_the_web_ui(tiny, s
 
 def test_a_walk_returns_to_its_beginning_and_the_way_between_two_noises_keeps_its_loudness(monkeypatch):
     given = {}
-    monkeypatch.setattr(diffusion, "generate", lambda pipe, prompt, seeds, noise, **s: given.update(noise=noise) or [])
+    monkeypatch.setattr(diffusion, "generate", lambda pipe, prompts, seeds, **s: given.update(s, prompts=prompts) or [])
     applications.walk(PIPE, "a man", [3, 4], 5, guidance_scale=1, num_inference_steps=1)
     a, b = (diffusion.initial_noise(PIPE, seed) for seed in (3, 4))
-    assert len(given["noise"]) == 10 and given["noise"][0].equal(a)
+    assert len(given["noise"]) == 10 and given["noise"][0].equal(a) and set(given["prompts"]) == {"a man"}
     torch.testing.assert_close(given["noise"][5], b)
     half = applications.slerp(a, b, 0.5)
     assert half.std() == pytest.approx(1, abs=0.05) and ((a + b) / 2).std() < 0.8
@@ -176,14 +177,29 @@ def test_a_walk_returns_to_its_beginning_and_the_way_between_two_noises_keeps_it
         applications.walk(PIPE, "a man", [3], 5)
 
 
-def test_icons_are_round_and_gifs_move(tmp_path):
+def test_between_two_scenes_both_are_asked_for_the_nearer_one_more(tiny):
+    settings = {"guidance_scale": 2, "num_inference_steps": 2}
+    film = applications.walk(tiny, ["a man", "a horse"], [3, 3], 2, **settings)
+    scenes = ["a man", "a man :0.5 AND a horse :0.5", "a horse", "a horse :0.5 AND a man :0.5"]
+    for frame, scene in zip(film, scenes, strict=True):
+        (alone,) = diffusion.generate(tiny, scene, [3], **settings)
+        assert np.abs(np.asarray(frame, int) - np.asarray(alone, int)).max() <= 1
+    with pytest.raises(ValueError):
+        applications.walk(tiny, ["a man"], [3, 4], 2, **settings)
+
+
+def test_icons_are_round_and_films_move(tmp_path):
     icon = applications.icon(Image.new("RGB", (100, 80), "red"), 32)
     alpha = np.asarray(icon)[..., 3]
     assert icon.size == (32, 32) and alpha[0, 0] == 0 and alpha[16, 16] == 255
     assert alpha.mean() / 255 == pytest.approx(np.pi / 4, abs=0.02)
-    path = applications.save_gif(tmp_path / "walk.gif", [Image.new("RGB", (8, 8), c) for c in ("red", "blue", "green")])
+    frames = [Image.new("RGB", (32, 32), c) for c in ("red", "blue", "green")]
+    path = applications.save_film(tmp_path / "walk.gif", frames)
     with Image.open(path) as gif:
         assert gif.n_frames == 3 and gif.info["loop"] == 0 and gif.info["duration"] == 120
     assert 'alt="from &quot;one&quot;"' in applications.show_gif(path, 'from "one"').data
-    with pytest.raises(ValueError, match="no images"):
-        applications.save_gif(path, [])
+    shown = iio.imread(applications.save_film(tmp_path / "walk.mp4", frames), plugin="FFMPEG")
+    assert shown.shape == (3, 32, 32, 3) and list(shown.mean(axis=(1, 2)).argmax(axis=1)) == [0, 2, 1]
+    for name, images, told in (("walk.gif", [], "no images"), ("walk.avi", frames, "as .gif or .mp4")):
+        with pytest.raises(ValueError, match=told):
+            applications.save_film(tmp_path / name, images)

@@ -1,9 +1,7 @@
 import json
-import re
 from pathlib import Path
 
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -165,18 +163,3 @@ def test_every_name_gets_a_free_identifier_and_always_the_same(pocket_pipeline):
         assert concepts.is_free(tokenizer, proposed) and proposed == concepts.propose(tokenizer, name)
 
     check()
-
-
-def test_the_nearest_words_are_those_with_the_most_similar_rows(pocket_pipeline):
-    vocabulary = pocket_pipeline.tokenizer.get_vocab()
-    table = pocket_pipeline.text_encoder.get_input_embeddings().weight.detach()
-    found = concepts.nearest_words(pocket_pipeline, "woman_001", count=2)
-    assert found["piece"].tolist() == pocket_pipeline.tokenizer.tokenize("woman_001")
-    for piece, words, similarity in found.itertuples(index=False):
-        near = {  # a word is not its own neighbour
-            word.removesuffix("</w>"): torch.cosine_similarity(table[vocabulary[piece]], table[i], dim=0).item()
-            for word, i in vocabulary.items()
-            if re.fullmatch("[a-z]{2,}</w>", word) and word != piece
-        }
-        assert words.split(", ") == sorted(near, key=near.get, reverse=True)[:2]
-        assert abs(similarity - max(near.values())) < 1e-5
