@@ -67,16 +67,3 @@ def gone(answer):
         return "Whoever has the predicted weights can still make pictures of that person. Is that not personal data?"
     if "E" in given:
         return "The predictor looked at the photo and learnt nothing from it: it is bit for bit what it was before."
-
-
-@exercise(
-    solution="hours = EXAMPLES * 3 * flops / PER_SECOND / 3600",
-    wrong="hours = EXAMPLES * flops / PER_SECOND / 3600",
-)
-def hours(hours, flops, examples, per_second):
-    """How many hours of a GPU does a training take, from the operations of one pass of the U-Net?"""
-    right = examples * 3 * flops / per_second / 3600
-    if math.isclose(hours, right / 3, rel_tol=0.02):
-        return "That is the way forward alone. The way back takes about twice as much again."
-    if not math.isclose(hours, right, rel_tol=0.02):
-        return "Operations of all examples, there and back, over operations a second; then seconds into hours."
