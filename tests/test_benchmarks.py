@@ -103,7 +103,7 @@ def test_the_first_check_that_is_enough_counts():
         "table"
     ]
     cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines.splitlines()[2:]]
-    assert cells[0] == ["a", "20", "2.0", "4.5"] and cells[1][::3] == ["b", ""] and "10%" in cells[1][2]
+    assert cells[0] == ["a", "20", "2.0", "4.5"] and cells[1][::3] == ["b", ""] and "10 %" in cells[1][2]
 
 
 def test_a_soak_in_miniature():
