@@ -109,17 +109,6 @@ def headline(short, captions):
     return f"{numbers} {endings[stronger]}"
 
 
-def corrected(share, right):
-    """A share freed of the reader's own error; right: how often the reader is right, 0.5 to 1 (Rogan, Gladen 1978).
-
-    Holds for a question with two answers on which the reader errs equally often either way. Stays within 0..1.
-    Raises ValueError for a reader that only guesses.
-    """
-    if not 0.5 < right <= 1:
-        raise ValueError(f"A reader right {right:.0%} of the time tells nothing: take one above 50 %, up to 100 %.")
-    return float(np.clip((share - (1 - right)) / (2 * right - 1), 0, 1))
-
-
 def spread(features):
     """How unlike each other pictures are: the mean distance between two of them. 0 if all are alike.
 

@@ -5,8 +5,6 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 
 from helpers import audit, machine
@@ -83,14 +81,6 @@ def test_evenness_goes_from_0_to_1():
     assert measure.evenness("aaaa", "abc") == 0 and measure.evenness("abcabc", "abc") == pytest.approx(1)
     with pytest.raises(ValueError, match="'d'"):
         measure.evenness("abd", "abc")
-
-
-@given(st.floats(0, 1), st.floats(0.6, 1))
-def test_the_readers_error_is_taken_out_and_a_guess_is_refused(share, right):
-    read = share * right + (1 - share) * (1 - right)
-    assert measure.corrected(read, right) == pytest.approx(share, abs=1e-9)
-    with pytest.raises(ValueError, match="tells nothing"):
-        measure.corrected(read, 0.5)
 
 
 @pytest.fixture
