@@ -66,13 +66,15 @@ class Task:
 
 
 def steps(task, run, checks):
-    """Takes the steps of a training, under the clock, up to the last of `checks`; gives the number at each of them."""
+    """Takes the steps of a training, under the clock, up to the last of `checks` or its end; gives the number at each."""
     with contextlib.closing(run):
         for check in checks:
             number = -1
             while number < check:
                 with task.clock():
-                    step = next(run)
+                    step = next(run, None)
+                if step is None:
+                    return
                 number = getattr(step, "number", step)
             yield number
 
@@ -239,11 +241,11 @@ def reached(table, share):
 def texts(table):
     """{name: lines of Markdown} for benchmarks.marked: for each method when 60 % were there, beside DreamBooth's seconds."""
     found, lines = reached(table, 0.6), []
-    slowest = found.get("DreamBooth")
+    others = found.get("DreamBooth")
     for name, there in found.items():
         if there:
-            sooner = slowest[1] / there[1] if slowest else float("nan")
-            cells = there[0], f"{there[1]:.1f}", f"{sooner:.0f}" if sooner > 10 else f"{sooner:.1f}"
+            ratio = f"{float(f'{others[1] / there[1]:.2g}'):g}" if others else ""
+            cells = there[0], f"{there[1]:.1f}", ratio
         else:
             cells = "", f"not reached: at most {100 * table.loc[table['method'] == name, 'mean'].max():.0f} %", ""
         lines.append(f"| {name} | {' | '.join(map(str, cells))} |\n")

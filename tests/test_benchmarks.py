@@ -1,5 +1,6 @@
 """The benchmarks walk their whole way, once and at the smallest size; how fast is for them to say."""
 
+import contextlib
 import dataclasses
 import importlib.util
 import itertools
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import fake_gpu
 import pandas as pd
@@ -99,11 +101,16 @@ def test_the_first_check_that_is_enough_counts():
     rows = [("a", 10, 1.0, 0.5), ("a", 20, 2.0, 0.7), ("a", 30, 3.0, 0.6), ("b", 10, 1.0, 0.1)]
     table = pd.DataFrame(rows, columns=["method", "steps", "seconds", "mean"])
     assert likeness.reached(table, 0.6) == {"a": (20, 2.0), "b": None}
-    lines = likeness.texts(pd.concat([table, pd.DataFrame([("DreamBooth", 5, 9.0, 1.0)], columns=table.columns)]))[
-        "table"
-    ]
-    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines.splitlines()[2:]]
-    assert cells[0] == ["a", "20", "2.0", "4.5"] and cells[1][::3] == ["b", ""] and "10 %" in cells[1][2]
+    other = pd.DataFrame([("DreamBooth", 5, 9.0, 1.0)], columns=table.columns)
+    for beside, ratio in ((table, ""), (pd.concat([table, other]), "4.5")):
+        lines = likeness.texts(beside)["table"].splitlines()[2:]
+        cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
+        assert cells[0] == ["a", "20", "2.0", ratio] and cells[1][::3] == ["b", ""] and "10 %" in cells[1][2]
+
+
+def test_a_training_that_ends_before_its_last_check_stops_there():
+    task = SimpleNamespace(clock=contextlib.nullcontext)
+    assert list(likeness.steps(task, (number for number in range(3)), (1, 2, 9))) == [1, 2]
 
 
 def test_a_soak_in_miniature():

@@ -55,9 +55,10 @@ def walk(pipe, scenes, seeds, frames, **sampler):
     (AND in a prompt: composable diffusion, Liu et al. 2022). frames: how many between two seeds; sampler: as for
     diffusion.generate. Raises ValueError for fewer than two seeds, or another number of scenes.
     """
-    if len(seeds) < 2:
-        raise ValueError("A walk leads from one seed to another: give at least two.")
-    stops = [*zip([scenes] * len(seeds) if isinstance(scenes, str) else scenes, seeds, strict=True)]
+    scenes = [scenes] * len(seeds) if isinstance(scenes, str) else scenes
+    if len(seeds) < 2 or len(scenes) != len(seeds):
+        raise ValueError("A walk leads from one seed to another: give at least two, and one scene or one for each.")
+    stops = [*zip(scenes, seeds)]
     prompts, noise = [], []
     for (scene, seed), (next_scene, next_seed) in itertools.pairwise([*stops, stops[0]]):
         ends = diffusion.initial_noise(pipe, seed), diffusion.initial_noise(pipe, next_seed)
@@ -91,10 +92,7 @@ def save_film(path, images, milliseconds=120):
             first.save(partial, "GIF", save_all=True, append_images=others, duration=milliseconds, loop=0)
         else:
             pixels = np.stack([image.convert("RGB") for image in images])
-            settings = {
-                "plugin": "FFMPEG",
-                "fps": 1000 / milliseconds,
-                "macro_block_size": 2,
-            }  # even sides, as H.264 wants
-            partial.write_bytes(iio.imwrite("<bytes>", pixels, extension=".mp4", **settings))
+            settings = {"plugin": "FFMPEG", "fps": 1000 / milliseconds}
+            settings |= {"macro_block_size": 2}  # even sides, as H.264 wants
+            partial.write_bytes(iio.imwrite("<bytes>", pixels, extension=".mp4", **settings))  # .part says no format
     return path

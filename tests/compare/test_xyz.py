@@ -184,7 +184,7 @@ def test_between_two_scenes_both_are_asked_for_the_nearer_one_more(tiny):
     for frame, scene in zip(film, scenes, strict=True):
         (alone,) = diffusion.generate(tiny, scene, [3], **settings)
         assert np.abs(np.asarray(frame, int) - np.asarray(alone, int)).max() <= 1
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="one for each"):
         applications.walk(tiny, ["a man"], [3, 4], 2, **settings)
 
 
