@@ -67,7 +67,8 @@ def _sharded(batch_loss, parameters, shards):
         numbers = range(step * shards, (step + 1) * shards)
         losses, found = zip(*(pool.map if pool else map)(gradients_of, numbers))
         used, *parts = zip(*(row for row in zip(parameters, *found) if row[1] is not None))
-        total = [gradient.contiguous() for gradient in parts[0]]
+        # fused AdamW on a processor takes numbers as they lie in memory: a gradient must lie there as its weights do
+        total = [torch.empty_like(parameter).copy_(gradient) for parameter, gradient in zip(used, parts[0])]
         for part in parts[1:]:
             torch._foreach_add_(total, part)
         if shards > 1:

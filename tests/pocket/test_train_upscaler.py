@@ -132,3 +132,17 @@ def test_perceptual_distance_is_zero_of_a_picture_to_itself_alone():
     reader, pixels = Reader(LABELS), to_pixels(noise(count=2))
     assert train_upscaler.perceptual(reader, pixels, pixels) == 0
     assert train_upscaler.perceptual(reader, pixels, pixels.flip(3)) > 0
+
+
+def test_how_weights_lie_in_memory_does_not_change_what_they_learn(clockwork):
+    """Fused AdamW reads weights and gradients as they lie; where the two lie differently, it mixes them up."""
+    torch.manual_seed(0)
+    plain, pixels = torch.nn.Conv2d(4, 8, 3), torch.rand(2, 4, 9, 9)
+    other = torch.nn.Conv2d(4, 8, 3).to(memory_format=torch.channels_last)
+    other.load_state_dict(plain.state_dict())
+    learnt = [
+        fit.fit(name, model, lambda step, model=model: model(pixels).square().mean(), lambda model: {}, 0.1, 1e-2)
+        for name, model in (("plain", plain), ("other", other))
+    ]
+    assert not torch.allclose(learnt[0].weight, plain.weight, atol=1e-6)
+    torch.testing.assert_close(learnt[1].weight.contiguous(), learnt[0].weight, rtol=1e-4, atol=1e-6)
