@@ -1,13 +1,10 @@
 """The VAE's decoder taught further: to draw what its latents hold as sharply as the world does.
 
 Latents stay what they are, so that nothing else has to learn. Beside the distance in pixels two losses look at
-features: the reader's, and those of a critic that learns to tell decoded pictures from drawn ones (Esser et al. 2021,
-arXiv 2012.09841, as the decoder of Stable Diffusion was taught). Crops are mostly faces, their latents a little noisy.
+features: the reader's, and those of a critic. Crops are mostly faces, their latents a little noisy.
 
     python -m pocket.train decoder 60        writes runs/pocket/decoder, not data/pocket: compare first
 """
-
-from itertools import pairwise
 
 import numpy as np
 import torch
@@ -15,6 +12,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from pocket.assemble import load_part
+from pocket.critic import Critic
 from pocket.draw import face_box
 from pocket.fit import fit
 from pocket.pixels import to_pixels
@@ -28,29 +26,14 @@ SCENES = {"faces": 8_000, "everyone": 8_000}
 CRITIC, NOISE = 0.02, 0.3  # weight of what the critic says; the most noise, as a share of the latents' own spread
 
 
-class _Reversed(torch.autograd.Function):
-    """Hands pixels on to the critic, and its gradient back with the sign changed: one learns what the other unlearns."""
-
-    @staticmethod
-    def forward(context, pixels):
-        return pixels.view_as(pixels)
-
-    @staticmethod
-    def backward(context, gradient):
-        return -gradient
-
-
 class Pair(nn.Module):
     """A VAE, of which the decoder learns, and its critic: how drawn does each patch look?"""
 
-    def __init__(self, vae, width=48):
+    def __init__(self, vae):
         super().__init__()
-        self.vae = vae
+        self.vae, self.critic = vae, Critic()
         for part in (vae.encoder, vae.quant_conv):
             part.requires_grad_(False)
-        sizes = (3, width, 2 * width, 2 * width)
-        layers = [(nn.Conv2d(a, b, 4, 2, 1), nn.LeakyReLU(0.2)) for a, b in pairwise(sizes)]
-        self.critic = nn.Sequential(*(part for layer in layers for part in layer), nn.Conv2d(sizes[-1], 1, 3, 1, 1))
 
     def again(self, pixels, generator):
         """Pixels there and back, with noise in their latents, a different amount in each."""
@@ -60,15 +43,11 @@ class Pair(nn.Module):
             noise = torch.randn(latents.shape, generator=generator) / self.vae.config.scaling_factor
         return self.vae.decode(latents + strength * noise).sample.float()
 
-    def rivalry(self, again, pixels):
-        """The critic's loss; through the reversed gradient the decoder learns to make it large."""
-        return F.softplus(self.critic(_Reversed.apply(again))).mean() + F.softplus(-self.critic(pixels)).mean()
-
 
 def loss_of(pair, reader, pixels, generator):
     again = pair.again(pixels, generator)
     near = F.l1_loss(again, pixels) + LOOKS * perceptual(reader, again, pixels)
-    return near + CRITIC * pair.rivalry(again, pixels)
+    return near + CRITIC * pair.critic.rivalry(again, pixels)
 
 
 def train(minutes, further=False, batch=8):

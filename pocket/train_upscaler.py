@@ -3,8 +3,10 @@
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from pocket.assemble import POCKET, load_part
+from pocket.critic import Critic
 from pocket.draw import face_box
 from pocket.fit import fit
 from pocket.pixels import to_pixels
@@ -17,7 +19,7 @@ from pocket.upscaler import Upscaler
 
 SCENES = {"faces": 2_000, "everyone": 2_000}
 CROP, FACES = 64, 0.7  # pixels of a crop before it is enlarged; the share of crops with the face in the middle
-BATCH, LOOKS = 12, 0.1  # weight of the perceptual loss
+BATCH, LOOKS, CRITIC = 12, 0.1, 0.05  # weights of the perceptual loss and of what the critic says
 
 
 def examples(vae):
@@ -54,9 +56,18 @@ def perceptual(reader, pixels, target):
     return distance / 2
 
 
-def loss_of(upscaler, reader, soft, sharp):
-    again = upscaler(soft).float()
-    return F.l1_loss(again, sharp) + LOOKS * perceptual(reader, again, sharp)
+class Pair(nn.Module):
+    """An upscaler and its critic."""
+
+    def __init__(self, upscaler):
+        super().__init__()
+        self.upscaler, self.critic = upscaler, Critic()
+
+
+def loss_of(pair, reader, soft, sharp):
+    again = pair.upscaler(soft).float()
+    near = F.l1_loss(again, sharp) + LOOKS * perceptual(reader, again, sharp)
+    return near + CRITIC * pair.critic.rivalry(again, sharp)
 
 
 def decibels(pixels, target):
@@ -68,7 +79,7 @@ def train(minutes, further=False, batch=BATCH):
     torch.manual_seed(0)
     vae, reader = load_part("vae"), load_part("reader").requires_grad_(False)
     upscaler = load_part("upscaler").train() if further else Upscaler()
-    upscaler = upscaler.to(memory_format=torch.channels_last)
+    pair = Pair(upscaler.to(memory_format=torch.channels_last))
     soft, drawn, boxes = examples(vae)
     unseen = [i for i in range(200) if numbered_scene("test_everyone", i).style == "photo"][:64]
     target = to_pixels(pictures("test_everyone", 500, size=256)[unseen])
@@ -76,11 +87,11 @@ def train(minutes, further=False, batch=BATCH):
     sheet = sheet_of("test_everyone", unseen, reader)
 
     def batch_loss(step):
-        return loss_of(upscaler, reader, *crops(soft, drawn, boxes, np.random.default_rng(step), batch))
+        return loss_of(pair, reader, *crops(soft, drawn, boxes, np.random.default_rng(step), batch))
 
     @torch.no_grad()
     def held_out(model):
-        again = torch.cat([model.eval()(part) for part in given.split(8)])
+        again = torch.cat([model.upscaler.eval()(part) for part in given.split(8)])
         return {"psnr_photo": decibels(again, target)} | share_right(reader, F.avg_pool2d(again, 2), sheet)
 
-    fit("upscaler", upscaler, batch_loss, held_out, minutes, rate=1e-3).save(POCKET / "upscaler")
+    fit("upscaler", pair, batch_loss, held_out, minutes, rate=6e-4).upscaler.save(POCKET / "upscaler")

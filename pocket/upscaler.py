@@ -42,6 +42,10 @@ class Upscaler(nn.Module):
         details = F.pixel_shuffle(self.last(self.fine(half)), 4)
         return F.interpolate(pixels, scale_factor=2, mode="bilinear") + details
 
+    def attempt(self, soft, sharp):
+        """(what it makes of soft pixels, what it should have made of them): the pixels of the sharp ones."""
+        return self(soft), sharp
+
     @torch.no_grad()
     def enlarge(self, images, batch_size=8):
         """PIL images of twice the side of each, in the same order; all of them are equally large."""
