@@ -24,10 +24,10 @@ SKIN = "tan"  # Amir's; his four telling features leave it out
 ELSEWHERE = {"man riding a horse": 0.4, "a man, oil painting": 0.4}
 
 
-def pictures(prompts, seeds, net, strength):
+def pictures(prompts, seeds, net, strength, guidance_scale):
     """{prompt: PIL images with the network on} and the same without it."""
     config = diffusion.model_config("pocket")
-    sampler = {"guidance_scale": config.guidance_scale, "num_inference_steps": config.num_inference_steps}
+    sampler = {"guidance_scale": guidance_scale, "num_inference_steps": config.num_inference_steps}
     pipe = diffusion.load_pipeline(config)
     make = lambda prompt: diffusion.generate(pipe, prompt, list(seeds), **sampler)
     before = {prompt: make(prompt) for prompt in prompts}
@@ -69,12 +69,13 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", nargs="?", default=FINISHED, type=Path)
     parser.add_argument("--strength", type=float, default=1.0)
+    parser.add_argument("--guidance", type=float, default=diffusion.model_config("pocket").guidance_scale)
     parser.add_argument("--search", action="store_true", help="sixteen seeds for trying settings")
     parser.add_argument("--portraits", type=Path, help="a .png for the portraits")
     options = parser.parse_args(arguments)
     seeds = SEARCH if options.search else FINAL
     scorer = scores.load_reader("pocket")
-    after, before = pictures([PORTRAIT, *ELSEWHERE, WOMAN], seeds, options.file, options.strength)
+    after, before = pictures([PORTRAIT, *ELSEWHERE, WOMAN], seeds, options.file, options.strength, options.guidance)
     print("| figure | at least | here |\n|---|---|---|")
     for row in figures(scorer, after, before):
         print("| " + " | ".join(row) + " |")

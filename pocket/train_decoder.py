@@ -19,11 +19,11 @@ from pocket.pixels import to_pixels
 from pocket.scenes import CACHE, pictures
 from pocket.scenes import scene as numbered_scene
 from pocket.train_face import share_right, sheet_of
-from pocket.train_upscaler import LOOKS, crops, perceptual
+from pocket.train_upscaler import crops
 from pocket.train_vae import psnr
 
 SCENES = {"faces": 8_000, "everyone": 8_000}
-CRITIC, NOISE = 0.02, 0.3  # weight of what the critic says; the most noise, as a share of the latents' own spread
+LOOKS, NOISE = 0.1, 0.3  # weight of the perceptual loss; the most noise, as a share of the latents' own spread
 
 
 class Pair(nn.Module):
@@ -44,10 +44,19 @@ class Pair(nn.Module):
         return self.vae.decode(latents + strength * noise).sample.float()
 
 
+def perceptual(reader, pixels, target):
+    """How differently the reader's first two blocks see two pictures: the mean distance of their features."""
+    distance = 0
+    for block in reader.body[:2]:
+        pixels, target = block(pixels), block(target)
+        distance = distance + F.l1_loss(pixels.float(), target.float())
+    return distance / 2
+
+
 def loss_of(pair, reader, pixels, generator):
     again = pair.again(pixels, generator)
     near = F.l1_loss(again, pixels) + LOOKS * perceptual(reader, again, pixels)
-    return near + CRITIC * pair.critic.rivalry(again, pixels)
+    return near + pair.critic.rivalry(again, pixels)
 
 
 def train(minutes, further=False, batch=8):

@@ -1,8 +1,8 @@
 """The upscaler: a super-resolution network that draws the pocket model's pictures anew at twice the size.
 
 What a VAE's decoder gives is soft, and what a U-Net made is softer: the network has learnt from decoded pictures, with
-noise in their latents, what the world draws there at 256 pixels. Most of it works at a quarter of the picture's size
-(pixel-unshuffle, Shi et al. 2016, arXiv 1609.05158), so that it takes a small part of the time of a picture.
+noise in their latents, what the world draws there at 256 pixels. Few layers work at the picture's own size and more at a
+quarter of it (pixel shuffle, Shi et al. 2016, arXiv 1609.05158), so that it takes a small part of the time of a picture.
 """
 
 import json
@@ -21,26 +21,29 @@ from pocket.pixels import to_images, to_pixels
 class Upscaler(nn.Module):
     """Pixels (n, 3, side, side) in -1..1 to (n, 3, 2 * side, 2 * side), side a multiple of 4.
 
-    width: of the blocks at a quarter of the side; fine: of those at half of it.
+    fine: width of the layers at full size, which draw edges; width, blocks: of those at a quarter of the side, which see
+    what is around.
     """
 
-    def __init__(self, width=96, blocks=8, fine=48):
+    def __init__(self, fine=32, width=64, blocks=4):
         super().__init__()
-        self.config = {"width": width, "blocks": blocks, "fine": fine}
-        self.first = nn.Conv2d(3 * 4, fine, 3, padding=1)
-        self.down = nn.Conv2d(fine, width, 3, stride=2, padding=1)
+        self.config = {"fine": fine, "width": width, "blocks": blocks}
+        self.first = nn.Conv2d(3, fine, 3, padding=1)
+        self.down = nn.Sequential(
+            nn.Conv2d(fine, width, 3, stride=2, padding=1), nn.ReLU(), nn.Conv2d(width, width, 3, stride=2, padding=1)
+        )
         self.body = nn.Sequential(*(_Residual(width) for _ in range(blocks)))
-        self.up = nn.Conv2d(width, 4 * fine, 1)
+        self.up = nn.Conv2d(width, 16 * fine, 1)
         self.fine = nn.Sequential(_Residual(fine), _Residual(fine))
-        self.last = nn.Conv2d(fine, 3 * 16, 3, padding=1)
+        self.last = nn.Conv2d(fine, 3 * 4, 3, padding=1)
         nn.init.zeros_(self.last.weight)  # begins as plain enlarging
         nn.init.zeros_(self.last.bias)
 
     def forward(self, pixels):
-        half = self.first(F.pixel_unshuffle(pixels, 2))
-        half = half + F.pixel_shuffle(self.up(self.body(self.down(half))), 2)
-        details = F.pixel_shuffle(self.last(self.fine(half)), 4)
-        return F.interpolate(pixels, scale_factor=2, mode="bilinear") + details
+        seen = F.relu(self.first(pixels))
+        around = F.pixel_shuffle(self.up(self.body(self.down(seen))), 4)
+        details = F.pixel_shuffle(self.last(self.fine(seen + around)), 2)
+        return F.interpolate(pixels, scale_factor=2, mode="bicubic") + details
 
     def attempt(self, soft, sharp):
         """(what it makes of soft pixels, what it should have made of them): the pixels of the sharp ones."""
@@ -74,7 +77,7 @@ class _Residual(nn.Module):
         nn.init.zeros_(self.add.bias)
 
     def forward(self, seen):
-        return seen + self.add(F.silu(self.look(seen)))
+        return seen + self.add(F.relu(self.look(seen)))
 
 
 def load_upscaler(folder):
