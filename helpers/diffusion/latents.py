@@ -19,14 +19,14 @@ def encode_images(vae, images, size, generator=None, batch_size=8):
     """
     latents = []
     for start in range(0, len(images), batch_size):
-        pixels = torch.stack([_to_pixels(image, size) for image in images[start : start + batch_size]])
+        pixels = torch.stack([to_pixels(image, size) for image in images[start : start + batch_size]])
         posterior = vae.encode(pixels.to(vae.device, vae.dtype)).latent_dist
         chosen = posterior.mode() if generator is None else _sample(posterior, generator)
         latents.append(chosen.float() * vae.config.scaling_factor)
     return torch.cat(latents)
 
 
-def _to_pixels(image, size):
+def to_pixels(image, size):
     """float (3, size, size) in -1..1 of a square PIL image."""
     if image.width != image.height:
         raise ValueError(f"A picture of {image.width} x {image.height} is not square: prepare it with notebook 01.")

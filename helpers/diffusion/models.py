@@ -67,6 +67,7 @@ MODELS = {
             "class_images": 32,
             "class_guidance": 3.5,  # at 5 most people turned black-haired, at 2 like her: benchmarks/class_guidance.py
             "text_encoder": True,  # as the notebook of the paper's fork does
+            "details": {"steps": 60, "learning_rate": 5e-4, "batch_size": 4},  # of the second step
         },
         textual_inversion={  # the best of three short trials, and weak: see docs/measured.md
             "steps": 200,
@@ -97,6 +98,7 @@ MODELS = {
             "class_images": 200,
             "class_guidance": 7.5,  # as its peers; less was not measured here
             "text_encoder": False,  # True is said to be better for faces, and takes more memory
+            "details": {"steps": 200, "learning_rate": 1e-5, "batch_size": 1},  # not measured here
         },
         # the steps of diffusers' README and the rate it makes of 5e-4 by scaling; not measured here
         textual_inversion={"steps": 3_000, "learning_rate": 2e-3, "batch_size": 1, "vectors": 2, "prompts": "paper"},

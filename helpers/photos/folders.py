@@ -16,7 +16,7 @@ import pandas as pd
 
 from helpers import machine
 from helpers.machine import atomic_write, write_json
-from helpers.photos import check
+from helpers.photos import check, crop
 from helpers.photos.consent import check_consent
 from helpers.photos.open import FILMS, open_photo
 
@@ -177,6 +177,23 @@ def load_prepared(folder):
     if not paths:
         raise FileNotFoundError(f"There are no prepared photos in {folder}: run 01_prepare_photos first.")
     return [(path, open_photo(path)) for path in paths]
+
+
+def cut_again(squares, source, size):
+    """What prepared squares show, cut out of the originals at another size: RGB images.
+
+    source: as for `originals`. Left out are mirror images, further pieces, and squares whose original is not there.
+    Raises FileNotFoundError if none is left, ValueError for squares of several folders.
+    """
+    if len({path.parent for path in squares}) > 1:
+        raise ValueError(f"These squares lie in several folders: give those of {squares[0].parent} alone.")
+    rows = {row["output"]: row for row in _report(squares[0].parent)}
+    with originals(source) as files:
+        found = [rows[path.name] for path in squares if rows.get(path.name, {}).get("file") in files]
+        if not found:
+            raise FileNotFoundError(f"{source} has none of the originals of these squares: copy the photos there.")
+        boxes = [json.loads(f"[{row['crop'][1:-1]}]") for row in found]
+        return [crop.cut(open_photo(files[row["file"]]), box, size) for row, box in zip(found, boxes)]
 
 
 def split(files, held_out=4, seed=0):

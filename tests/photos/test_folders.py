@@ -5,11 +5,13 @@ import struct
 import unicodedata
 import zipfile
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from pictures import blobs, encoded
+from PIL import Image
 
 from helpers import photos
 from helpers.photos import captions, crop, folders
@@ -162,3 +164,42 @@ def test_the_packed_set_is_complete_and_tells_nothing_of_the_originals(tmp_path)
         assert archive.read("1.png") == (out / "1.png").read_bytes()
     for _ in range(2):
         assert folders.pack(out, out / "set.zip").read_bytes() == first, "never packs itself"
+
+
+def test_squares_are_cut_again_out_of_their_originals_as_they_were(tmp_path):
+    raw, out = tmp_path / "raw", tmp_path / "out"
+    raw.mkdir()
+    for number, kind in enumerate(("PNG", "PNG", "JPEG"), 1):
+        image = blobs(number, 400, 300)
+        (raw / f"{number}.{kind.lower()}").write_bytes(
+            encoded(image, kind, **({"exif": turned()} if number == 3 else {}))
+        )
+    photos.prepare(raw, out, 64, focus={"2.png": (60, 60)})
+    squares = photos.squares_in(out)
+    again = photos.cut_again(squares, raw, 64)
+    assert all(np.array_equal(image, photos.open_photo(path)) for image, path in zip(again, squares, strict=True))
+    assert [image.size for image in photos.cut_again(squares, raw, 128)] == [(128, 128)] * 3
+    (raw / "2.png").unlink()
+    assert len(photos.cut_again(squares, raw, 128)) == 2
+    with pytest.raises(FileNotFoundError, match="none of the originals"):
+        photos.cut_again(squares[1:2], raw, 128)
+    with pytest.raises(ValueError, match="several folders"):
+        photos.cut_again([*squares, tmp_path / "other" / squares[0].name], raw, 128)
+
+
+def test_mirror_images_and_squares_without_a_report_are_left_out(tmp_path):
+    raw, out = tmp_path / "raw", tmp_path / "out"
+    raw.mkdir()
+    (raw / "a.png").write_bytes(encoded(blobs(1), "PNG"))
+    photos.prepare(raw, out, 64, flip=True)
+    assert len(photos.squares_in(out)) == 2 and len(photos.cut_again(photos.squares_in(out), raw, 64)) == 1
+    (out / "report.csv").unlink()
+    with pytest.raises(FileNotFoundError, match="none of the originals"):
+        photos.cut_again(photos.squares_in(out), raw, 64)
+
+
+def turned():
+    """EXIF that says: lying on its side."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return exif
