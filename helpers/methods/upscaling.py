@@ -29,17 +29,19 @@ def load(name, source=HUB):
         from pocket.upscaler import load_upscaler
 
         return load_upscaler(models.POCKET / "upscaler").to(device.find_device())
-    if memory.gpu_bytes() is None:
-        return print("Without a GPU the upscaler of Stable Diffusion would take hours: this part is left out.")
-    folder, revision = models.at_revision(str(source))
+    free, (folder, revision) = memory.gpu_bytes(), models.at_revision(str(source))
+    if free is None:
+        print("Without a GPU the upscaler of Stable Diffusion would take hours: this part is left out.")
+        return None
     try:
         needed = forecast(UNet2DConditionModel.load_config(folder, subfolder="unet", **revision))
         print(f"The second step, on the GPU: {needed}.")
-        if needed.safe > memory.gpu_bytes():
-            return print(f"The GPU has {memory.gpu_bytes() / memory.GB:.1f} GB free: this part is left out.")
-        return Latent(read(folder, **revision).to(device.find_device()))
+        if needed.safe <= free:
+            return Latent(read(folder, **revision).to(device.find_device()))
+        print(f"The GPU has {free / memory.GB:.1f} GB free: this part is left out.")
     except (OSError, ValueError) as error:
-        return print(f"{folder} cannot be had ({str(error).splitlines()[0][:160]}): this part is left out.")
+        print(f"{folder} cannot be had ({str(error).splitlines()[0][:160]}): this part is left out.")
+    return None
 
 
 @torch.no_grad()
@@ -49,17 +51,14 @@ def pairs(vae, images, size, seed, copies=4):
     soft: what the VAE makes of each square PIL image with noise in its latents, as softly as the U-Net draws: 0 to 0.4
     of the latents' own spread, another amount in each copy. sharp: the image itself.
     """
-    latents, generator = (
-        diffusion.encode_images(vae, images, size).repeat(copies, 1, 1, 1),
-        torch.Generator().manual_seed(seed),
-    )
+    generator = torch.Generator().manual_seed(seed)
+    latents = diffusion.encode_images(vae, images, size).repeat(copies, 1, 1, 1)
     strength = 0.4 * torch.rand((len(latents), 1, 1, 1), generator=generator) ** 2
     noisy = latents + (strength * torch.randn(latents.shape, generator=generator)).to(latents)
     parts = (noisy / vae.config.scaling_factor).to(vae.dtype).split(8)
     soft = torch.cat([vae.decode(part).sample.clamp(-1, 1).float() for part in parts])
-    return soft, torch.stack([diffusion.latents.to_pixels(image, 2 * size) for image in images]).repeat(
-        copies, 1, 1, 1
-    ).to(soft)
+    sharp = torch.stack([diffusion.latents.to_pixels(image, 2 * size) for image in images])
+    return soft, sharp.repeat(copies, 1, 1, 1).to(soft)
 
 
 def read(folder, **settings):
