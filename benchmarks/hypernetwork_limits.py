@@ -53,6 +53,8 @@ def figures(scorer, after, before, subject="amir"):
     rows += [(f"{name} {word}", "", percent(seen[name] == word)) for name, word in telling.items()]
     for prompt, limit in ELSEWHERE.items():
         rows.append((f'"{prompt}"', stats.percent(limit), percent(all_but_one(scorer, after[prompt], telling))))
+    there = scorer.read(after["man riding a horse"])["context"] == "horse"
+    rows.append(('"man riding a horse" has a horse', "", percent(there)))
     return rows + of_a_woman(scorer.read(before[WOMAN]), scorer.read(after[WOMAN]), percent)
 
 

@@ -46,8 +46,9 @@ class Upscaler(nn.Module):
         return F.interpolate(pixels, scale_factor=2, mode="bicubic") + details
 
     def attempt(self, soft, sharp):
-        """(what it makes of soft pixels, what it should have made of them): the pixels of the sharp ones."""
-        return self(soft), sharp
+        """(what it makes of soft pixels, what it should have made of them), on its own device."""
+        device = next(self.parameters()).device
+        return self(soft.to(device)), sharp.to(device)
 
     @torch.no_grad()
     def enlarge(self, images, batch_size=8):

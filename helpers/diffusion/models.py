@@ -43,6 +43,7 @@ class ModelConfig:
 
 REVISIONS = {  # the commits on the hub that these names stand for, so that everybody has the same weights, always
     "stable-diffusion-v1-5/stable-diffusion-v1-5": "451f4fe16113bff5a5d2269ed5ad43b0592e9a14",
+    "stabilityai/sd-x2-latent-upscaler": "1f2883b22f62cfb29323770ba9cfdcf601757bd3",  # earlier ones are pickles alone
     "Salesforce/blip-image-captioning-base": "82a37760796d32b1411fe092ab5d4e227313294b",
     "facebook/dino-vits16": "abe3b354cb6a9b6f146096b14a4a9d7eecbcb4bd",
     "openai/clip-vit-base-patch32": "3d74acf9a28c67741b2f4f2ea7635f0aaf6f0268",

@@ -14,7 +14,7 @@ from helpers import diffusion
 from helpers.diffusion import device, models
 from helpers.methods import memory
 
-HUB = "stabilityai/sd-x2-latent-upscaler@12f0a8988ceb57cd631e18315fe3db0580e86b27"
+HUB = "stabilityai/sd-x2-latent-upscaler"
 LOG_NOISE = -1.2, 1.2  # mean and spread of the logarithm of noise in training: Karras et al. 2022, table 1
 STEPS, SEED = 20, 0  # of a picture; of its first noise
 
@@ -49,16 +49,16 @@ def pairs(vae, images, size, seed, copies=4):
     """(soft, sharp) to learn from: float (n, 3, size, size) and (n, 3, 2 * size, 2 * size) in -1..1, n = copies * images.
 
     soft: what the VAE makes of each square PIL image with noise in its latents, as softly as the U-Net draws: 0 to 0.4
-    of the latents' own spread, another amount in each copy. sharp: the image itself.
+    of the latents' own spread, another amount in each copy. sharp: the image itself. Both wait in the computer's memory.
     """
     generator = torch.Generator().manual_seed(seed)
     latents = diffusion.encode_images(vae, images, size).repeat(copies, 1, 1, 1)
     strength = 0.4 * torch.rand((len(latents), 1, 1, 1), generator=generator) ** 2
     noisy = latents + (strength * torch.randn(latents.shape, generator=generator)).to(latents)
     parts = (noisy / vae.config.scaling_factor).to(vae.dtype).split(8)
-    soft = torch.cat([vae.decode(part).sample.clamp(-1, 1).float() for part in parts])
+    soft = torch.cat([vae.decode(part).sample.clamp(-1, 1).float().cpu() for part in parts])
     sharp = torch.stack([diffusion.latents.to_pixels(image, 2 * size) for image in images])
-    return soft, sharp.repeat(copies, 1, 1, 1).to(soft)
+    return soft, sharp.repeat(copies, 1, 1, 1)
 
 
 def read(folder, **settings):

@@ -9,6 +9,7 @@ from pictures import noise_images
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from helpers import diffusion, training
+from helpers.diffusion import models
 from helpers.methods import memory, upscaling
 
 UNET = {  # the hub's upscaler in small
@@ -97,6 +98,10 @@ def test_where_it_cannot_be_one_sentence_says_so(free, where, said, pipe, tmp_pa
     monkeypatch.setattr(memory, "gpu_bytes", lambda: free)
     assert upscaling.load("sd15", tmp_path / where) is None
     assert said in capsys.readouterr().out.splitlines()[-1]
+
+
+def test_the_one_on_the_hub_is_the_same_for_everybody():
+    assert models.at_revision(upscaling.HUB)[1].keys() == {"revision"}
 
 
 def test_with_room_it_is_the_one_of_the_folder(pipe, tmp_path, monkeypatch, capsys):
