@@ -2,6 +2,7 @@
 
     python -m pocket.evaluate                  writes data/pocket/evaluation.json and prints the table
     python -m pocket.evaluate --only reader    measures these figures anew and keeps the others
+    python -m pocket.evaluate --guidance 5     prints them for another guidance and writes nothing
 
 512 scenes each: what the reader reads off drawn and off decoded pictures, how well the VAE rebuilds them, and,
 for prompts that spell a scene out, how often the reader finds in the generated picture what was asked. Expressions are
@@ -157,20 +158,23 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--count", type=int, default=512, help="scenes of each kind")
     parser.add_argument("--only", nargs="+", metavar="FIGURES", help="some of: reader, vae, captions, generated, ...")
+    parser.add_argument("--guidance", type=float, help="instead of the model's own; the table is printed alone")
     options = parser.parse_args()
     torch.manual_seed(0)
     random.seed(0)
     config = models.MODELS["pocket"]
-    settings = {"guidance_scale": config.guidance_scale, "num_inference_steps": config.num_inference_steps}
+    guidance = options.guidance or config.guidance_scale
+    settings = {"guidance_scale": guidance, "num_inference_steps": config.num_inference_steps}
     DOCS.mkdir(exist_ok=True)
     figures = json.loads((POCKET / "evaluation.json").read_text()) if options.only else {}
     for name, measure in sections(options.count, settings).items():
-        if not options.only or name in options.only:
+        if (not options.only or name in options.only) and not (options.guidance and name == "prompts"):
             figures |= measure()
     if not options.only:
         figures["settings"] = settings | {"scenes": options.count, "threads": torch.get_num_threads()}
-    (POCKET / "evaluation.json").write_text(json.dumps(figures, indent=1) + "\n")
-    write_readme(figures)
+    if not options.guidance:
+        (POCKET / "evaluation.json").write_text(json.dumps(figures, indent=1) + "\n")
+        write_readme(figures)
     print(table(figures))
 
 

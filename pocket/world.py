@@ -204,7 +204,7 @@ SUBJECTS = {
         "person": Person(
             "man", "tan", "shaggy", "black", "majestic beard", "round glasses", "smiling", "shirt", "blue", "red"
         ),
-        "telling": ("hair", "hair_color", "beard", "glasses"),
+        "telling": ("skin", "hair", "hair_color", "beard", "glasses"),
     },
     "nesrelah": {
         "person": Person(

@@ -13,7 +13,7 @@ from helpers.diffusion import models
 from helpers.machine import subjects
 from helpers.photos import load_prepared, prepared_folder
 
-ENOUGH = 3  # of a subject's four telling features: then an image shows the subject
+MISSING = 1  # so many of a subject's telling features may be: the image shows the subject all the same
 
 
 def fidelity(generated, real):
@@ -170,7 +170,7 @@ def load_scorers(name, people):
 class FeatureScorer:
     """Counts a subject's telling features in an image, with a reader: an attribute classifier."""
 
-    measure = "share of images with at least three of the four features"
+    measure = "share of images that lack at most one telling feature"
     verb = "shows"  # what a picture does that has them
     limits = (0, 1)  # of the axis of a figure
 
@@ -180,7 +180,8 @@ class FeatureScorer:
     @staticmethod
     def how(subject):
         """How it judges likeness to a subject, in words."""
-        return "an attribute classifier looks for four telling features, and three of them will do"
+        count = len(subjects.about(subject)["telling"])
+        return f"an attribute classifier looks for {count} telling features, and {count - MISSING} of them will do"
 
     @staticmethod
     def words(summary):
@@ -192,11 +193,11 @@ class FeatureScorer:
         return self.reader.read(list(images))
 
     def shows_subject(self, images, subject):
-        """Whether each image has at least three of the subject's four telling features: bool (images,)."""
+        """Whether each image lacks at most one of the subject's telling features: bool (images,)."""
         telling, seen = subjects.about(subject)["telling"], self.read(images)
         if not telling:
             raise ValueError(f"No telling features of {subject} are known: compare with photos, by a PhotoScorer.")
-        return sum(seen[feature] == word for feature, word in telling.items()).to_numpy() >= ENOUGH
+        return sum(seen[feature] == word for feature, word in telling.items()).to_numpy() >= len(telling) - MISSING
 
     def of_photos(self, subject):
         """What it says of each of the subject's own photos: bool (photos,)."""

@@ -10,19 +10,20 @@ from helpers.exercises.checks import exercise
 
 
 @exercise(
-    solution="def shows(found):\n    return found.sum(axis=1) >= 3",
+    solution="def shows(found):\n    return (~found).sum(axis=1) <= 1",
     wrong="def shows(found):\n    return found.all(axis=1)",
 )
 def shows(function):
-    """Write the rule: which pictures have at least three of the four features?"""
-    counts = [4, 3, 3, 2, 1, 0]
-    found = pd.DataFrame([np.roll(np.arange(4) < count, place) for place, count in enumerate(counts)])
-    answer = np.asarray(function(found))
-    if answer.shape != (len(found),):
-        return "Give one True or False for each row, that is for each picture: add up along axis 1."
-    for count, yes in zip(counts, answer):
-        if bool(yes) != (count >= 3):
-            return f"A picture with {count} of the four gets {bool(yes)}. The rule is: at least three."
+    """Write the rule: which pictures lack at most one of the telling features, whether there are four or five?"""
+    for features in (4, 5):
+        counts = [features, features - 1, features - 1, features - 2, 1, 0]
+        found = pd.DataFrame([np.roll(np.arange(features) < count, place) for place, count in enumerate(counts)])
+        answer = np.asarray(function(found))
+        if answer.shape != (len(found),):
+            return "Give one True or False for each row, that is for each picture: add up along axis 1."
+        for count, yes in zip(counts, answer):
+            if bool(yes) != (count >= features - 1):
+                return f"A picture with {count} of {features} gets {bool(yes)}. The rule is: at most one is missing."
 
 
 @exercise(

@@ -9,20 +9,22 @@ from helpers import machine, stats
 from helpers.compare import scores
 from helpers.diffusion import models
 
-TELLING = {"hair": "curly", "hair_color": "black", "beard": "majestic beard", "glasses": "round glasses"}
+TELLING = {"hair": "curly", "hair_color": "black", "beard": "majestic beard", "glasses": "round glasses", "skin": "tan"}
 
 
-def test_three_of_four_features_carry_the_subject(tmp_path, monkeypatch):
+@pytest.mark.parametrize("count", [4, 5])
+def test_all_features_but_one_carry_the_subject(count, tmp_path, monkeypatch):
+    telling = dict(list(TELLING.items())[:count])
     reader = SimpleNamespace(read=pd.DataFrame)
-    about = {"name": "amir", "class_word": "man", "telling": TELLING}
+    about = {"name": "amir", "class_word": "man", "telling": telling}
     machine.write_json(tmp_path / "data" / "subjects" / "amir" / "subject.json", about)
     monkeypatch.setattr(machine, "REPO", tmp_path)
-    names = list(TELLING)
-    shown = [names[:count] for count in range(5)] + [names[1:]]
-    images = [{name: word if name in features else "other" for name, word in TELLING.items()} for features in shown]
+    names = list(telling)
+    shown = [names[:some] for some in range(count + 1)] + [names[1:]]
+    images = [{name: word if name in features else "other" for name, word in telling.items()} for features in shown]
     scorer = scores.FeatureScorer(reader)
     shows_subject = scorer.shows_subject(images, "amir")
-    assert shows_subject.dtype == bool and shows_subject.tolist() == [False, False, False, True, True, True]
+    assert shows_subject.dtype == bool and shows_subject.tolist() == [False] * (count - 1) + [True] * 3
     with pytest.raises(ValueError, match="nobody"):
         scorer.shows_subject(images, "nobody")
 

@@ -53,7 +53,7 @@ def test_the_subjects_are_made_of_what_the_world_never_draws():
         person = subject["person"]
         reserved = person.hair_color in world.RESERVED_HAIR_COLORS, person.hair in world.RESERVED_HAIR[person.kind]
         reserved += person.beard in world.RESERVED_BEARDS, person.glasses in world.RESERVED_GLASSES
-        assert sum(reserved) >= 2 and len(subject["telling"]) == 4
+        assert sum(reserved) >= 2 and "skin" in subject["telling"]
 
 
 @settings(max_examples=200, deadline=None)
