@@ -224,7 +224,7 @@ def without(text, fixed):
     text = re.sub(rf"\0{AND}", " ", text, flags=re.IGNORECASE).replace("\0", "")
     first, *parts = text.split(", ")
     text = ", ".join([first, *(part for part in parts if not (named(part) and re.fullmatch(ITEM, part)))])
-    for words in sorted(fixed, key=len, reverse=True):  # what stands in no such phrase
+    for words in sorted(fixed, key=len, reverse=True) * len(text.split()):  # in no such phrase, or together only now
         phrase = rf"(?:\ban? |\bhis |\bher )?(?<!\w){re.escape(words)}(?!\w)"
         text = re.sub(rf",? ?(?:\b(?:and|with) )?{phrase}", "", text, flags=re.IGNORECASE)
     return " ".join(text.split()).strip(" ,")

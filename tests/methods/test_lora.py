@@ -60,8 +60,10 @@ def test_both_files_make_the_same_picture(learnt, picture, tmp_path, write):
     fresh = diffusion.load_pipeline("pocket")
     before = draw(fresh)
     lora.load(fresh, path)
-    assert np.abs(draw(fresh) - picture).mean() <= (0.1 if write is lora.save else 2)  # the web UI's has 16 bits
-    assert np.abs(before - picture).mean() > 5
+    changed = np.abs(before - picture).mean()
+    assert changed > 5
+    away = np.abs(draw(fresh) - picture).mean()
+    assert away <= (0.1 if write is lora.save else changed / 10)  # the web UI's has 16 bits
     lora.load(fresh, path, strength=0)
     assert np.abs(draw(fresh) - before).mean() <= 0.1
     fresh.unload_lora_weights()
