@@ -170,8 +170,9 @@ def main():
     for name, measure in sections(options.count, settings).items():
         if (not options.only or name in options.only) and not (options.guidance and name == "prompts"):
             figures |= measure()
+    figures["settings"] = figures.get("settings", {}) | settings
     if not options.only:
-        figures["settings"] = settings | {"scenes": options.count, "threads": torch.get_num_threads()}
+        figures["settings"] |= {"scenes": options.count, "threads": torch.get_num_threads()}
     if not options.guidance:
         (POCKET / "evaluation.json").write_text(json.dumps(figures, indent=1) + "\n")
         write_readme(figures)
