@@ -24,8 +24,8 @@ EYES = 0.5  # the share of the minutes that goes into the image tower alone
 def captioned(split, indices, step, spelled_out=0.5):
     """A fresh caption for each numbered scene; the same step gives the same captions.
 
-    spelled_out: the share of captions that name every feature, half of them the expression, too. A caption that leaves most out teaches
-    a text encoder little about each word in it, one that leaves nothing out is not how people write.
+    spelled_out: the share of captions that name every feature, half of them the expression, too. A caption that leaves
+    most out teaches a text encoder little about each word in it, one that leaves nothing out is not how people write.
     """
     rng = random.Random(f"caption {step}")
     scenes = [numbered_scene(split, int(i)) for i in indices]

@@ -47,6 +47,11 @@ def face_weights(scenes, size=16):
     return weights / weights.mean((1, 2, 3), keepdim=True)
 
 
+def faces_of(split, indices):
+    """The `face_weights` of numbered scenes."""
+    return face_weights([numbered_scene(split, int(i)) for i in indices])
+
+
 class Conditioned(nn.Module):
     """The two nets that learn together: text encoder and U-Net."""
 
@@ -92,9 +97,6 @@ def train(minutes, further=False, batch=16):
         error = ((predicted - noise).square() * faces).mean((1, 2, 3))
         return (error * diffusion.latents.snr_weights(scheduler, timesteps)).mean()
 
-    def faces_of(split, indices):
-        return face_weights([numbered_scene(split, int(i)) for i in indices])
-
     def batch_loss(number):
         generator = np.random.default_rng(number)
         indices = generator.choice(len(latents), batch, replace=False)
@@ -102,13 +104,12 @@ def train(minutes, further=False, batch=16):
         captions = ["" if generator.random() < UNCONDITIONAL else caption for caption in captions]
         return weighted_loss(nets, latents[indices], captions, faces_of("train", indices), number)
 
-    unseen_faces = faces_of("test", range(256))
-
     @torch.no_grad()
     def held_out(model):
         captions = captioned("test", range(256), "test")
         with device.autocast("cpu"):
-            return {"held_out_loss": weighted_loss(model.eval(), unseen, captions, unseen_faces, 0).item()}
+            loss = weighted_loss(model.eval(), unseen, captions, faces_of("test", range(256)), 0)
+        return {"held_out_loss": loss.item()}
 
     rate = 4e-4 if further else 6e-4
     trained = fit("unet", nets, batch_loss, held_out, minutes, rate, ema=0.9995, report_every=240, shards=2)

@@ -66,7 +66,7 @@ MODELS = {
             "lora_learning_rate": 4e-3,  # at 8e-3 and fewer steps her figurines became portraits
             "batch_size": 4,
             "class_images": 32,
-            "class_guidance": 3.0,  # at 5 most people turned black-haired, at 2 like her: benchmarks/class_guidance.py
+            "class_guidance": 3.0,  # at 5 most people turned black-haired, at 2 like her: docs/measured.md
             "text_encoder": True,  # as the notebook of the paper's fork does
             "details": {"steps": 60, "learning_rate": 5e-4, "batch_size": 4},  # of the second step
         },

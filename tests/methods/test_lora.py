@@ -20,7 +20,7 @@ def learnt():
     parameters = lora.add(pipe.unet, pipe.text_encoder, rank=3)
     with torch.no_grad():
         for parameter in parameters:
-            parameter.copy_(torch.randn_like(parameter) * 0.2)
+            parameter.copy_(torch.randn_like(parameter) * 0.15)
     return pipe
 
 
@@ -60,10 +60,8 @@ def test_both_files_make_the_same_picture(learnt, picture, tmp_path, write):
     fresh = diffusion.load_pipeline("pocket")
     before = draw(fresh)
     lora.load(fresh, path)
-    changed = np.abs(before - picture).mean()
-    assert changed > 5
-    away = np.abs(draw(fresh) - picture).mean()
-    assert away <= (0.1 if write is lora.save else changed / 10)  # the web UI's has 16 bits
+    assert np.abs(draw(fresh) - picture).mean() <= (0.1 if write is lora.save else 2)  # the web UI's has 16 bits
+    assert np.abs(before - picture).mean() > 5
     lora.load(fresh, path, strength=0)
     assert np.abs(draw(fresh) - before).mean() <= 0.1
     fresh.unload_lora_weights()
