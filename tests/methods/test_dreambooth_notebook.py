@@ -67,6 +67,7 @@ def session(tmp_path_factory):
     row, small = models.MODELS["pocket"], {"weights": str(noted.folder / "base"), "image_size": 16}
     small["num_inference_steps"] = 2
     small["dreambooth"] = row.dreambooth | {"paper_steps": 4, "steps": 4, "class_images": 2, "batch_size": 2}
+    small["dreambooth"]["class_guidance"] = row.guidance_scale - 1  # so that one cannot be taken for the other
     encode_text = dreambooth.PromptEncoder.__call__
     tower = SimpleNamespace(likeness_features=lambda images: np.eye(len(images), 99))
     with pytest.MonkeyPatch.context() as patch:
@@ -78,7 +79,7 @@ def session(tmp_path_factory):
         hear = lambda self, said: noted.heard.append(said) or encode_text(self, said)
         patch.setattr(dreambooth.PromptEncoder, "__call__", hear)
         patch.setattr(examples, "_move", lambda parts, places: noted.moved.append((*map(type, parts), *places)))
-        for variable in ("MODEL", "SUBJECT", "LENGTH"):
+        for variable in ("MODEL", "SUBJECT", "LENGTH", "CLASS_GUIDANCE"):
             patch.delenv(variable, raising=False)
 
         def run():
@@ -137,6 +138,7 @@ def test_captions_length_and_memory_are_as_set_and_the_run_says_all_that_made_it
         "subjects": [["amir_001 man", "a photo of a man"], ["nesrelah_001 person", "a photo of a person"]],
     }
     assert {name: settings[name] for name in expected} == expected
+    assert names["sampler"]["guidance_scale"] == expected["guidance_scale"] + 1, "all other pictures"
 
 
 def test_every_training_has_what_it_does_not_need_out_of_the_way(done):
