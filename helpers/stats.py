@@ -23,7 +23,14 @@ def interval(values, groups=None, statistic=np.mean, draws=2000, seed=0, level=0
     Own code, as scipy.stats.bootstrap draws single values and no groups.
     Raises ValueError if there are no values, or not as many labels as values.
     """
-    values, labels = _checked(values, groups)
+    values = np.asarray(values)
+    if not len(values):
+        raise ValueError("There are no values to draw from.")
+    table = np.asarray(range(len(values)) if groups is None else groups, dtype=object)
+    if len(table) != len(values):
+        raise ValueError(f"There are {len(values)} values but labels for {len(table)}.")
+    columns = table.reshape(len(table), -1).astype(str).T
+    labels = [np.unique(column, return_inverse=True)[1] for column in columns]  # the number of each value's group
     fewest = min(column.max() for column in labels) + 1
     if fewest < 2:
         return float("nan"), float("nan")
@@ -56,18 +63,6 @@ def known(low, high):
     return np.where(meet, np.nan, low), np.where(meet, np.nan, high)
 
 
-def _checked(values, groups):
-    """The values as an array, and for each kind of label the number of each value's group, from 0."""
-    values = np.asarray(values)
-    if not len(values):
-        raise ValueError("There are no values to draw from.")
-    table = np.arange(len(values))[:, None] if groups is None else np.asarray(groups, dtype=object)
-    table = table[:, None] if table.ndim == 1 else table
-    if len(table) != len(values):
-        raise ValueError(f"There are {len(values)} values but labels for {len(table)}.")
-    return values, [np.unique(column.astype(str), return_inverse=True)[1] for column in table.T]
-
-
 def _drawn(values, labels, statistic, draws, rng):
     """The statistic of `draws` new samples: a value stands in as often as the product of its groups' counts."""
     counts = np.ones((draws, len(values)), int)
@@ -98,14 +93,10 @@ def paired_difference(a, b, groups=None, statistic=np.mean, draws=2000, seed=0, 
     limits = (-1, 1) if np.isin(both, (0, 1)).all() else NO_LIMITS  # of two yes-or-no answers, else of two scores
     low, high = interval(quick[0], groups, quick[1], draws, seed, level, limits)
     spread = np.std(a - b, ddof=1) if len(a) > 1 else 0
-    return {
-        "difference": float(apart(both)),
-        "low": low,
-        "high": high,
-        "effect": float(np.mean(a - b) / spread) if spread > 1e-12 else float("nan"),
-        "higher": float(np.mean((a > b) + 0.5 * (a == b))),
-        "pairs": len(a),
-    }
+    effect = np.mean(a - b) / spread if spread > 1e-12 else np.nan
+    found = {"difference": apart(both), "low": low, "high": high, "effect": effect}
+    found["higher"] = np.mean((a > b) + 0.5 * (a == b))
+    return {name: float(value) for name, value in found.items()} | {"pairs": len(a)}
 
 
 def wilson(share, n, level=0.95):
@@ -152,12 +143,10 @@ def summarise(values, level=0.95):
     values = np.asarray(values)
     if not len(values):
         raise ValueError("There are no images to count: make some first.")
-    mean = float(values.mean())
+    mean, low, high = float(values.mean()), float("nan"), float("nan")
     if values.dtype == bool:
         low, high = wilson(mean, len(values), level)
-    elif len(values) == 1:
-        low = high = float("nan")
-    else:
+    elif len(values) > 1:
         half = stats.t.ppf((1 + level) / 2, len(values) - 1) * stats.sem(values)
         low, high = known(mean - half, mean + half)
     return {"images": len(values), "mean": mean, "low": float(low), "high": float(high)}
@@ -211,8 +200,7 @@ def raw_agreement(matrix):
     chance is near 1 and alpha may be near 0 though raters agree: the paradox of Feinstein and Cicchetti (1990).
     Raises ValueError if no picture has two answers.
     """
-    _, counts = _counts(matrix)
-    counts = _judged_twice(counts)
+    counts = _judged_twice(_counts(matrix)[1])
     n, totals = counts.sum(axis=1), counts.sum(axis=0)
     same = ((counts * (counts - 1)).sum(axis=1) / (n - 1)).sum() / n.sum()
     return float(same), float((totals * (totals - 1)).sum() / (n.sum() * (n.sum() - 1)))
@@ -221,10 +209,8 @@ def raw_agreement(matrix):
 def _counts(matrix):
     """The values there are, and how often each picture got each of them."""
     matrix = np.asarray(matrix, float)
-    values, coded = np.unique(matrix[~np.isnan(matrix)], return_inverse=True)
-    counts = np.zeros((matrix.shape[1], len(values)))
-    np.add.at(counts, (np.nonzero(~np.isnan(matrix))[1], coded), 1)
-    return values, counts
+    values = np.unique(matrix[~np.isnan(matrix)])
+    return values, (matrix[..., None] == values).sum(axis=0)
 
 
 def _judged_twice(counts):
@@ -236,22 +222,12 @@ def _judged_twice(counts):
 
 def _alpha(values, counts, level):
     counts = _judged_twice(counts)
-    per_item = counts.sum(axis=1)
-    observed = ((counts / (per_item - 1)[:, None]).T @ counts) - np.diag((counts / (per_item - 1)[:, None]).sum(axis=0))
     totals = counts.sum(axis=0)
-    expected = (np.outer(totals, totals) - np.diag(totals)) / (totals.sum() - 1)
-    distance = _distance(values, totals, level)
-    chance = (expected * distance).sum()
-    return float(1 - (observed * distance).sum() / chance) if chance else float("nan")
-
-
-def _distance(values, totals, level):
-    """Squared distance between every two values."""
-    if level == "nominal":
-        return 1 - np.eye(len(values))
-    if level == "interval":
-        return (values[:, None] - values) ** 2
-    if level != "ordinal":
+    places = {"nominal": values, "ordinal": np.cumsum(totals) - totals / 2, "interval": values}  # ordinal: middle ranks
+    if level not in places:
         raise ValueError(f"There is no level {level!r}: nominal, ordinal or interval.")
-    middle = np.cumsum(totals) - totals / 2  # the middle rank of each value
-    return (middle[:, None] - middle) ** 2
+    apart = np.subtract.outer(places[level], places[level])
+    distance = apart != 0 if level == "nominal" else apart**2  # of a value from itself 0, so these pairs do not count
+    observed = (counts / (counts.sum(axis=1, keepdims=True) - 1)).T @ counts
+    chance = (np.outer(totals, totals) / (totals.sum() - 1) * distance).sum()
+    return float(1 - (observed * distance).sum() / chance) if chance else float("nan")

@@ -11,14 +11,11 @@ from pathlib import Path
 import pandas as pd
 
 from helpers import machine
-from helpers.machine import as_text, atomic_write
 from helpers.photos import folders
 
 COLUMNS = ["file", "caption", "machine_caption", "edited", "draft"]
 BATCH = 8  # images at a time
-LONGEST_WORD = (
-    60  # letters of a word that count; so what somebody else's captions say is read in a time as their length
-)
+LONGEST_WORD = 60  # letters of a word that count; so captions of somebody else's are read in a time as their length
 WEBUI = {"num_beams": 1, "min_length": 24, "max_length": 48, "no_repeat": 0}  # AUTOMATIC1111's interrogate.py
 
 
@@ -62,15 +59,14 @@ def write_captions(folder, table):
     words for fixed features; by default what BLIP said. `edited` is worked out: whether the caption differs from the
     draft. UTF-8 that spreadsheets recognise. Raises ValueError if a file stands there twice.
     """
-    if table["file"].duplicated().any():
-        twice = table["file"][table["file"].duplicated()].iloc[0]
+    for twice in table["file"][table["file"].duplicated()]:
         raise ValueError(f"{twice} has two captions: keep one row a photo.")
     machine_caption = table.get("machine_caption", table["caption"])
     draft = table.get("draft", machine_caption)
     table = table.assign(machine_caption=machine_caption, draft=draft, edited=table["caption"] != draft)
-    path, table = Path(folder) / "captions.csv", table[COLUMNS].map(as_text)
+    path, table = Path(folder) / "captions.csv", table[COLUMNS].map(machine.as_text)
     how = {"quoting": csv.QUOTE_ALL, "lineterminator": "\r\n"}  # or a lone carriage return would end a row
-    with atomic_write(path) as partial:
+    with machine.atomic_write(path) as partial:
         table.to_csv(partial, index=False, encoding="utf-8-sig", **how)
 
 
@@ -101,10 +97,8 @@ def _text(path):
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8: save it again as UTF-8 (in Excel, 'CSV UTF-8').") from error
     if encoding == "Windows-1252":
-        warnings.warn(
-            f"{path} was read as {encoding}. If its letters are wrong, save it as UTF-8 (in Excel, 'CSV UTF-8').",
-            stacklevel=4,
-        )
+        mend = "If its letters are wrong, save it as UTF-8 (in Excel, 'CSV UTF-8')."
+        warnings.warn(f"{path} was read as {encoding}. {mend}", stacklevel=4)
     return text
 
 
@@ -120,11 +114,10 @@ def _rows(path):
     missing = [column for column in COLUMNS[:4] if not rows or any(row.get(column) is None for row in rows)]
     if missing:
         raise ValueError(f"{path} lacks {', '.join(missing)}: save it with its first line unchanged.")
-    rows = [{name: as_text(cell, back=True) for name, cell in row.items()} for row in rows]
-    for row in rows:
-        row["draft"] = row["machine_caption"] if row.get("draft") is None else row["draft"]
-    table = pd.DataFrame(rows)[COLUMNS]
-    return table.assign(edited=table["caption"] != table["draft"])
+    rows = [{name: machine.as_text(cell, back=True) for name, cell in row.items()} for row in rows]
+    table = pd.DataFrame(rows, columns=COLUMNS)
+    draft = table["draft"].fillna(table["machine_caption"])
+    return table.assign(draft=draft, edited=table["caption"] != draft)
 
 
 def keep_edits(table, folder):
@@ -137,9 +130,8 @@ def keep_edits(table, folder):
         return table
     edited = _rows(path).query("edited")
     edited = dict(zip(edited["file"].map(folders.nfc), edited["caption"]))
-    return table.assign(
-        caption=[edited.get(folders.nfc(file), text) for file, text in table[["file", "caption"]].values]
-    )
+    texts = [edited.get(folders.nfc(file), text) for file, text in zip(table["file"], table["caption"])]
+    return table.assign(caption=texts)
 
 
 def check_captions(table, class_word, tokenizer, fixed=()):
@@ -224,10 +216,12 @@ def without(text, fixed):
     text = re.sub(rf"\0{AND}", " ", text, flags=re.IGNORECASE).replace("\0", "")
     first, *parts = text.split(", ")
     text = ", ".join([first, *(part for part in parts if not (named(part) and re.fullmatch(ITEM, part)))])
-    for words in sorted(fixed, key=len, reverse=True) * len(text.split()):  # in no such phrase, or together only now
-        phrase = rf"(?:\ban? |\bhis |\bher )?(?<!\w){re.escape(words)}(?!\w)"
-        text = re.sub(rf",? ?(?:\b(?:and|with) )?{phrase}", "", text, flags=re.IGNORECASE)
-    return " ".join(text.split()).strip(" ,")
+    words = "|".join(map(re.escape, sorted(fixed, key=len, reverse=True))) or "(?!)"
+    phrase = rf"(?i),? ?(?:\b(?:and|with) )?(?:\ban? |\bhis |\bher )?(?<!\w)(?:{words})(?!\w)"
+    kept, reach = [], 4 + words.count("\\ ")
+    for word in re.sub(phrase, "", text).split():  # in "round beard glasses" two stand together only when one has gone
+        kept[-reach:] = re.sub(phrase, "", " ".join([*kept[-reach:], word])).split()
+    return " ".join(kept).strip(" ,")
 
 
 def export_txt(folder, suffix=".txt"):
@@ -241,7 +235,7 @@ def export_txt(folder, suffix=".txt"):
     for path, text in zip(paths, table["caption"]):
         if paths.count(path) > 1:
             raise ValueError(f"{path.name} would hold the captions of two photos: rename one of them.")
-        with atomic_write(path) as partial:
+        with machine.atomic_write(path) as partial:
             partial.write_text(" ".join(text.split()) + "\n", encoding="utf-8")
     return paths
 
@@ -262,7 +256,7 @@ def import_txt(folder, suffix=".txt"):
 def export_jsonl(folder):
     """Write metadata.jsonl, as the imagefolder of Hugging Face's `datasets` reads it: file_name and text. Its path."""
     table, path = read_captions(folder), Path(folder) / "metadata.jsonl"
-    with atomic_write(path) as partial, partial.open("w", encoding="utf-8", newline="\n") as file:
+    with machine.atomic_write(path) as partial, partial.open("w", encoding="utf-8", newline="\n") as file:
         for name, text in zip(table["file"], table["caption"]):
             file.write(json.dumps({"file_name": name, "text": text}, ensure_ascii=False) + "\n")
     return path
@@ -279,25 +273,20 @@ def import_jsonl(folder):
         raise FileNotFoundError(f"There is no {path}: export it first, or copy it there.")
     names = _by_name(folder)
     for number, line in enumerate(_text(path).split("\n"), 1):  # not splitlines: captions may hold other breaks
-        if line.strip():
-            name, text = _entry(line, f"{path}, line {number}")
-            if folders.nfc(name) not in names:
-                raise ValueError(f"{path}, line {number} names {name!r}, which is not beside it: remove the line.")
-            captions[names[folders.nfc(name)]] = text
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+            name, text = row["file_name"], next(row[key] for key in ("text", "caption", "prompt") if key in row)
+            if not isinstance(name, str) or not isinstance(text, str):
+                raise TypeError
+        except (ValueError, KeyError, TypeError, StopIteration) as error:
+            where = f"{path}, line {number}"
+            raise ValueError(f'{where} is not {{"file_name": ..., "text": ...}}: correct or remove it.') from error
+        if folders.nfc(name) not in names:
+            raise ValueError(f"{path}, line {number} names {name!r}, which is not beside it: remove the line.")
+        captions[names[folders.nfc(name)]] = text
     return _merge(folder, captions)
-
-
-def _entry(line, where):
-    """File name and caption of one line of metadata.jsonl."""
-    try:
-        row = json.loads(line)
-        name = row["file_name"]
-        text = next(row[key] for key in ("text", "caption", "prompt") if key in row)
-        if not isinstance(name, str) or not isinstance(text, str):
-            raise TypeError
-    except (ValueError, KeyError, TypeError, StopIteration) as error:
-        raise ValueError(f'{where} is not {{"file_name": ..., "text": ...}}: correct or remove it.') from error
-    return name, text
 
 
 def _merge(folder, captions):

@@ -152,18 +152,15 @@ def _unlike(one, other):
 
 def _missing(one, other):
     """Of the places in two fingerprints that are no even ground, the share where one is unlike all around it in the other."""
+    from scipy import ndimage
+
     bright = (np.mean(one) + np.mean(other)) / 2
     one, other = (mark * (bright / max(1, np.mean(mark))) for mark in (one, other))
-    around = lambda mark: np.lib.stride_tricks.sliding_window_view(
-        np.pad(mark, ((1, 1), (1, 1), (0, 0)), mode="edge"), (3, 3), axis=(0, 1)
-    )
-    (low, high), (least, most) = ((each.min((-2, -1)), each.max((-2, -1))) for each in map(around, (one, other)))
-    outside = [
-        (np.maximum(floor - mark, mark - top) > 24).any(-1)
-        for mark, floor, top in ((one, least, most), (other, low, high))
-    ]
+    low, least = (ndimage.minimum_filter(mark, (3, 3, 1)) for mark in (one, other))
+    high, most = (ndimage.maximum_filter(mark, (3, 3, 1)) for mark in (one, other))
+    outside = lambda mark, floor, top: (np.maximum(floor - mark, mark - top) > 24).any(-1).sum()
     uneven = (high - low > 24).any(-1) | (most - least > 24).any(-1)
-    return min(map(np.sum, outside)) / max(1, uneven.sum())
+    return min(outside(one, least, most), outside(other, low, high)) / max(1, uneven.sum())
 
 
 def near_duplicates(prints, sharpness, stay=()):
@@ -193,17 +190,14 @@ def complaint(size, target, sharp, dark, bright, cut=None, chosen=False):
     the part that is cut out, if not the short side of the photo. chosen: whether somebody chose that part or asked for
     several; then the photo may be a strip.
     """
-    cut = min(size) if cut is None else cut
-    if cut < target <= min(size):
-        return f"the frame holds only {cut} pixels for a square of {target}: draw it larger."
-    if cut < target:
-        return f"only {size[0]} x {size[1]} pixels for a square of {target}: take the original, not a preview."
-    if max(size) > LONGEST * min(size) and not chosen:
-        return f"a strip of {size[0]} x {size[1]} pixels: draw the frame around the person, or ask for pieces=True."
-    if bright < DARK:
-        return "too dark: nothing in it is bright; take it again with more light."
-    if dark > BRIGHT:
-        return "too bright: nothing in it is dark; take it again with less light."
-    if sharp < BLURRED:
-        return "blurred: take it again, or leave it out."
-    return ""
+    cut, pixels = min(size) if cut is None else cut, f"{size[0]} x {size[1]} pixels"
+    strip = max(size) > LONGEST * min(size) and not chosen
+    faults = {
+        f"the frame holds only {cut} pixels for a square of {target}: draw it larger.": cut < target <= min(size),
+        f"only {pixels} for a square of {target}: take the original, not a preview.": cut < target,
+        f"a strip of {pixels}: draw the frame around the person, or ask for pieces=True.": strip,
+        "too dark: nothing in it is bright; take it again with more light.": bright < DARK,
+        "too bright: nothing in it is dark; take it again with less light.": dark > BRIGHT,
+        "blurred: take it again, or leave it out.": sharp < BLURRED,
+    }
+    return next((why for why, found in faults.items() if found), "")

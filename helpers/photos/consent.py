@@ -4,7 +4,6 @@ from datetime import date
 from pathlib import Path
 
 from helpers import machine
-from helpers.machine import read_json, write_json
 
 
 def check_consent(folder):
@@ -17,11 +16,10 @@ def check_consent(folder):
     if not path.parent.exists() and taken.exists():
         path = taken
     if not path.exists():
-        raise FileNotFoundError(
-            f"There is no {path}: ask the person in the photos, and fill in the form of notebook 01 together, or write "
-            'there {"who": "...", "what_for": "...", "until": "2027-06-30"}.'
-        )
-    return _checked(read_json(path), path)
+        form = '{"who": "...", "what_for": "...", "until": "2027-06-30"}'
+        mend = f"ask the person in the photos, and fill in the form of notebook 01 together, or write there {form}."
+        raise FileNotFoundError(f"There is no {path}: {mend}")
+    return _checked(machine.read_json(path), path)
 
 
 def check_squares(folder):
@@ -65,7 +63,7 @@ def write_consent(folder, who, what_for, until):
     """
     path = Path(folder) / "consent.json"
     consent = {"who": who.strip(), "what_for": what_for.strip(), "until": str(until)}
-    write_json(path, _checked(consent, path))
+    machine.write_json(path, _checked(consent, path))
 
 
 def consent_form(folder):

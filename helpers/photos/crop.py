@@ -15,6 +15,7 @@ from helpers.machine import REPO, read_json, write_json
 STRIP = 0.5  # a photo whose short side is at most this share of its long side is worth cutting into pieces
 HEAD = 0.3  # of a face's height, from its top: the middle of a head with its hair
 OVERLAP = 0.2  # of a piece, shared with the next; both as in AUTOMATIC1111's preprocessing
+nfc = functools.partial(unicodedata.normalize, "NFC")  # a Mac may write accents apart: two names that seem different
 
 
 def crop_box(size, focus):
@@ -184,11 +185,10 @@ def read_crops(folder):
     crops = read_json(path) if path.exists() else {}
     if not isinstance(crops, dict) or not all(isinstance(box, list) and len(box) == 4 for box in crops.values()):
         raise ValueError(f"{path} is no list of crops: delete it, or restore it from a copy.")
-    return {unicodedata.normalize("NFC", file): tuple(box) for file, box in crops.items()}
+    return {nfc(file): tuple(box) for file, box in crops.items()}
 
 
 def write_crop(folder, file, box, size):
     """Keep a photo's crop, moved and shrunk until it lies within (width, height) `size`; None forgets it."""
-    crops = read_crops(folder)
-    crops.pop(file, None)
+    crops = {name: kept for name, kept in read_crops(folder).items() if name != file}
     write_json(Path(folder) / "crops.json", crops if box is None else crops | {file: clamp(box, size)})

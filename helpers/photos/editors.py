@@ -9,10 +9,8 @@ import anywidget
 import traitlets
 from PIL import Image, ImageDraw, ImageFont
 
-from helpers import show
-from helpers.machine import read_json, write_json
-from helpers.photos.captions import read_captions, write_captions
-from helpers.photos.crop import clamp, pad, read_crops, write_crop
+from helpers import machine, show
+from helpers.photos import captions, crop
 from helpers.photos.folders import originals
 from helpers.photos.open import decode, open_photo
 
@@ -61,16 +59,16 @@ class CropEditor(anywidget.AnyWidget):
         index = int(index) % len(self.files)
         file = self.files[index]
         image, size = decode(self.paths[file], at_least=SHOWN)
-        by_hand = read_crops(self.folder).get(file)
+        by_hand = crop.read_crops(self.folder).get(file)
         view = {"file": file, "index": index, "count": len(self.files), "size": list(size), "target": self.target}
-        view |= {"box": list(clamp(by_hand or self.automatic[file], size)), "by_hand": by_hand is not None}
+        view |= {"box": list(crop.clamp(by_hand or self.automatic[file], size)), "by_hand": by_hand is not None}
         self.view = view | {"image": show.data_url(image), "status": status}
 
     def keep(self, file, box):
         """Keep a box for a photo, or None for the automatic one, and show it. Raises ValueError for no such photo."""
         if file not in self.paths:
             raise ValueError(f"There is no photo {file!r} in this report: run the cell again.")
-        write_crop(self.folder, file, box, decode(self.paths[file], at_least=SHOWN)[1])
+        crop.write_crop(self.folder, file, box, decode(self.paths[file], at_least=SHOWN)[1])
         self.show(self.files.index(file), "Automatic crop." if box is None else "Kept.")
 
 
@@ -90,11 +88,11 @@ class CaptionEditor(anywidget.AnyWidget):
         show.enable_widgets()
         super().__init__()
         self.folder, self.check = Path(folder), check or (lambda text: [])
-        self.table, self.turn = read_captions(folder), 0
+        self.table, self.turn = captions.read_captions(folder), 0
         self.files = list(self.table["file"])
         self.before = None  # the captions before the last replacement
         self.bookmark = self.folder / ".caption_editor.json"  # where the last visit ended
-        file = read_json(self.bookmark).get("file") if self.bookmark.exists() else None
+        file = machine.read_json(self.bookmark).get("file") if self.bookmark.exists() else None
         self.show(self.files.index(file) if file in self.files else 0)
         actions = {"show": self.show, "write": self.write, "replace": self.replace, "undo": self.undo}
         self.on_msg(lambda _, message, __: _obey(self, actions, message))
@@ -103,7 +101,7 @@ class CaptionEditor(anywidget.AnyWidget):
         """Show the photo at `index` (it wraps round), with a sentence on what has just been done."""
         index, self.turn = int(index) % len(self.files), self.turn + 1
         row = self.table.iloc[index]
-        write_json(self.bookmark, {"file": row["file"]})
+        machine.write_json(self.bookmark, {"file": row["file"]})
         view = {"file": row["file"], "index": index, "count": len(self.files), "machine": row["machine_caption"]}
         view |= {"caption": row["caption"], "warnings": self.check(row["caption"]), "words": self.words()}
         image = show.data_url(open_photo(self.folder / row["file"]), 512)
@@ -144,9 +142,9 @@ class CaptionEditor(anywidget.AnyWidget):
         """The commonest words of all captions and how often each stands there, [(word, count)]."""
         return Counter(re.findall(r"[\w'-]+", " ".join(self.table["caption"]).lower())).most_common(most)
 
-    def _save(self, captions):
-        table = self.table.assign(caption=captions)
-        write_captions(self.folder, table)
+    def _save(self, texts):
+        table = self.table.assign(caption=texts)
+        captions.write_captions(self.folder, table)
         self.table = table
 
 
@@ -168,10 +166,10 @@ def _thumbnail(path, number, row, cell):
         draw.line((0, cell, cell, 0), LEFT_OUT, 3)
     else:
         image, full = decode(path, at_least=cell)
-        sheet.paste(pad(image, cell, GROUND))
+        sheet.paste(crop.pad(image, cell, GROUND))
         left, top = ((cell - round(side * cell / max(full))) // 2 for side in full)
-        for crop in [row["crop"], *row["further_crops"]]:
-            ends = zip(crop, (left, top, left - 1, top - 1))
+        for part in [row["crop"], *row["further_crops"]]:
+            ends = zip(part, (left, top, left - 1, top - 1))
             box = [round(edge * cell / max(full)) + offset for edge, offset in ends]
             draw.rectangle(box, outline=color, width=3)
             if not row["kept"]:  # eyes that do not tell red from green can read it, too

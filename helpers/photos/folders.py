@@ -7,23 +7,23 @@ import random
 import shutil
 import tempfile
 import time
-import unicodedata
 import zipfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
 from helpers import machine
-from helpers.machine import atomic_write, write_json
 from helpers.photos import check, crop
 from helpers.photos.consent import check_consent
+from helpers.photos.crop import nfc
 from helpers.photos.open import FILMS, open_photo
 
 LARGEST = 200 * 2**20  # bytes of one file in an archive
 TOGETHER = 8 * 2**30  # bytes of all its files
 MOST = 10_000  # files
 LITTER = {"desktop.ini", "thumbs.db"}  # Windows'
+squares_in = machine.files.pictures_in  # in a prepared folder every picture is a square
 
 
 @contextmanager
@@ -51,11 +51,6 @@ def originals(source):
         yield files
 
 
-def nfc(name):
-    """A name with each accent joined to its letter; a Mac may write them apart, and two such names seem different."""
-    return unicodedata.normalize("NFC", name)
-
-
 def _within(folder):
     """The files in a folder and in the folders within it, those directly in it first."""
     paths = [path for path in Path(folder).rglob("*") if path.is_file() and not _hidden(path.relative_to(folder))]
@@ -65,13 +60,11 @@ def _within(folder):
 def _with_zips(paths, place):
     """Each path; in place of a zip what is in it, unpacked into a folder of its name in `place`, if it can be read."""
     for path in paths:
+        found = [path]
         if path.suffix.lower() == ".zip" and path.is_file():
-            try:
-                yield from unpack(path, place / free_name(path.stem, "", os.listdir(place)))
-                continue
-            except ValueError:
-                pass  # `prepare` names it
-        yield path
+            with suppress(ValueError):  # `prepare` names it
+                found = unpack(path, place / free_name(path.stem, "", os.listdir(place)))
+        yield from found
 
 
 def unpack(archive, folder):
@@ -81,17 +74,20 @@ def unpack(archive, folder):
     member that is a film, encrypted, damaged or of more than 200 MB is left empty, so that `prepare` names it.
     Raises ValueError if this is no zip, or if it holds too many files or too much (8 GB).
     """
-    folder, written = Path(folder), []
+    folder, name, written = Path(folder), Path(archive).name, []
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with zipfile.ZipFile(archive) as opened:
             members = [member for member in opened.infolist() if member.filename]  # is_dir fails without a name
             members = [member for member in members if not member.is_dir() and not _hidden(_path_of(member))]
-            _check_size(members, Path(archive).name)
+            if len(members) > MOST:
+                raise ValueError(f"{name} holds {len(members)} files: pack at most {MOST}.")
+            if sum(member.file_size for member in members if not _passed_over(member)) > TOGETHER:
+                raise ValueError(f"{name} holds more than {TOGETHER // 2**30} GB: pack fewer photos.")
             for member in members:
                 written.append(_extract(opened, member, folder, [path.name for path in written]))
     except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:
-        raise ValueError(f"{Path(archive).name} is not a whole zip ({error}): pack or copy it again.") from error
+        raise ValueError(f"{name} is not a whole zip ({error}): pack or copy it again.") from error
     return written
 
 
@@ -107,19 +103,12 @@ def _passed_over(member):
     return member.file_size > LARGEST or _path_of(member).suffix.lower() in FILMS
 
 
-def _check_size(members, name):
-    if len(members) > MOST:
-        raise ValueError(f"{name} holds {len(members)} files: pack at most {MOST}.")
-    if sum(member.file_size for member in members if not _passed_over(member)) > TOGETHER:
-        raise ValueError(f"{name} holds more than {TOGETHER // 2**30} GB: pack fewer photos.")
-
-
 def _extract(opened, member, folder, taken):
     """Write one member under its bare name, never more bytes than it declared."""
     bare = _path_of(member).name.replace("\0", "").replace(":", "_")
     bare = Path(bare if bare.strip(".") else "unnamed")
     path = folder / free_name(bare.stem[:100], bare.suffix[:20], taken)
-    with atomic_write(path) as partial, partial.open("wb") as target:
+    with machine.atomic_write(path) as partial, partial.open("wb") as target:
         try:
             if not _passed_over(member):
                 with opened.open(member) as content:
@@ -144,9 +133,8 @@ def pack(folder, archive):
     Hidden files stay out, and so do report.csv and crops.json, which tell of the originals.
     """
     folder, archive = Path(folder), Path(archive)
-    paths = [path for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith(".")]
-    with atomic_write(archive) as partial, zipfile.ZipFile(partial, "w") as opened:
-        for path in paths:
+    with machine.atomic_write(archive) as partial, zipfile.ZipFile(partial, "w") as opened:
+        for path in sorted(filter(Path.is_file, folder.glob("[!.]*"))):
             if path.name not in ("report.csv", "crops.json") and path.resolve() != archive.resolve():
                 opened.writestr(zipfile.ZipInfo(path.name, (1980, 1, 1, 0, 0, 0)), path.read_bytes())
     return archive
@@ -166,15 +154,9 @@ def prepared_folder(name):
     return captioned[0] if captioned else own
 
 
-def squares_in(folder):
-    """The picture files in a prepared folder, by name."""
-    return machine.files.pictures_in(folder)
-
-
 def load_prepared(folder):
     """The squares in a folder, [(path, RGB image)] by name. Raises FileNotFoundError if there are none."""
-    paths = squares_in(folder)
-    if not paths:
+    if not (paths := squares_in(folder)):
         raise FileNotFoundError(f"There are no prepared photos in {folder}: run 01_prepare_photos first.")
     return [(path, open_photo(path)) for path in paths]
 
@@ -218,23 +200,20 @@ def split(files, held_out=4, seed=0):
     names = {"training": [file.name for file in training], "validation": [file.name for file in validation]}
     path = files[0].resolve().parent / "split.json"
     if not path.exists() or machine.REPO / "data" not in path.parents:
-        write_json(path, {"seed": seed} | names)
+        machine.write_json(path, {"seed": seed} | names)
     return training, validation
 
 
 def _together(files):
     """{file: it and the squares of the same photo, by report.csv, or that look nearly the same, mirrored or not}."""
-    group, there = {file: [file] for file in files}, [file for file in files if file.is_file()]
+    group, there = {file: {file} for file in files}, [file for file in files if file.is_file()]
     prints = [check.fingerprint(open_photo(file, at_least=64)) for file in there]
     pairs = [(there[i], there[j]) for i, j in check.near_duplicates(prints, [1] * len(there)).items()]
     for names in reported(files[0].parent):
         pairs += itertools.pairwise(file for file in files if file.name in names)
-    for pair in pairs:
-        one, other = (group[file] for file in pair)
-        if one is not other:
-            one += other
-            for file in other:
-                group[file] = one
+    for one, other in pairs:
+        together = group[one] | group[other]
+        group |= dict.fromkeys(together, together)
     return group
 
 

@@ -38,13 +38,16 @@ def decode(path, background="white", at_least=None):
     path, background = Path(path), ImageColor.getrgb(background)[:3]
     if not path.is_file():
         raise ValueError(f"{path.name} is not a file: leave only photos in the folder.")
-    if why := _no_photo(path):
+    with path.open("rb") as file:
+        head = file.read(4)
+    if why := _no_photo(path, head):
         raise ValueError(f"{path.name} {why}")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # large pictures are measured below, odd tags do no harm
             _check_whole(path)
-            with _opened(path) as file:
+            jpeg = head.startswith(b"\xff\xd8")  # its pixels can be decoded small, so any number may come
+            with JpegImagePlugin.JpegImageFile(path) if jpeg else Image.open(path, formats=FORMATS) as file:
                 return _upright(file, background, at_least)
     except Image.UnidentifiedImageError as error:
         raise ValueError(f"{path.name} is not a picture, whatever its name says: leave it out.") from error
@@ -55,33 +58,20 @@ def decode(path, background="white", at_least=None):
         raise ValueError(f"{path.name} is damaged ({reason}): copy it from the phone again.") from error
 
 
-def _no_photo(path):
+def _no_photo(path, head):
     """What a file is instead of a photo, with the mend; "" if it may be one."""
-    with path.open("rb") as file:
-        head = file.read(4)
-    if path.suffix.lower() in FILMS:
-        return "is a film: if its photo is here too (a Live Photo), all is well; else take a still from it."
-    if path.suffix.lower() == ".zip":
-        return "is a zip that cannot be read: unpack it, or pack it again."
-    if not head:
-        return "is empty: copy it from the phone again, without a zip around it."
-    if path.suffix.lower() in RAW or (head in (b"II*\0", b"MM\0*") and _is_raw(path)):
-        return "is a RAW file of a camera: export it as JPEG."
-    return ""
-
-
-def _is_raw(path):
-    """Whether a TIFF is a DNG, or begins with a small preview of what only a camera's own program reads."""
-    with contextlib.suppress(Exception), TiffImagePlugin.TiffImageFile(path) as image:  # damaged: told below
-        return 50706 in image.tag_v2 or (image.tag_v2.get(254) == 1 and 330 in image.tag_v2)
-    return False
-
-
-def _opened(path):
-    """A picture file, nothing of it decoded yet. Of a JPEG's pixels, which can be decoded small, any number may come."""
-    with path.open("rb") as file:
-        jpeg = file.read(2) == b"\xff\xd8"
-    return JpegImagePlugin.JpegImageFile(path) if jpeg else Image.open(path, formats=FORMATS)
+    ending = path.suffix.lower()
+    raw = ending in RAW
+    if not raw and head in (b"II*\0", b"MM\0*"):  # a DNG, or a preview of what only a camera's own program reads
+        with contextlib.suppress(Exception), TiffImagePlugin.TiffImageFile(path) as image:  # damaged: told below
+            raw = 50706 in image.tag_v2 or (image.tag_v2.get(254) == 1 and 330 in image.tag_v2)
+    kinds = {
+        "is a film: if its photo is here too (a Live Photo), all is well; else take a still from it.": ending in FILMS,
+        "is a zip that cannot be read: unpack it, or pack it again.": ending == ".zip",
+        "is empty: copy it from the phone again, without a zip around it.": not head,
+        "is a RAW file of a camera: export it as JPEG.": raw,
+    }
+    return next((words for words, it_is in kinds.items() if it_is), "")
 
 
 def _load(file, at_least):
@@ -99,7 +89,7 @@ def _upright(file, background, at_least):
     _load(file, at_least)
     full = stored if file.format == "JPEG" else file.size  # some decoders turn the picture while they load it
     orientation = file.getexif().get(ORIENTATION, 1)
-    if file.format == "JPEG" and _ends_in_grey(file) and _takes_more(file, at_least):
+    if file.format == "JPEG" and _breaks_off(file, at_least):
         raise OSError("its lower part is missing")
     factor = min(file.size) // at_least if at_least else 1
     small = file.reduce(factor) if factor > 1 and file.mode in ("RGB", "L", "CMYK") else file
@@ -130,12 +120,11 @@ def _to_srgb(image, profile):
     """The image as RGB, its colours translated if they come with a profile that fits and can be read."""
     image = image.convert("RGB") if image.mode == "P" else image  # the profile is of the palette's colours
     if profile and image.mode in ("RGB", "L", "CMYK"):
-        try:
+        # viewers take the colours for sRGB where a profile is broken, and so do we
+        with contextlib.suppress(ImageCms.PyCMSError, OSError, ValueError, TypeError):
             source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
             if "sRGB" not in ImageCms.getProfileDescription(source):
                 return ImageCms.profileToProfile(image, source, SRGB, outputMode="RGB")
-        except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
-            pass  # a broken profile: viewers take the colours for sRGB then, and so do we
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
@@ -154,10 +143,8 @@ def _check_whole(path):
                     raise OSError("its end is missing")  # more may follow it: phones append films
         elif not content[-max(32, len(content) // 50) :].strip(b"\0") and not _black_below(path, content):
             raise OSError("its end is empty, as if a copy broke off")  # space kept for what never came
-        elif (stated := _stated_length(content)) is not None:
-            spare = len(content) - stated
-            if spare and not (content[:2] == b"BM" and 0 < spare < 4):  # some programs pad their BMP files
-                raise OSError(f"it should be {stated} bytes long")
+        elif (stated := _stated_length(content)) not in (None, len(content)):
+            raise OSError(f"it should be {stated} bytes long")
 
 
 def _black_below(path, content):
@@ -182,14 +169,10 @@ def _stated_length(content):
     if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
         return 8 + int.from_bytes(content[4:8], "little")
     if content[:2] == b"BM":
-        return int.from_bytes(content[2:6], "little") or None
-    return _end_of_boxes(content) if content[4:8] == b"ftyp" else None
-
-
-def _end_of_boxes(content):
-    """Where the last box ends; it may lie beyond the end of the file, and so may a box that is none."""
-    at = 0
-    while at < len(content):
+        stated = int.from_bytes(content[2:6], "little")
+        return len(content) if 0 < len(content) - stated < 4 else stated or None  # some programs pad their BMP files
+    at = 0  # where the last box ends, which may lie beyond the end of the file, and so may a box that is none
+    while content[4:8] == b"ftyp" and at < len(content):
         length = int.from_bytes(content[at : at + 4], "big")
         if length == 0:  # to the end of the file
             return len(content)
@@ -198,19 +181,17 @@ def _end_of_boxes(content):
         if length < 8 or not content[at + 4 : at + 8].isascii():
             return at
         at += length
-    return at
+    return at or None
 
 
-def _ends_in_grey(image):
-    """Whether the last rows are the grey that libjpeg fills in for missing data, and the first are not."""
-    if image.mode not in ("RGB", "L") or image.height < 2:
-        return False
+def _breaks_off(image, at_least):
+    """Whether a JPEG's pixels break off: more data before its end would then show; of a whole one nobody reads it.
+
+    Looked at where the last row is the grey that libjpeg fills in for missing data, and the first is not.
+    """
     last, first = (np.asarray(image.crop((0, y, image.width, y + 1))) for y in (image.height - 1, 0))
-    return bool((last == 128).all() and (first != 128).any())
-
-
-def _takes_more(image, at_least):
-    """Whether a JPEG's pixels break off: more data before its end would then show; of a whole one nobody reads it."""
+    if image.mode not in ("RGB", "L") or (last != 128).any() or (first == 128).all():
+        return False
     content = Path(image.filename).read_bytes()
     with JpegImagePlugin.JpegImageFile(io.BytesIO(content)) as head:
         end = content.find(b"\xff\xd9", head.fp.tell())

@@ -11,8 +11,7 @@ import multiprocessing
 import os
 import re
 import shutil
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from concurrent import futures
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +28,6 @@ DEFAULTS = {"fit": "crop", "background": "white", "flip": False, "pieces": False
 WORK = ".squares"  # within the folder of squares: what is done already, photo by photo
 VERSION = 3  # of what examine does with the same settings; a new number does all photos anew
 ALONE = 32  # photos that are done before two processes have started
-SPAWN = multiprocessing.get_context("spawn")
 
 
 def prepare(source, folder_out, size, *, processes=None, progress=None, rename=None, **options):
@@ -57,8 +55,7 @@ def prepare(source, folder_out, size, *, processes=None, progress=None, rename=N
         records = _examine_all(list(zip(files.values(), settings)), folder_out / WORK, processes, progress)
     rows = [dict.fromkeys(COLUMNS) | {"file": name} | record["row"] for name, record in zip(files, records)]
     leave_out_duplicates(rows, records, options.get("keep", ()))
-    name_squares(rows, folder_out, rename)
-    publish(rows, records, folder_out)
+    publish(rows, records, folder_out, rename)
     keys = {record["key"] for record in records}
     for path in (folder_out / WORK).iterdir():  # of photos or settings that are no longer asked for
         if path.name.split(".")[0].split("-")[0] not in keys:
@@ -88,11 +85,9 @@ def settings_of(files, size, crops=None, *, focus=None, keep=(), leave_out=(), *
     if not possible or size < 8:
         raise ValueError("Choose PNG, JPEG or WEBP, fit='crop' or 'pad', a quality of 1 to 100, 8 pixels or more.")
     ImageColor.getrgb(same["background"])
-    crops = {name: box for name, box in crops.items() if name not in focus}
+    place = lambda name: {"box": None if name in focus else crops.get(name), "focus": focus.get(name)}
     by_hand = lambda name: {"keep": name in keep, "leave_out": name in leave_out}
-    return [
-        same | {"box": crops.get(name), "focus": focus.get(name)} | by_hand(name) for name in map(folders.nfc, files)
-    ]
+    return [same | place(name) | by_hand(name) for name in map(folders.nfc, files)]
 
 
 def _key(path, settings):
@@ -136,14 +131,14 @@ def _in_parallel(missing, folder, processes):
 
     Where one is killed, by a decoder's crash or for want of memory, the rest goes one by one, and its photo is named.
     """
-    left, pool = dict(missing), ProcessPoolExecutor(processes, SPAWN)
+    left, pool = dict(missing), futures.ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"))
     try:
-        futures = {pool.submit(check.examine, path, folder, key, how): key for key, (path, how) in missing.items()}
-        for future in as_completed(futures):
-            record, key = future.result(), futures[future]
+        tasks = {pool.submit(check.examine, path, folder, key, how): key for key, (path, how) in missing.items()}
+        for task in futures.as_completed(tasks):
+            record, key = task.result(), tasks[task]
             del left[key]
             yield key, record
-    except BrokenProcessPool:
+    except futures.process.BrokenProcessPool:
         for key, (path, how) in left.items():
             if len(missing) > 1:
                 yield from _in_parallel({key: (path, how)}, folder, 1)
@@ -177,25 +172,18 @@ def leave_out_duplicates(rows, records, keep=()):
         row |= {"kept": False, "near_duplicate_of": better["file"], "why": f"nearly the same as {better['file']}{why}"}
 
 
-def name_squares(rows, folder_out, rename):
-    """Say in each row's `stem` what the squares of a photo that is kept will be called, without their endings."""
-    earlier = {} if rename else folders.numbered(folder_out)
-    new = itertools.count(max(earlier.values(), default=0) + 1)
-    for row in rows:
-        name, row["number"] = Path(row["file"]).stem[:60], earlier.get(row["file"])
-        pattern = rename or ("{name}" if COUNTED.fullmatch(name) else "{subject}_{number:03}")
-        if row["kept"]:
-            row["number"] = row["number"] or next(new)
-            row["stem"] = pattern.format(name=name, subject=folder_out.name, number=row["number"])
-
-
-def publish(rows, records, folder_out):
+def publish(rows, records, folder_out, rename):
     """Give the squares of the photos that are kept their names, and take away those of an earlier run."""
-    taken = set()
+    earlier, taken = {} if rename else folders.numbered(folder_out), set()
+    new = itertools.count(max(earlier.values(), default=0) + 1)
     for row, record in zip(rows, records):
         names, row["near_duplicate_of"] = [], row["near_duplicate_of"] or ""
+        row["number"] = earlier.get(row["file"]) or (next(new) if row["kept"] else None)
+        name = Path(row["file"]).stem[:60]
+        pattern = rename or ("{name}" if COUNTED.fullmatch(name) else "{subject}_{number:03}")
         for square in record["squares"] if row["kept"] else []:
-            stem = row["stem"] + ("_flipped" if "_flipped" in square else "")
+            stem = pattern.format(name=name, subject=folder_out.name, number=row["number"])
+            stem += "_flipped" if "_flipped" in square else ""
             names.append(folders.free_name(stem, Path(square).suffix, taken))
             taken.add(names[-1])
             made, path = folder_out / WORK / square, folder_out / names[-1]

@@ -12,10 +12,7 @@ METHODS = ("base", "hypernetwork", "dreambooth", "the world", "real photos", "lo
 
 def color_of(name, other=INK):
     """The same colour for a method in every figure, and for the world and photos beside them; `other` for the rest."""
-    for color, method in zip(COLORS, METHODS):
-        if str(name).lower().startswith(method):
-            return color
-    return other
+    return next((color for color, method in zip(COLORS, METHODS) if str(name).lower().startswith(method)), other)
 
 
 def loss_curves(table):
@@ -49,8 +46,8 @@ def share_bars(table, xlabel="share of images", limits=(0, 1)):
         rows = table[table["method"] == method]
         y = rows["prompt"].map(prompts.index) + (i - (len(methods) - 1) / 2) * step
         wide = rows["low"] < rows["high"]  # else it is a point and no interval
-        below, above = rows["mean"] - rows["low"], rows["high"] - rows["mean"]
-        whiskers = [below.clip(lower=0).where(wide), above.clip(lower=0).where(wide)]
+        edges = rows["mean"] - rows["low"], rows["high"] - rows["mean"]
+        whiskers = [edge.clip(lower=0).where(wide) for edge in edges]
         color = color_of(method, COLORS[3 + i % 3])
         axes.barh(y, rows["mean"], step * 0.9, xerr=whiskers, color=color, ecolor=INK, capsize=2, label=method)
     axes.set(yticks=range(len(prompts)), yticklabels=prompts, xlabel=xlabel, xlim=limits)
@@ -59,11 +56,12 @@ def share_bars(table, xlabel="share of images", limits=(0, 1)):
     return chart
 
 
-def figure(width, height):
-    """(figure, axes) of so many inches, without the frame at the top and right, shown by nobody yet."""
-    chart, axes = pyplot.subplots(figsize=(width, height), layout="constrained")
+def figure(width, height, **panels):
+    """(figure, axes) of so many inches, no frame at the top and right, shown by nobody yet; panels: of pyplot.subplots."""
+    chart, axes = pyplot.subplots(figsize=(width, height), layout="constrained", **panels)
     pyplot.close(chart)  # else a notebook would show it a second time, below its cell
-    axes.spines[["top", "right"]].set_visible(False)
+    for panel in np.ravel(axes):
+        panel.spines[["top", "right"]].set_visible(False)
     return chart, axes
 
 
@@ -79,10 +77,9 @@ def forest(table, measures=None, label="model", value="mean", zero=None, shown=N
         raise ValueError("There are no scores to draw.")
     measures = list(measures or table["measure"].unique())
     names = list(table[label].unique())
-    chart, axes = figure(3.4 * len(measures) + 1, 0.9 + 0.42 * len(names))
-    chart.delaxes(axes)
-    panels = chart.subplots(1, len(measures), sharex=one_axis, sharey=True, squeeze=False)[0]
-    for panel, measure in zip(panels, measures):
+    panels = {"ncols": len(measures), "sharex": one_axis, "sharey": True}
+    chart, axes = figure(3.4 * len(measures) + 1, 0.9 + 0.42 * len(names), **panels)
+    for panel, measure in zip(np.ravel(axes), measures):
         rows = table[table["measure"] == measure].set_index(label)
         for place, name in enumerate(name for name in names if name in rows.index):
             row, color = rows.loc[name], color_of(name, COLORS[3 + names.index(name) % 3])
@@ -92,7 +89,6 @@ def forest(table, measures=None, label="model", value="mean", zero=None, shown=N
             panel.axvline(zero, color=INK, linewidth=0.8, linestyle=":")
         panel.set(title=measure, yticks=range(len(names)), yticklabels=[(shown or {}).get(n, n) for n in names])
         panel.set_ylim(len(names) - 0.5, -0.5)
-        panel.spines[["top", "right"]].set_visible(False)
     return chart
 
 
@@ -121,9 +117,8 @@ def stacked_bars(groups, words=None, limit=5):
 def held_out_curves(table):
     """Draw the held-out loss of each photo as a change from its start, and their mean, in bold.
 
-    table: path of a run's held_out.csv, or such a table: step, then one column a photo.
+    table: as a run's held_out.csv: step, then one column a photo.
     """
-    table = table if isinstance(table, pd.DataFrame) else pd.read_csv(table)
     photos = table.drop(columns="step")
     change = 100 * (photos / photos.iloc[0] - 1)
     chart, axes = figure(7, 3)

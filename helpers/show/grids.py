@@ -26,8 +26,9 @@ def image_grid(images, row_labels=None, column_labels=None, cell=128):
     """
     rows = _rows(images, row_labels, column_labels)
     columns = max(len(row) for row in rows)
-    _check_count(row_labels, len(rows), "row")
-    _check_count(column_labels, columns, "column")
+    for labels, count, what in ((row_labels, len(rows), "row"), (column_labels, columns, "column")):
+        if labels is not None and len(labels) != count:
+            raise ValueError(f"The grid has {count} {what}s but {len(labels)} {what} labels.")
     font = _font(LABEL)
     sides = [wrap(text, font, max(cell, 96)) for text in row_labels or []]
     heads = [wrap(text, font, cell - GAP) for text in column_labels or []]
@@ -40,12 +41,13 @@ def image_grid(images, row_labels=None, column_labels=None, cell=128):
     for column, head in enumerate(heads):
         draw.multiline_text((left + column * (cell + GAP), GAP), head, INK, font)
     y = top
-    for row, height in zip(rows, heights):
+    for row, side, height in zip(rows, sides or [""] * len(rows), heights):
+        draw.multiline_text((GAP, y), side, INK, font)
         for column, image in enumerate(row):
-            grid.paste(_square(image, cell), (left + column * (cell + GAP), y))
+            whole = Image.new("RGB", (1, 1), EMPTY) if image is None else image.convert("RGB")
+            square = ImageOps.pad(whole, (cell, cell), Image.Resampling.LANCZOS, EMPTY)
+            grid.paste(square, (left + column * (cell + GAP), y))
         y += height + GAP
-    for i, side in enumerate(sides):
-        draw.multiline_text((GAP, top + sum(heights[:i]) + i * GAP), side, INK, font)
     return grid
 
 
@@ -63,18 +65,6 @@ def _rows(images, row_labels, column_labels):
     else:
         columns = min(8, math.ceil(math.sqrt(len(images))))
     return [images[i : i + columns] for i in range(0, len(images), columns)]
-
-
-def _check_count(labels, count, what):
-    if labels is not None and len(labels) != count:
-        raise ValueError(f"The grid has {count} {what}s but {len(labels)} {what} labels.")
-
-
-def _square(image, cell):
-    """The whole image in the middle of a square of `cell` pixels."""
-    if image is None:
-        return Image.new("RGB", (cell, cell), EMPTY)
-    return ImageOps.pad(image.convert("RGB"), (cell, cell), Image.Resampling.LANCZOS, EMPTY)
 
 
 def card(text, size):
@@ -101,25 +91,14 @@ def wrap(text, font, width):
     """Break text into lines of at most `width` pixels, at spaces where possible, losing no letter."""
     lines = []
     for paragraph in str(text).split("\n"):
-        line = ""
+        lines.append("")
         for word in paragraph.split():
-            joined = f"{line} {word}".strip()
+            joined = f"{lines[-1]} {word}".strip()
             if font.getlength(joined) <= width:
-                line = joined
+                lines[-1] = joined
                 continue
-            lines += [line] if line else []
-            *full, line = _pieces(word, font, width)
-            lines += full
-        lines.append(line)
+            lines += [""] if lines[-1] else []
+            for letter in word:  # cut where it does not fit; a piece has at least one letter
+                lines += [""] if lines[-1] and font.getlength(lines[-1] + letter) > width else []
+                lines[-1] += letter
     return "\n".join(lines)
-
-
-def _pieces(word, font, width):
-    """A word cut where it does not fit; a piece has at least one letter."""
-    pieces = [word[:1]]
-    for letter in word[1:]:
-        if font.getlength(pieces[-1] + letter) <= width:
-            pieces[-1] += letter
-        else:
-            pieces.append(letter)
-    return pieces

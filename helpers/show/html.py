@@ -31,8 +31,7 @@ def data_url(picture, side=720, kind="JPEG", quality=85):
 def encoded(image, side=None, kind="JPEG", quality=85):
     """The bytes of a PIL image as a file of which nothing is left but the pixels, at most `side` wide and high."""
     image = image.convert("RGB")
-    if side:
-        image.thumbnail((side, side))
+    image.thumbnail([side or max(image.size)] * 2)
     file = io.BytesIO()
     Image.frombytes("RGB", image.size, image.tobytes()).save(file, kind, quality=quality)
     return file.getvalue()
@@ -51,17 +50,8 @@ def flipbook(images, labels, what, start=0, width=384, milliseconds=250):
     start = range(len(images))[start]
     sources = [data_url(image, None, "WEBP", 90) for image in images]
     pages = [{"picture": source, "label": label, "alt": f"{what}: {label}"} for source, label in zip(sources, labels)]
-    page = pages[start]
-    words = {
-        "what": html.escape(what),
-        "alt": html.escape(page["alt"]),
-        "caption": html.escape(page["label"]),
-        "picture": page["picture"],
-        "pages": json.dumps(pages).replace("<", "\\u003c"),  # so that no label can end the script
-        "rendering": "pixelated" if images[0].width < width / 2 else "auto",
-        "last": len(images) - 1,
-        "start": start,
-        "width": width,
-        "milliseconds": milliseconds,
-    }
-    return HTML(TEMPLATE.substitute(words))
+    page = {name: html.escape(text) for name, text in pages[start].items()} | {"what": html.escape(what)}
+    numbers = {"start": start, "last": len(images) - 1, "width": width, "milliseconds": milliseconds}
+    rendering = "pixelated" if images[0].width < width / 2 else "auto"
+    safe = json.dumps(pages).replace("<", "\\u003c")  # so that no label can end the script
+    return HTML(TEMPLATE.substitute(page | numbers, rendering=rendering, pages=safe))

@@ -85,8 +85,7 @@ def _files(paths, odd):
     """
     found = []
     for path in paths:
-        inside = sorted(each for each in path.rglob("*") if each.is_file()) if path.is_dir() else [path]
-        for each in inside:
+        for each in sorted(filter(Path.is_file, path.rglob("*"))) if path.is_dir() else [path]:
             parts = each.relative_to(path.parent).parts
             if any(map(JUNK.match, parts)):
                 odd.append(("/".join(parts), 1, JUNK_NOTE))
@@ -121,9 +120,8 @@ def _unzipped(path, odd):
 def _rows(name, data, odd):
     """The rows of a file with their source. Raises ValueError that lists the columns of a file of no known kind."""
     if JSON.match(data):
-        odd.append(
-            (1, "the file is JSON, such as Label Studio's, and not CSV: nothing of it was read; export it as CSV")
-        )
+        note = "the file is JSON, such as Label Studio's, and not CSV: nothing of it was read; export it as CSV"
+        odd.append((1, note))
         return pd.DataFrame(columns=[*ROW, "source"])
     header, rows = cells(name, data, odd)
     for source, read in READERS.items():
@@ -146,9 +144,8 @@ def cells(name, data, odd):
     except UnicodeDecodeError as error:
         raise ValueError(f"The file {name} is not in UTF-8 (byte {error.start}): save as 'CSV UTF-8'.") from error
     if encoding != "UTF-8":
-        odd.append(
-            (1, f"the file is in {encoding}; it was read as such: if its letters are wrong, save as 'CSV UTF-8'")
-        )
+        note = f"the file is in {encoding}; it was read as such: if its letters are wrong, save as 'CSV UTF-8'"
+        odd.append((1, note))
     first, unquoted = (re.split(r"[\r\n]", part, maxsplit=1)[0] for part in (text, re.sub(r'"[^"]*"', "", text)))
     separator = max(",;\t", key=unquoted.count)
     if separator != ",":
@@ -167,11 +164,10 @@ def cells(name, data, odd):
 
 
 def _rows_of(reader, odd):
-    header, rows, line = [], [], 1
+    header, rows, line = None, [], 1
     try:
-        header = [name.strip() for name in next(reader, [])]
-        line = reader.line_num + 1
         for row in reader:
+            header = [name.strip() for name in row] if header is None else header
             if len(row) == len(header):
                 rows.append((line, row))
             elif row:
@@ -179,7 +175,7 @@ def _rows_of(reader, odd):
             line = reader.line_num + 1
     except csv.Error as error:
         odd.append((line, f"from here the file cannot be read as CSV ({error}): is it cut?"))
-    return header, rows
+    return header or [], rows[1:]
 
 
 def _check_last(header, line, row, odd):
@@ -215,9 +211,8 @@ def _usable(rows, key, study, notes):
     for problem, wrong in problems.items():
         notes += [(line, f"{problem}: left out") for line in rows.loc[wrong & ~bad, "line"]]
         bad |= wrong
-    formulas = rows[~bad & (rows["question"] == "comment")]
-    formulas = formulas.loc[formulas["value"].map(machine.as_text) != formulas["value"], "line"]
-    notes += [(line, "the comment begins like a formula: kept as plain text") for line in formulas]
+    formula = ~bad & (rows["question"] == "comment") & (rows["value"].map(machine.as_text) != rows["value"])
+    notes += [(line, "the comment begins like a formula: kept as plain text") for line in rows.loc[formula, "line"]]
     known = {"prompt_id": rows["item"].map(prompts), "method": rows["item"].map(methods)}
     rows = rows.assign(position=position, duration_s=duration, **known)[~bad]
     return rows.astype({"position": float if unordered.any() else int})
@@ -258,8 +253,7 @@ def unblind(key, items):
 def _without_doubles(table):
     """The table without what was handed in before or corrected later, and a note for each file and person with such."""
     place = ["person", "item", "question", "position"]
-    last = table.groupby(place, dropna=False)["value"].transform("last")
-    old = table["value"] != last
+    old = table["value"] != table.groupby(place, dropna=False)["value"].transform("last")
     again = ~old & table.assign(old=old).duplicated([*place, "old"])
     found = {"handed in before: {} answers of the same respondent are left out": again}
     found["handed in again with another answer: {} earlier answers of the same respondent are left out"] = old
@@ -276,19 +270,16 @@ def _nameless(table, demographics):
     ids = {who: who if RANDOM_ID.fullmatch(who) else "r" + secrets.token_hex(5) for who in people["person"].unique()}
     people = people.assign(respondent=people["person"].map(ids))
     if demographics:
-        people = people.merge(_prolific(Path(demographics), unread), left_on="person", right_index=True, how="left")
-        unread = [(Path(demographics).name, line, problem) for line, problem in unread]
+        name = Path(demographics).name
+        header, rows = cells(name, Path(demographics).read_bytes(), unread)
+        if "Participant id" not in header:
+            raise ValueError(f"The file {name} has no column 'Participant id': export the demographics from Prolific.")
+        known = pd.DataFrame([row for _, row in rows], columns=header).drop_duplicates("Participant id")
+        known = known.set_index("Participant id").filter(DEMOGRAPHICS)  # and nothing else
+        people = people.merge(known, left_on="person", right_index=True, how="left")
+        unread = [(name, line, problem) for line, problem in unread]
     people = people.drop(columns="person").sort_values("respondent", ignore_index=True)
     return table.assign(respondent=table["person"].map(ids)), people, unread
-
-
-def _prolific(path, notes):
-    """Prolific's export by participant: the columns in DEMOGRAPHICS and nothing else."""
-    header, rows = cells(path.name, path.read_bytes(), notes)
-    if "Participant id" not in header:
-        raise ValueError(f"The file {path.name} has no column 'Participant id': export the demographics from Prolific.")
-    frame = pd.DataFrame([row for _, row in rows], columns=header).drop_duplicates("Participant id")
-    return frame.set_index("Participant id")[[name for name in DEMOGRAPHICS if name in header]]
 
 
 def write_table(path, table):

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 
 from helpers import machine
-from helpers.machine import subjects
 from helpers.survey import questionnaire
 
 SCALE = ("1", "2", "3", "4", "5", "undecided")
@@ -27,7 +26,6 @@ KINDS = {"rate": RATED, "pair": ("pair",), "attention": ("attention",)}  # of sc
 ATTENTION = "4"  # the right answer on the attention screen
 RULES = {"attention": True, "median_seconds": 2.0, "answered_share": 0.5}  # see rules.py
 METHODS = ("base", "hypernetwork", "DreamBooth")  # in the order of tables and figures, others after them
-SECTIONS = ("4.1", "4.2")  # of the paper, where its ten prompts stand
 LETTERS, DIGITS = "bcdfghjkmnpqrstvwxz", "23456789"  # no vowels: a code is never a word
 SEED = 20  # of the finished set
 PROMPTS = machine.REPO / "data" / "prompts.csv"
@@ -74,15 +72,15 @@ def paper_prompts():
     They would change every code of the key, and with it what the simulated answers and a class's own mean.
     """
     prompts = pd.read_csv(PROMPTS, dtype=str)
-    prompts = prompts[prompts["paper_section"].isin(SECTIONS)]
-    return prompts[["prompt_id", "prompt"]].assign(subject=prompts["method"].map(subjects.SAMPLES))
+    prompts = prompts[prompts["paper_section"].isin(("4.1", "4.2"))]
+    return prompts[["prompt_id", "prompt"]].assign(subject=prompts["method"].map(machine.subjects.SAMPLES))
 
 
 def own_prompts():
     """The ten prompts about whom notebooks 03 and 04 trained on: a sample's stay, of anybody else as 07 asked for them."""
     prompts, images = paper_prompts(), pd.read_csv(INDEX, keep_default_na=False)
-    for method, sample in subjects.SAMPLES.items():
-        if (name := subjects.learnt_by(method)) != sample:
+    for method, sample in machine.subjects.SAMPLES.items():
+        if (name := machine.subjects.learnt_by(method)) != sample:
             asked = images[(images["method"] == "hypernetwork") & (images["subject"] == name)]
             words = prompts["prompt_id"].map(dict(zip(asked["prompt_id"], asked["prompt"])))
             about = prompts["subject"] == sample
@@ -129,9 +127,8 @@ def finished_key():
     """The key of the finished set, with files. Raises FileNotFoundError naming the first picture that is missing."""
     key = pd.read_csv(FINISHED / "key.csv")
     key["file"] = [FINISHED / "pictures" / f"{item}.jpg" for item in key["item"]]
-    missing = [path for path in key["file"] if not path.exists()]
-    if missing:
-        raise FileNotFoundError(f"The picture {missing[0]} is missing: make it with `python -m tools.survey_data`.")
+    for path in (path for path in key["file"] if not path.exists()):
+        raise FileNotFoundError(f"The picture {path} is missing: make it with `python -m tools.survey_data`.")
     return key
 
 
@@ -164,9 +161,7 @@ def williams(count):
 
     Williams, Australian Journal of Scientific Research A 2 (1949): `count` rows if it is even, else twice as many.
     """
-    first = [0]
-    for step in range(1, count):
-        first.append((first[-1] + (step if step % 2 else -step)) % count)
+    first = [(step + 1) // 2 * (1 if step % 2 else -1) for step in range(count)]
     rows = [[(method + shift) % count for method in first] for shift in range(count)]
     return rows if count % 2 == 0 else rows + [row[::-1] for row in rows]
 
@@ -182,19 +177,22 @@ def make_plan(key, raters, *, prompts=6, pairs=4, duplicates=2, attention=1, see
     rng = np.random.default_rng(seed)
     code = key.set_index(["prompt_id", "method"])["item"]
     order = list(rng.permutation(sorted(key["prompt_id"].unique())))
-    methods = sorted(key["method"].unique())
+    methods, rows = sorted(key["method"].unique()), []
     if prompts > len(order) or duplicates > prompts:
         raise ValueError(f"There are {len(order)} prompts, {prompts} a rater: ask for fewer prompts or duplicates.")
-    shown, compared, rows = dict.fromkeys(order, 0), itertools.count(), []
+    square, combinations = williams(len(methods)), list(itertools.combinations(methods, 2))
     for rater in range(raters):
-        own = [order[(rater * prompts + slot) % len(order)] for slot in range(prompts)]
-        rounds = _rounds(own, methods, shown, rng)
+        turns = range(rater * prompts, (rater + 1) * prompts)
+        own = {order[turn % len(order)]: square[turn // len(order) % len(square)] for turn in turns}
+        rounds = _rounds(own, methods, rng)
         screens = [("rate", code[cell]) for cells in rounds for cell in cells]
         for _ in range(attention):
             screens.insert(rng.integers(1, len(screens)), ("attention", "attention"))
         again = rng.choice(len(rounds[0]), duplicates, replace=False)
         screens += [("rate", code[rounds[0][i]]) for i in again]
-        screens += [("pair", _pair(code, methods, own[i % prompts], next(compared), rng)) for i in range(pairs)]
+        for i, prompt in zip(range(pairs), itertools.cycle(own)):  # every two methods meet equally often
+            sides = rng.permutation(combinations[(rater * pairs + i) % len(combinations)])
+            screens.append(("pair", "+".join(code[prompt, method] for method in sides)))
         rows += [(rater + 1, position, *screen) for position, screen in enumerate(screens, 1)]
     return pd.DataFrame(rows, columns=["rater", "position", "kind", "item"])
 
@@ -207,28 +205,16 @@ def places(plan, key):
     return pd.crosstab(rated["item"], place.rename("place"))
 
 
-def _rounds(own, methods, shown, rng):
-    """A rater's prompts once in every round, each with its next row of the Williams square."""
-    square = williams(len(methods))
-    rows = {}
-    for prompt in own:
-        rows[prompt] = square[shown[prompt] % len(square)]
-        shown[prompt] += 1
+def _rounds(own, methods, rng):
+    """A rater's prompts once in every round; own: {prompt: the order of its methods}."""
     rounds, last = [], None
     for place in range(len(methods)):
-        turn = list(rng.permutation(own))
+        turn = list(rng.permutation(list(own)))
         if turn[0] == last:  # the same words twice in a row would invite comparing from memory
             turn = turn[1:] + turn[:1]
         last = turn[-1]
-        rounds.append([(prompt, methods[rows[prompt][place]]) for prompt in turn])
+        rounds.append([(prompt, methods[own[prompt][place]]) for prompt in turn])
     return rounds
-
-
-def _pair(code, methods, prompt, number, rng):
-    """The codes of two pictures of a prompt; every two methods meet equally often, sides by the seed."""
-    combinations = list(itertools.combinations(methods, 2))
-    sides = rng.permutation(combinations[number % len(combinations)])
-    return "+".join(code[prompt, method] for method in sides)
 
 
 def write_plan(folder, key, plan, seed, rules=RULES):
@@ -240,10 +226,9 @@ def write_plan(folder, key, plan, seed, rules=RULES):
     fixed = {"study": study, "seed": seed, "raters": int(plan["rater"].max()), "exclude": rules}
     answered = sorted([*folder.glob("answers/*"), *folder.glob("rater-*.csv")])
     if answered and (folder / "rules.json").exists() and machine.read_json(folder / "rules.json") != fixed:
-        raise ValueError(
-            f"The file {answered[0]} was answered under the plan and the rules in {folder}, which therefore stay: "
-            "put the plan and RULES back as they were, or move the answers away and begin a new study."
-        )
+        stay = f"The file {answered[0]} was answered under the plan and the rules in {folder}, which therefore stay"
+        mend = "put the plan and RULES back as they were, or move the answers away and begin a new study."
+        raise ValueError(f"{stay}: {mend}")
     for name, table in (("plan.csv", plan), ("key.csv", key.drop(columns="file", errors="ignore"))):
         machine.write_csv(folder / name, table)
     machine.write_json(folder / "rules.json", fixed)

@@ -53,12 +53,9 @@ def _form(own, rows, people, words):
         codes = [] if kind == "attention" else item.split("+")
         first = rows[codes[0]] if codes else {}
         photos = people.get(first.get("subject"), [])
-        questions = [
-            {"title": f"{words[name]} [{item}/{name}]", "choices": list(design.choices(name, words).values())}
-            for name in design.questions(kind, photos)
-        ]
-        if kind == "rate":
-            questions.append({"title": f"{words['comment']} [{item}/comment]", "choices": None})
+        asked = {name: [*design.choices(name, words).values()] for name in design.questions(kind, photos)}
+        asked |= {"comment": None} if kind == "rate" else {}
+        questions = [{"title": f"{words[name]} [{item}/{name}]", "choices": choices} for name, choices in asked.items()]
         prompt = f"{words['prompt']}\n{first['prompt']}" if codes else ""
         sides = [words["left"], words["right"]] if kind == "pair" else [words["picture_alt"]]
         screen = {"words": prompt, "people": photos, "pictures": codes}
@@ -69,9 +66,8 @@ def _form(own, rows, people, words):
 def write_mturk(folder, key, plan, references, address, *, language="en"):
     """Write rate.csv and pair.csv with their layouts and a preview, and pictures/ to be put on the web at `address`.
 
-    One row is one task; the platform (such as Mechanical Turk) gives each to several raters. Answers come back as
-    Answer.satisfied and so on, beside Input.item. Raises ValueError unless address begins with https://. Returns the
-    folder.
+    One row is one task; the platform (such as Mechanical Turk) gives each to several raters. Answers come back beside
+    Input.item, as Answer.satisfied and so on. Raises ValueError unless address begins with https://. Returns folder.
     """
     if not address.startswith("https://"):
         raise ValueError(f"The address {address!r} must be where the pictures will be on the web: begin with https://.")

@@ -1,7 +1,6 @@
 """Figures of the survey. Each returns its figure; answers that nobody gave are stamped as simulated."""
 
 from helpers import show
-from helpers.show import figures
 from helpers.survey import design, statistics
 
 SHADES = ("#cdc76a", "#8f8a2e", "#4c490f")  # of one colour that no method has: from few to many
@@ -18,7 +17,7 @@ def stamp(chart, table=None):
 
 def draws(values, title, *, mark=None, label="observed", bins=30, answers=None):
     """Many draws of a number as a histogram, with one marked. answers: the table that they come from, else invented raters."""
-    chart, axes = figures.figure(6, 2.4)
+    chart, axes = show.figures.figure(6, 2.4)
     axes.hist(values, bins, color=show.COLORS[0], alpha=0.7)
     if mark is not None:
         axes.axvline(mark, color=show.COLORS[1], linewidth=2, label=f"{label} {mark:.2f}")
@@ -33,9 +32,9 @@ def intervals(table, xlabel, *, limits=None, marks=None, answers=None):
     table: columns low, high and the first one before them, in that order of rows. Where low and high are nan it says so beside the dot.
     marks: {row name: x} drawn as open diamonds, such as the paper's shares; answers: the long table, for the stamp.
     """
-    chart, axes = figures.figure(6, 0.9 + 0.33 * len(table))
+    chart, axes = show.figures.figure(6, 0.9 + 0.33 * len(table))
     places, middle = range(len(table)), next(name for name in table if name not in ("low", "high"))
-    colors = [figures.color_of(name) for name in table.index]
+    colors = [show.figures.color_of(name) for name in table.index]
     axes.hlines(places, table["low"], table["high"], color=colors, linewidth=3, capstyle="round")
     axes.scatter(table[middle], places, 49, colors, zorder=3)
     for place in table["low"].isna().to_numpy().nonzero()[0]:
@@ -56,7 +55,7 @@ def shares(table, method_shares, paper=None):
 def scales(table, question):
     """How often each point of a scale was chosen, by method: stacked bars with the counts written in."""
     counts = statistics.scale_counts(table, question)
-    chart, axes = figures.figure(6, 1.1 + 0.42 * len(counts))
+    chart, axes = show.figures.figure(6, 1.1 + 0.42 * len(counts))
     parts = counts.div(counts.sum(axis=1), axis=0)
     parts.plot.barh(ax=axes, stacked=True, width=0.7, color=SCALE_COLORS, edgecolor=show.INK, linewidth=0.4)
     for value, bars in zip(design.SCALE, axes.containers):
@@ -73,7 +72,7 @@ def many_intervals(table, truth, kind=""):
 
     table: as simulation.intervals returns it; kind: "" for the honest ones, "pooled_" for the others.
     """
-    chart, axes = figures.figure(6, 2.6)
+    chart, axes = show.figures.figure(6, 2.6)
     rows = table.head(60)
     low, high = rows[f"{kind}low"], rows[f"{kind}high"]
     missed = ~((low <= truth) & (truth <= high))
@@ -88,7 +87,7 @@ def many_intervals(table, truth, kind=""):
 
 def study_sizes(table):
     """How wide the interval is: table with columns raters, items, half_width and pooled_half_width, in 0 to 1."""
-    chart, axes = figures.figure(6, 3)
+    chart, axes = show.figures.figure(6, 3)
     wide = table.pivot(index="raters", columns="items")
     for name, style in (("half_width", "o-"), ("pooled_half_width", ":")):
         wide[name].plot(ax=axes, style=style, color=list(SHADES))

@@ -36,8 +36,7 @@ def tag(text):
 def _note_unread(header, source, odd):
     """Notes the columns that name no picture; among them may be one whose title was changed."""
     usual = COLUMNS[source]["recognised"] + COLUMNS[source]["others"]
-    unread = [name or "(no title)" for name in header if name not in usual and not tag(name)]
-    if unread:
+    if unread := [name or "(no title)" for name in header if name not in usual and not tag(name)]:
         odd.append((1, f"not read, for no picture's code is in the title: {', '.join(unread)[:200]}"))
 
 
@@ -55,8 +54,7 @@ def _google_forms(header, rows, odd):
     """Google Forms, or the Sheet linked to it: one row a person; only tagged columns are read, no name or e-mail.
 
     A person is known by the time (first column, in any language) and the answers: the same row in two downloads is one
-    person, and so it is if a spreadsheet saved one of them again. If somebody deleted the time, every row of a file is
-    another person.
+    person, also if a spreadsheet saved one of them again. Without the time every row of a file is another person.
     """
     timed = not tag(header[0])
     if not timed:
@@ -72,13 +70,12 @@ def _people(header, rows, timed):
     answers count; whoever is alike in both is numbered in the order of the file."""
     tags, people, seen = [(column, tag(name)) for column, name in enumerate(header) if tag(name)], [], {}
     for number, (_, row) in enumerate(rows):
-        given = [(row[column].strip(), place) for column, place in tags]
+        given = tuple((row[column].strip(), place) for column, place in tags)
         closed = [answer for answer in given if not timed or answer[1][1] != "comment"]
-        alike = seen.setdefault(repr((_minute(row[0]) if timed else "", closed)), [])
+        who = f"{_minute(row[0]) if timed else ''} {closed}"
         whole = (row[0], given) if timed and SECONDS.search(row[0]) else number  # to the second: the same again
-        if whole not in alike:
-            alike.append(whole)
-        people.append(f"{_minute(row[0]) if timed else ''} {closed} {alike.index(whole)}")
+        alike = seen.setdefault(who, {})
+        people.append(f"{who} {alike.setdefault(whole, len(alike))}")
     return people
 
 
@@ -122,9 +119,8 @@ def _answer(status, channel):
 def _wide(header, rows, people):
     """Rows with one column a question; the questions on one picture are one screen. people: who each row is from."""
     tags = [(column, *tag(name)) for column, name in enumerate(header) if tag(name)]
-    items = [None, *(item for _, item, _ in tags)]
-    screens = itertools.accumulate(int(before != item) for before, item in itertools.pairwise(items))
-    tags = [(*place, str(screen)) for place, screen in zip(tags, screens)]
+    screens = enumerate(itertools.groupby(tags, lambda place: place[1]), 1)
+    tags = [(*place, str(number)) for number, (_, screen) in screens for place in screen]
     answers = [
         (person, item, question, row[column].strip(), screen, "", line)
         for person, (line, row) in zip(people, rows)
@@ -194,9 +190,5 @@ def _in_order(rows):
     return rows.assign(position=[place.get(line, "") for line in rows["line"]])
 
 
-READERS = {
-    "questionnaire": _questionnaire,
-    "Qualtrics": _qualtrics,
-    "Mechanical Turk": _mechanical_turk,
-    "Google Forms": _google_forms,
-}
+READERS = {"questionnaire": _questionnaire, "Qualtrics": _qualtrics, "Mechanical Turk": _mechanical_turk}
+READERS["Google Forms"] = _google_forms  # the last to be tried: any file with tags may be Google's

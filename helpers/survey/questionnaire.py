@@ -8,22 +8,19 @@ from pathlib import Path
 from PIL import Image
 
 from helpers import machine, show
-from helpers.show import html
 
 TEMPLATE = Path(__file__).with_suffix(".html")
 REWRITTEN = re.compile(r"^\d*[de]?\d*$|dec|feb")  # 49018e16 and 1dec2026 are a number and a date to a spreadsheet
-INTERFACE = machine.REPO / "data" / "survey" / "interface.json"
 
 
-def interface(path=INTERFACE):
+def interface(path=machine.REPO / "data" / "survey" / "interface.json"):
     """The words of the page in every language: {code: {name: words}}.
 
     Raises ValueError that names the language and the words it lacks, or has beyond the English ones.
     """
     languages = machine.read_json(path)
     for code, words in languages.items():
-        wrong = sorted(set(words) ^ set(languages["en"]))
-        if wrong:
+        if wrong := sorted(set(words) ^ set(languages["en"])):
             raise ValueError(f"The language {code!r} in {path} must have the entries of 'en': see {', '.join(wrong)}.")
     return languages
 
@@ -36,7 +33,7 @@ def picture_alts(words, count):
 def bare(path, side=512, kind="JPEG"):
     """The bytes of a picture of which nothing is left but the pixels, at most `side` wide and high."""
     with Image.open(path, formats=["PNG", "JPEG", "WEBP"]) as image:
-        return html.encoded(image, side, kind, 90)
+        return show.html.encoded(image, side, kind, 90)
 
 
 def embed(path, side=512):
@@ -66,21 +63,13 @@ def write(path, key, plan, references):
     to show beside the pictures}; without any, there is no question on likeness. Returns the path.
     """
     people = [(subject, embed(photo, 192)) for subject, photos in references.items() for photo in photos]
-    pictures = {
-        row["item"]: {
-            "image": embed(row["file"]),
-            "prompt": row["prompt"],
-            "references": [i for i, (name, _) in enumerate(people) if name == row.get("subject")],
-        }
-        for row in key.to_dict("records")
-    }
-    study = {
-        "id": study_id(plan, key),
-        "interface": interface(),
-        "references": [photo for _, photo in people],
-        "pictures": pictures,
-        "screens": [rows[["kind", "item"]].values.tolist() for _, rows in plan.groupby("rater")],
-    }
+    pictures = {}
+    for row in key.to_dict("records"):
+        shown = [i for i, (name, _) in enumerate(people) if name == row.get("subject")]
+        pictures[row["item"]] = {"image": embed(row["file"]), "prompt": row["prompt"], "references": shown}
+    study = {"id": study_id(plan, key), "interface": interface(), "pictures": pictures}
+    study["references"] = [photo for _, photo in people]
+    study["screens"] = [rows[["kind", "item"]].values.tolist() for _, rows in plan.groupby("rater")]
     safe = json.dumps(study, ensure_ascii=False).replace("<", "\\u003c")  # else a prompt could end the script
     return fill(TEMPLATE, path, {"STUDY": safe})
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from helpers import machine, show, stats
-from helpers.stats import percent, wilson
+from helpers import machine, show
+from helpers.stats import between, percent, wilson
 from helpers.survey import design, figures, questionnaire, rules, simulation, statistics, widgets
 
 TEMPLATE = Path(__file__).with_suffix(".html")
@@ -64,8 +64,7 @@ def write_table1(path, table):
 def write(path, answers, fixed_rules, *, coders=None):
     """Write the report of an answers.Answers as one HTML page without scripts; prints to one sheet of A4.
 
-    fixed_rules: as design.read_rules returns them; coders: two {comment: code}, if the comments were coded. Returns the
-    path.
+    fixed_rules: as design.read_rules returns them; coders: two {comment: code}, if comments were coded. Returns path.
     """
     excluded = rules.exclusions(answers.table, fixed_rules)
     table = rules.without(answers.table, excluded)
@@ -142,17 +141,15 @@ def demographics(people):
 
 
 def _scale(table, question):
-    means = statistics.rating_means(table, question)
-    if means.empty:
+    if (means := statistics.rating_means(table, question)).empty:
         return "<p>Not asked.</p>"
-    words = [f"{row.Index} {row.mean:.1f} ({stats.between(row.low, row.high, '.1f')})" for row in means.itertuples()]
+    words = [f"{row.Index} {row.mean:.1f} ({between(row.low, row.high, '.1f')})" for row in means.itertuples()]
     chart = _image(figures.scales(table, question), f"{question} by method")
     return f"{chart}<p>Means of raters: {'; '.join(words)}.</p>"
 
 
 def _pairs(table):
-    duels = statistics.duels(table)
-    if duels.empty:
+    if (duels := statistics.duels(table)).empty:
         return "<p>Not asked, or nobody decided.</p>"
     strengths = statistics.bradley_terry(duels)
     chart = figures.intervals(strengths, "Bradley-Terry strength (log, sum 0)", answers=table)
@@ -174,7 +171,7 @@ def _tests(table):
         sentences.append(f"{points}, p by raters {row.holm_raters:.3f} (Holm).")
     try:
         for row in statistics.gee(table).itertuples():
-            interval = f"{row.odds_ratio:.1f} ({stats.between(row.low, row.high, '.1f')})"
+            interval = f"{row.odds_ratio:.1f} ({between(row.low, row.high, '.1f')})"
             sentences.append(f"Odds of {row.Index} against base: {interval}, GEE.")
     except ValueError as error:
         sentences.append(f"No odds: {error}")
@@ -185,7 +182,7 @@ def _agreement(everybody, table, fixed_rules, coders):
     found = statistics.agreement(table)
     sentences = statistics.paradox_in_words(found) if len(found) else ["No picture was judged by two raters."]
     for row in found.itertuples():
-        value = f"{row.alpha:.2f} ({stats.between(row.low, row.high)})" if pd.notna(row.alpha) else "not known"
+        value = f"{row.alpha:.2f} ({between(row.low, row.high)})" if pd.notna(row.alpha) else "not known"
         same = f"two answers are the same in {percent(row.same)} of cases"
         sentences.append(f"Krippendorff's alpha of {row.Index}: {value}; {same}.")
     same, repeated = rules.consistency(table)

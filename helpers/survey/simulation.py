@@ -84,11 +84,8 @@ def intervals(share, raters, items, rater_sd=RATER_SD, studies=400, seed=0):
     who = np.repeat(np.arange(raters), items)
     for _ in range(studies):
         row = share_interval(who, draw(share, raters, items, rng, rater_sd).ravel())
-        low, high = wilson(row["share"], raters * items)
-        rows.append(
-            {name: row[name] for name in ("share", "low", "high", "effect")} | {"pooled_low": low, "pooled_high": high}
-        )
-    return pd.DataFrame(rows)
+        rows.append(row | dict(zip(("pooled_low", "pooled_high"), wilson(row["share"], raters * items))))
+    return pd.DataFrame(rows)[["share", "low", "high", "effect", "pooled_low", "pooled_high"]]
 
 
 def precision(share, raters, items, rater_sd=RATER_SD, studies=400, seed=0):

@@ -15,7 +15,7 @@ from statsmodels.genmod.generalized_estimating_equations import GEE
 from statsmodels.stats import contingency_tables, multitest
 
 from helpers.stats import alpha, alpha_interval, bounded, known, percent, raw_agreement, share_interval
-from helpers.survey.design import QUESTIONS, SCALE, in_order
+from helpers.survey.design import QUESTIONS, RATED, SCALE, in_order
 
 
 def screens(table):
@@ -37,16 +37,12 @@ def satisfied(table):
 
 def satisfaction(table):
     """share_interval for every method: DataFrame with index method; with one rater low, high and effect are nan."""
-    groups = dict(list(satisfied(table).groupby("method")))
-    shares = {name: _share(groups[name]["respondent"], groups[name]["value"]) for name in in_order(groups)}
+    groups, shares = dict(list(satisfied(table).groupby("method"))), {}
+    for name in in_order(groups):
+        who, values = groups[name]["respondent"], groups[name]["value"]
+        one = {"share": values.mean(), "answers": len(values), "raters": 1}
+        shares[name] = share_interval(who, values) if who.nunique() > 1 else one
     return pd.DataFrame(shares, index=["share", "low", "high", "answers", "raters", "effect"], dtype=float).T
-
-
-def _share(respondents, values):
-    if respondents.nunique() > 1:
-        return share_interval(respondents, values)
-    one = {"share": values.mean(), "answers": len(values), "raters": 1}
-    return one | dict.fromkeys(("low", "high", "effect"), np.nan)
 
 
 def effect_in_words(shares):
@@ -117,7 +113,9 @@ def mcnemar_pairs(wide, draws=2000, seed=0):
         one, two = wide[first], wide[second]
         exact = contingency_tables.mcnemar([[0, (one > two).sum()], [(two > one).sum(), 0]], exact=True).pvalue
         by_rater = (two - one).groupby(level="respondent").sum().to_numpy()
-        rows.append((first, second, (two - one).mean(), exact, _sign_flip(by_rater, draws, seed)))
+        flipped = np.random.default_rng(seed).choice([-1, 1], (draws, len(by_rater))) @ by_rater
+        p = (1 + np.sum(np.abs(flipped) >= abs(by_rater.sum()) - 1e-9)) / (1 + draws)
+        rows.append((first, second, (two - one).mean(), exact, p))
     pairs = pd.DataFrame(rows, columns=["first", "second", "difference", "p_exact", "p_raters"])
     for name in ("exact", "raters"):
         pairs[f"holm_{name}"] = multitest.multipletests(pairs[f"p_{name}"], method="holm")[1]
@@ -129,11 +127,6 @@ def _comparable(wide):
         raise ValueError("No rater judged every method on one prompt, so the methods cannot be compared within raters.")
     if wide.to_numpy().min() == wide.to_numpy().max():
         raise ValueError("All answers agree, so there is no difference to test.")
-
-
-def _sign_flip(sums, draws, seed):
-    signs = np.random.default_rng(seed).choice([-1, 1], (draws, len(sums)))
-    return (1 + np.sum(np.abs(signs @ sums) >= abs(sums.sum()) - 1e-9)) / (1 + draws)
 
 
 def gee(table, reference="base"):
@@ -150,9 +143,8 @@ def gee(table, reference="base"):
     design = np.column_stack([np.ones(len(rows)), *(rows["method"] == method for method in others)]).astype(float)
     model = GEE(rows["value"].to_numpy(), design, rows["respondent"].to_numpy(), None, Binomial(), Exchangeable())
     fit = model.fit(cov_type="bias_reduced")
-    low, high = np.exp(fit.conf_int()[1:]).T
+    low, high = known(*np.exp(fit.conf_int()[1:]).T)  # they meet where nobody judged the two methods differently
     columns = {"odds_ratio": np.exp(fit.params[1:]), "low": low, "high": high, "p": fit.pvalues[1:]}
-    columns["low"], columns["high"] = known(low, high)  # nobody judged the two methods differently
     return pd.DataFrame(columns, index=others)
 
 
@@ -193,7 +185,7 @@ def unknown_in_words(table):
     """What cannot be told from such answers: a list of sentences, empty after a whole study."""
     judged = satisfied(table).groupby("method")["respondent"].nunique()
     alone = ", ".join(in_order(judged.index[judged < 2]))
-    pairs, pictures = duels(table), table[table["question"].isin(("satisfied", "likeness", "match"))]
+    pairs, pictures = duels(table), table[table["question"].isin(RATED)]
     twice = pictures.groupby("item")["respondent"].nunique()
     endless = len(pairs) > 0 and not _distinguished(*_cells(pairs)[:2])
     said = {
@@ -247,11 +239,10 @@ def _distinguished(methods, cells):
     Ford (1957): only then has the likelihood its highest point at finite strengths. Ties count once some methods won
     against each other both ways: before, more ties may always be taken for a larger nu.
     """
-    wins, ties = np.zeros((2, len(methods), len(methods)))
-    for left, right, outcome in cells:
-        wins[left, right] += outcome == 0
-        wins[right, left] += outcome == 1
-        ties[left, right] += outcome == 2
+    left, right, outcome = cells.T
+    seen = np.zeros((3, len(methods), len(methods)))
+    seen[outcome, left, right] = 1
+    wins, ties = seen[0] + seen[1].T, seen[2]
     groups = lambda graph: csgraph.connected_components(graph, connection="strong")[0]
     return groups(wins) < len(methods) and groups(wins + ties + ties.T) == 1
 
@@ -280,8 +271,7 @@ def _fit(methods, cells, weights):
 
 def _davidson(x, design, outcome, weights):
     """Negative log-likelihood of the pairs, and its gradient; design @ x are the log-odds of each outcome."""
-    scores = design @ x
-    logs = scores - special.logsumexp(scores, axis=1, keepdims=True)
-    miss = (np.eye(scores.shape[1])[outcome] - np.exp(logs)) * weights[:, None]
+    logs = special.log_softmax(design @ x, axis=1)
+    miss = (np.eye(logs.shape[1])[outcome] - np.exp(logs)) * weights[:, None]
     loss = -weights @ logs[np.arange(len(outcome)), outcome]
     return loss + (x**2).sum() / 200, x / 100 - np.tensordot(miss, design)

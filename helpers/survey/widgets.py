@@ -86,8 +86,7 @@ class Rater(widgets.VBox):
     def _context(self, kind, item, photos):
         """What stands above the questions: how far we are, the words, the photos, the picture or two."""
         words = self.words
-        progress = words["progress"].replace("{0}", str(self.at + 1)).replace("{1}", str(len(self.screens)))
-        parts = [_html("h3", progress)]
+        parts = [_html("h3", words["progress"].format(self.at + 1, len(self.screens)))]
         if kind == "attention":
             return parts[0]
         pictures = [self.pictures[code] for code in item.split("+")]
@@ -187,10 +186,8 @@ def read_codes(path):
     table = pd.read_csv(path, dtype=str, keep_default_na=False)
     if list(table) != ["comment", "code"]:
         raise ValueError(f"The file {path} must have the columns comment and code, not {', '.join(table)}.")
-    strange = table[~table["code"].isin(CODES)]
-    if len(strange):
-        line, code = strange.index[0] + 2, strange["code"].iloc[0]
-        raise ValueError(f"The file {path}, line {line}: there is no code {code!r}; choose from {', '.join(CODES)}.")
+    for row, code in table["code"][~table["code"].isin(CODES)].items():
+        raise ValueError(f"The file {path}, line {row + 2}: there is no code {code!r}; choose from {', '.join(CODES)}.")
     return dict(zip(table["comment"], table["code"]))
 
 
