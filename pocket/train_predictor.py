@@ -55,17 +55,21 @@ SKEW = 0.6  # timesteps are 1000 * u ** SKEW: more of the noisy ones, which deci
 
 
 class Learner(nn.Module):
-    """What learns together: the predictor, whose eyes stay the reader's, and the readout of attributes."""
+    """What learns together: the predictor, whose eyes stay the reader's, and the readout of attributes.
 
-    def __init__(self, unet, eyes, features):
+    further: the predictor is what data/pocket holds, and knows these features' mean and spread already.
+    """
+
+    def __init__(self, unet, eyes, features, further=False):
         super().__init__()
         torch.manual_seed(0)
-        self.predictor = predictor.Predictor(predictor.layers_of(unet))
+        self.predictor = predictor.load().train() if further else predictor.Predictor(predictor.layers_of(unet))
         self.predictor.eyes.load_state_dict(eyes.state_dict())
         self.predictor.eyes.requires_grad_(False)
-        some = torch.from_numpy(features).float().flatten(0, 1)
-        self.predictor.mean.copy_(some.mean(0))
-        self.predictor.spread.copy_(some.std(0).clamp(min=0.05))
+        if not further:
+            some = torch.from_numpy(features).float().flatten(0, 1)
+            self.predictor.mean.copy_(some.mean(0))
+            self.predictor.spread.copy_(some.std(0).clamp(min=0.05))
         self.readout = nn.Linear(self.predictor.config["width"], sum(len(LABELS[name]) for name in FEATURES))
 
     def readout_loss(self, features, answers):
@@ -101,9 +105,12 @@ def listen_to_identifiers(net, teacher, split="train", count=400, rows=3):
             down.copy_(torch.randn(len(down), rows) @ best)
 
 
-def learn_to_read(learner, known, steps=600, batch=64):
-    """Before all else, in seconds: the identity vector comes to tell the attributes; the U-Net is not asked."""
-    parameters = [*learner.readout.parameters(), *learner.predictor.summary.parameters()]
+def learn_to_read(learner, known, further=False, steps=600, batch=64):
+    """Before all else, in seconds: the identity vector comes to tell the attributes; the U-Net is not asked.
+
+    further: the vector stays, and the readout alone learns.
+    """
+    parameters = [*learner.readout.parameters(), *([] if further else learner.predictor.summary.parameters())]
     optimizer, generator = torch.optim.AdamW(parameters, lr=1e-3), np.random.default_rng(0)
     for _ in range(steps):
         who, photo = generator.integers(len(known.people), size=batch), generator.integers(PORTRAITS)
@@ -176,16 +183,20 @@ class Teacher:
         return (unet(*question).sample.float() - target).square().mean((1, 2, 3)) * weights
 
 
-def train(minutes, shards=1, people=PEOPLE, noise_only=False):
-    """Trains for `minutes` of work in all; weights, checkpoint and losses go to the cache."""
+def train(minutes, shards=1, people=PEOPLE, noise_only=False, further=False):
+    """Trains for `minutes` of work in all; weights, checkpoint and losses go to the cache.
+
+    further: starts with what data/pocket holds, for a base model that has changed or has more to give.
+    """
     vae, unet = load_part("vae"), load_part("unet")
     eyes = predictor.Predictor({})
     eyes.eyes.load_state_dict(load_part("reader").body.state_dict())
     unseen, known = Examples("test", 128, eyes, vae), Examples("train", people, eyes, vae)
-    learner, teacher = Learner(unet, eyes.eyes, known.features[:CHUNK]), Teacher(unet, shards, noise_only)
+    learner, teacher = Learner(unet, eyes.eyes, known.features[:CHUNK], further), Teacher(unet, shards, noise_only)
     if not (CACHE / "predictor.pt").exists():
-        listen_to_identifiers(learner.predictor, teacher)
-        learn_to_read(learner, known)
+        if not further:
+            listen_to_identifiers(learner.predictor, teacher)
+        learn_to_read(learner, known, further)
     with device.autocast("cpu"):
         asked = [(batch, *teacher.question(batch, number)) for number, batch in enumerate(map(unseen.batch, range(8)))]
 
@@ -224,8 +235,9 @@ def main():
     parser.add_argument("--shards", type=int, default=1, help="batches a step, each on a core")
     parser.add_argument("--people", type=int, default=PEOPLE, help="how many to learn from")
     parser.add_argument("--noise", action="store_true", help="the noise as target for everybody")
+    parser.add_argument("--further", action="store_true", help="start with what data/pocket holds")
     options = parser.parse_args()
-    train(options.minutes, options.shards, options.people, options.noise)
+    train(options.minutes, options.shards, options.people, options.noise, options.further)
 
 
 if __name__ == "__main__":
