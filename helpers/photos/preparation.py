@@ -202,5 +202,6 @@ def report_of(rows, folder_out):
     report["crop"] = [tuple(box) if box else None for box in report["crop"]]
     report["further_crops"] = [[tuple(box) for box in boxes or []] for boxes in report["further_crops"]]
     lists = {name: report[name].map(json.dumps) for name in ("copies", "further_crops")}
-    write_csv(folder_out / "report.csv", report.assign(**lists).map(as_text))
+    as_objects = report.assign(**lists).astype(object)  # pandas before 3 makes 1.0 of 1 where a column has a gap
+    write_csv(folder_out / "report.csv", as_objects.map(as_text))
     return report

@@ -218,6 +218,17 @@ def test_a_file_name_is_no_formula_in_the_report_and_is_known_again(raw, out, pr
     assert [path.name for path, _ in photos.load_prepared(out)] == ["me 001.png"], "the square of before is gone"
 
 
+def test_whole_numbers_stay_whole_beside_a_photo_that_has_none(raw, out, prepare):
+    """pandas before 3, which Colab has, wrote 1.0, and the next run could not read it."""
+    blobs(1).save(raw / "a.png")
+    (raw / "b.png").write_bytes(b"no photo")
+    prepare()
+    numbers = ["width", "height", "faces", "darkest", "brightness", "number"]
+    cells = pd.read_csv(out / "report.csv", dtype=str, keep_default_na=False)[numbers]
+    assert not cells.map(lambda cell: "." in cell).any(axis=None) and cells["number"].tolist() == ["1", ""]
+    assert list(prepare().number.fillna(0)) == [1, 0]
+
+
 def test_padding_and_pieces(raw, out, prepare, monkeypatch):
     corners(300, 100).save(raw / "long.png")
     report = prepare(fit="pad", background="lime", keep=["long.png"])
