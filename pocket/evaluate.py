@@ -7,7 +7,8 @@
 512 scenes each: what the reader reads off drawn and off decoded pictures, how well the VAE rebuilds them, and,
 for prompts that spell a scene out, how often the reader finds in the generated picture what was asked. Expressions are
 asked for in prompts of their own, for portraits.
-The paper's ten prompts go to docs/pocket_paper_prompts.jpg, for people to judge.
+The paper's ten prompts go to docs/pocket_paper_prompts.jpg and 64 portraits to docs/pocket_portraits.jpg, for people to
+judge: no program here says whether a face is whole.
 """
 
 import argparse
@@ -94,6 +95,9 @@ def expression_figures(pipe, reader, count, **settings):
     return {"generated, expressions": {name: share(table[name]) for name in FACE if name in table}}
 
 
+PICTURES = ("prompts", "portraits")  # sections that draw for people and measure nothing
+
+
 def shows_expression(scene):
     return (scene.context, scene.style) == ("portrait", "photo") and "expression" in truth(scene)
 
@@ -104,6 +108,14 @@ def paper_prompts(pipe, **settings):
     rows = [diffusion.generate(pipe, prompt, list(range(1, 9)), **settings) for prompt in prompts]
     labels = [textwrap.shorten(prompt, 60, placeholder=" ...") for prompt in prompts]
     return show.image_grid(rows, labels, [f"seed {seed}" for seed in range(1, 9)])
+
+
+def portraits(pipe, **settings):
+    """64 plain portraits, one a seed, every other pair with glasses: for people to count the whole faces."""
+    who = ("a man", "a woman", "a man with glasses", "a woman with glasses")
+    prompts = [f"a photo of {who[i % len(who)]}" for i in range(64)]
+    images = diffusion.generate(pipe, prompts, list(range(40_000, 40_064)), **settings)
+    return show.image_grid([images[start : start + 8] for start in range(0, 64, 8)])
 
 
 def seconds_for_eight(pipe, **settings):
@@ -139,6 +151,7 @@ def sections(count, settings):
     pipe, reader = StableDiffusionPipeline.from_pretrained(POCKET), load_reader(POCKET / "reader")
     pipe.set_progress_bar_config(disable=True)
     both = ("test", "held_out")
+    picture = lambda name, make: make(pipe, **settings).save(DOCS / f"pocket_{name}.jpg", quality=88) or {}
     return {
         "reader": lambda: reader_figures(reader, count),
         "vae": lambda: vae_figures(count),
@@ -150,7 +163,8 @@ def sections(count, settings):
         },
         "expressions": lambda: expression_figures(pipe, reader, count // 2, **settings),
         "seconds": lambda: {"eight images, seconds": seconds_for_eight(pipe, **settings)},
-        "prompts": lambda: paper_prompts(pipe, **settings).save(DOCS / "pocket_paper_prompts.jpg", quality=88) or {},
+        "prompts": lambda: picture("paper_prompts", paper_prompts),
+        "portraits": lambda: picture("portraits", portraits),
     }
 
 
@@ -168,7 +182,7 @@ def main():
     DOCS.mkdir(exist_ok=True)
     figures = json.loads((POCKET / "evaluation.json").read_text()) if options.only else {}
     for name, measure in sections(options.count, settings).items():
-        if (not options.only or name in options.only) and not (options.guidance and name == "prompts"):
+        if (not options.only or name in options.only) and not (options.guidance and name in PICTURES):
             figures |= measure()
     figures["settings"] = figures.get("settings", {}) | settings
     if not options.only:

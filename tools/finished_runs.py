@@ -1,21 +1,25 @@
-"""The trainings that come with the repository: those of notebooks 03 and 04 on pocket, in data/finished.
+"""The trainings that come with the repository, in data/finished: both methods on both people, on pocket.
 
-python -m tools.finished_runs      takes them from runs/, after `python -m tools.notebooks 03 04`
+python -m tools.finished_runs      takes those that are in runs/, after `python -m tools.notebooks 03 04` and `make crossed`
+
+The paper's two are whole. DreamBooth on Amir is the difference from the base model alone, a third as large.
 """
 
 import shutil
 
-from helpers import machine
+from helpers import diffusion, machine
 from helpers.compare import trained
 from helpers.diffusion import models
+from helpers.methods import difference
 
 KEPT = ("card.md", "settings.json", "loss.csv", "memory.json", "hypernetwork.pt", "model")  # no checkpoints
 
 
-def keep(run, folder, config, steps):
+def keep(run, folder, config, steps, whole=True):
     """Copies a finished run without its checkpoints, previews and exports into `folder`, replacing what is there.
 
-    Raises ValueError if it is no training of `config` of so many steps: a quick trial has learnt nothing.
+    whole: or of a DreamBooth model the difference alone. Raises ValueError if it is no training of `config` of so many
+    steps: a quick trial has learnt nothing.
     """
     settings = machine.read_json(run / "settings.json")
     if (settings["model"], settings["steps"]) != (config.name, steps) or not (run / "card.md").exists():
@@ -23,14 +27,24 @@ def keep(run, folder, config, steps):
     partial = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    for path in (run / name for name in KEPT if (run / name).exists()):
+    for path in (run / name for name in KEPT if (run / name).exists() and (whole or name != "model")):
         (shutil.copytree if path.is_dir() else shutil.copy)(path, partial / path.name)
+    if not whole and (run / "model").exists():
+        pipes = map(diffusion.load_pipeline, (str(run / "model"), config.weights))
+        difference.save(partial / difference.NAME, *pipes, machine.weights_id(config.weights))
     shutil.rmtree(folder, ignore_errors=True)
     partial.rename(folder)
 
 
-if __name__ == "__main__":
+def main():
     pocket = models.MODELS["pocket"]
-    for method, subject in machine.subjects.SAMPLES.items():
-        name = f"{method}_{subject}"
-        keep(machine.RUNS / name, trained.FINISHED / name, pocket, getattr(pocket, method)["steps"])
+    for method, learnt in machine.subjects.SAMPLES.items():
+        for subject in machine.subjects.SAMPLES.values():
+            run = machine.RUNS / f"{method}_{subject}"
+            if run.exists():
+                keep(run, trained.FINISHED / run.name, pocket, getattr(pocket, method)["steps"], subject == learnt)
+            print(f"{run.name}: {'taken' if run.exists() else 'not in runs/, so it stays as it was'}")
+
+
+if __name__ == "__main__":
+    main()

@@ -11,6 +11,7 @@ sums. The first line says how many there are.
 """
 
 import argparse
+import functools
 from pathlib import Path
 
 import torch
@@ -48,11 +49,12 @@ def _options(arguments):
     add("--keep", type=int, default=1, help="so many checkpoints")
     add("--setting", choices=tuple(memory.SETTINGS), help="against too little memory; default: as in the notebook")
     add("--activation", help='hypernetwork: between its layers, such as swish; "linear" is none; default: the table\'s')
+    add("--class-prompt", action="append", help="hypernetwork: practise the model's own pictures of this, too; often")
     add("--template", action="append", help='hypernetwork, new word: "[filewords], close-up" or so; may be given often')
     add("--flip", action="store_true", help="hypernetwork: learn mirrored photos too")
     add("--concepts", type=Path, help=both + "several subjects, in a file that concepts.read takes")
     add("--captions", action="store_true", help=both + "each photo with its caption, instead of one prompt for all")
-    add("--class-images", type=int, help=both + "how many; default: as in the table of models")
+    add("--class-images", type=int, help="how many, of all class prompts; default: as in the table of models")
     add("--rank", type=int, default=8, help="LoRA: rows and columns of its thin matrices")
     add("--vectors", type=int, help="textual inversion: of the new word; default: as in the table of models")
     add("--words", help="textual inversion: what the new word begins as; default: the subject's class")
@@ -139,6 +141,8 @@ def _hypernetwork(options, config, pipe, checkpointing):
     (train_set, held_out), names = (encode(groups[0], options.flip), encode(groups[1])), [p.name for p in groups[1]]
     scheduler, unet = diffusion.training_scheduler(pipe), pipe.unet.requires_grad_(False)
     kept = latents.held_out_examples(*held_out.first(), scheduler, options.seed)
+    if options.class_prompt:  # while the model is as it was
+        class_set, more = _class_set(options, config, pipe)
     if checkpointing:
         training.checkpoint_gradients(unet)
     torch.manual_seed(options.seed)
@@ -148,10 +152,39 @@ def _hypernetwork(options, config, pipe, checkpointing):
     settings |= {"config": net.config, "flip": options.flip}
     batches = training.shuffled(len(groups[0]), options.batch_size, options.seed)
     learn = net.parameters(), training.denoising_loss(unet, scheduler, train_set.draw), batches
+    if options.class_prompt:
+        learn, settings = (net.parameters(), *_practised(options, config, pipe, train_set, class_set)), settings | more
     held_out_loss = lambda: training.held_out_by_photo(unet, scheduler, kept, names)
     path, config = options.folder / "hypernetwork.pt", {"name": options.subject, "sd_checkpoint_name": config.name}
     save = lambda step: hypernetwork_file.save(path, net.eval(), step=step, **config)
     return learn, held_out_loss, settings, [pipe.vae, pipe.text_encoder], save
+
+
+def _class_set(options, config, pipe):
+    """The Examples of pictures that the model makes of each class prompt, and what settings.json says of them."""
+    count = (options.class_images or config.dreambooth["class_images"]) // len(options.class_prompt)
+    paths = {prompt: _class_images(options, config, pipe, prompt, count) for prompt in options.class_prompt}
+    asked = [(prompt, path) for prompt, of_one in paths.items() for path in of_one]
+    images, prompts = [photos.open_photo(path) for _, path in asked], [[prompt] for prompt, _ in asked]
+    settings = {"class_prompts": options.class_prompt, "loss_weights": config.loss_weights, "prior_weight": 1.0}
+    settings |= {"class_images": machine.fingerprint([path for _, path in asked])}
+    return training.encode(pipe, images, prompts, config.image_size), settings
+
+
+def _practised(options, config, pipe, train_set, class_set):
+    """(loss, batches) of photos and as many class images: those of notebook 04, whatever it is that learns."""
+    draw = lambda pair: [torch.cat(sides) for sides in zip(train_set.draw(pair[0]), class_set.draw(pair[1]))]
+    error = functools.partial(dreambooth.dreambooth_loss, prior_weight=1.0)
+    scheduler, counts = diffusion.training_scheduler(pipe), (len(train_set.latents), len(class_set.latents))
+    loss = training.denoising_loss(pipe.unet, scheduler, draw, error, weights=config.loss_weights)
+    return loss, dreambooth.paired_batches(*counts, options.batch_size, options.seed)
+
+
+def _class_images(options, config, pipe, prompt, count):
+    plan = config.dreambooth
+    sampler = {"guidance_scale": plan["class_guidance"], "num_inference_steps": config.num_inference_steps}
+    folder = machine.RUNS / "class_images"
+    return dreambooth.class_images(pipe, prompt, folder, count, options.seed, weights=config.weights, **sampler)
 
 
 def _textual_inversion(options, config, pipe, checkpointing):
@@ -231,12 +264,8 @@ def _subjects(options, config, pipe):
     for subject in subjects:
         subject.check()
     sampler = {"guidance_scale": plan["class_guidance"], "num_inference_steps": config.num_inference_steps}
-    count, kept = (
-        plan["class_images"] if options.class_images is None else options.class_images,
-        machine.RUNS / "class_images",
-    )
-    make = lambda p: dreambooth.class_images(pipe, p, kept, count, options.seed, weights=config.weights, **sampler)
-    class_set = concepts.class_images(subjects, make)
+    count = plan["class_images"] if options.class_images is None else options.class_images
+    class_set = concepts.class_images(subjects, lambda prompt: _class_images(options, config, pipe, prompt, count))
     # dealt as in notebook 01, by the first process alone, which writes split.json
     train_set, held_out = device.from_first(lambda: concepts.split(subjects, 4, use_captions=options.captions))
     settings = {"model": config.name, "weights": machine.weights_id(config.weights), "batch_size": options.batch_size}

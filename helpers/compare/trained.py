@@ -1,6 +1,6 @@
 """The models to compare: the base, and each method on each subject where a training is finished.
 
-Trainings of one's own lie in runs/; the paper's two on pocket come with the repository.
+Trainings of one's own lie in runs/; both methods on both people, on pocket, come with the repository.
 """
 
 import contextlib
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from helpers import diffusion, machine, training
 from helpers.machine import subjects
-from helpers.methods import dreambooth, hypernetwork_file, lora, textual_inversion
+from helpers.methods import difference, dreambooth, hypernetwork_file, lora, textual_inversion
 
 _NOTEBOOK = 'set NAME = "{subject}" in notebook {notebook} and run it.'
 METHODS = {  # how each is trained; from the lightest file to the heaviest
@@ -84,26 +84,27 @@ def _trained(method, subject, config):
     missing = {run: _missing(run, method, subject, config) for run in runs}
     run = next((run for run in runs if not missing[run]), runs[0])
     settings = {} if missing[run] else machine.read_json(run / "settings.json")
-    word, weights = _word(method, subject, settings), run / _weights(method, subject)
+    word, weights = _word(method, subject, settings), _weights(run, method, subject)
+    weights = difference.unpacked(weights, config.weights) if weights.name == difference.NAME else weights
     return TrainedModel(run.name, TITLES[method], subject, word, str(weights), config.weights, run, missing[run])
 
 
 def _missing(run, method, subject, config):
     """Why a run cannot be used, and what to do; "" if it can."""
     fix = METHODS[method].format(subject=subject)
-    if not (run / "card.md").exists() or not (run / _weights(method, subject)).exists():
+    if not (run / "card.md").exists() or not _weights(run, method, subject).exists():
         return f"No finished run {run.name}: {fix}"
     trained = diffusion.models.last_part(machine.read_json(run / "settings.json")["model"])
     return "" if trained == config.name else f"{run.name} is a training of {trained}, not of {config.name}: {fix}"
 
 
-def _weights(method, subject):
+def _weights(run, method, subject):
     files = {
         "hypernetwork": "hypernetwork.pt",
-        "dreambooth": "model",
+        "dreambooth": difference.NAME if (run / difference.NAME).exists() else "model",
         "textual_inversion": "learned_embeds.safetensors",
     }
-    return files.get(method, f"{subject}.safetensors")
+    return run / files.get(method, f"{subject}.safetensors")
 
 
 def _word(method, subject, settings):

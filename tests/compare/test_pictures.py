@@ -1,5 +1,6 @@
 import shutil
 from copy import deepcopy
+from pathlib import Path
 from types import SimpleNamespace
 
 import pandas as pd
@@ -203,11 +204,13 @@ def test_a_new_word_is_compared_like_the_others_once_there_is_one(runs, pipe):
     assert table2.table([model]).columns.tolist()[-1] == ("textual inversion", "here, amir")
 
 
-def test_where_nothing_was_trained_the_repository_has_the_papers_two(tmp_path, monkeypatch):
+def test_where_nothing_was_trained_the_repository_has_both_methods_on_both_people(tmp_path, monkeypatch):
     monkeypatch.setattr(machine, "RUNS", tmp_path)
     found = trained.find("pocket")
-    assert [name for name, model in found.items() if model.missing] == CROSSED and found["base"].state == "ready"
-    for name in ("hypernetwork_amir", "dreambooth_nesrelah"):  # of the very base that lies beside them
+    assert not [name for name, model in found.items() if model.missing] and found["base"].state == "ready"
+    assert {"hypernetwork_amir", "dreambooth_nesrelah", *CROSSED} == found.keys() - {"base"}
+    for name in found.keys() - {"base"}:  # of the very base that lies beside them
+        assert Path(found[name].weights).exists()
         settings = machine.read_json(found[name].run / "settings.json")
         assert "data/finished" in found[name].state
         assert settings["weights"] == machine.weights_id(found["base"].weights)
@@ -236,6 +239,10 @@ def test_a_run_is_kept_without_its_checkpoints_and_a_trial_not_at_all(runs, tmp_
     finished_runs.keep(run, kept, row, 4)
     assert sorted(path.name for path in kept.iterdir()) == ["card.md", "model", "settings.json"]
     assert (kept / "model" / "unet" / "u.safetensors").read_bytes() == b"first training"
+    shutil.rmtree(run / "model")
+    diffusion.load_pipeline("pocket").save_pretrained(run / "model")
+    finished_runs.keep(run, kept, row, 4, whole=False)
+    assert sorted(path.name for path in kept.iterdir()) == ["card.md", "difference.npz", "settings.json"]
 
 
 def test_the_papers_own_prompts_stay_as_they_are_and_others_are_addressed(runs):

@@ -14,7 +14,7 @@ from launch import two_processes
 from benchmarks import hypernetwork_full_size
 from helpers import diffusion, machine, photos, training
 from helpers.diffusion import device, models
-from helpers.methods import hypernetwork_file, lora, textual_inversion
+from helpers.methods import dreambooth, hypernetwork_file, lora, textual_inversion
 from tools import train
 
 PREPARED = machine.REPO / "data" / "prepared" / "amir"
@@ -81,6 +81,28 @@ def test_its_hypernetwork_is_that_of_notebook_03(prepared, folder, monkeypatch):
         assert torch.equal(one, other)
     files = [{path.name for path in run.iterdir()} for run in (folder / "command", names["RUN"])]
     assert files[1] - files[0] == {"previews", "copies"}
+
+
+@pytest.mark.slow
+def test_a_hypernetwork_practises_what_the_model_made_before_it(prepared, folder, monkeypatch):
+    asked, sides = [], []
+
+    def class_images(pipe, prompt, folder, count, seed, **settings):
+        asked.append((prompt, count, any(module._forward_pre_hooks for module in pipe.unet.modules())))
+        return sorted(prepared.glob("*.png"))[:count]
+
+    def loss(prediction, noise, prior_weight):
+        sides.append((len(prediction), prior_weight))
+        return dreambooth_loss(prediction, noise, prior_weight)
+
+    dreambooth_loss = dreambooth.dreambooth_loss
+    monkeypatch.setattr(dreambooth, "class_images", class_images)
+    monkeypatch.setattr(dreambooth, "dreambooth_loss", loss)
+    prompts = ["--class-prompt", "a photo of a woman", "--class-prompt", "a woman riding a horse"]
+    train.main(["--steps", "1", "--batch-size", "3", "--class-images", "4", *prompts])
+    assert asked == [(prompts[1], 2, False), (prompts[3], 2, False)] and sides == [(6, 1.0)]
+    settings = machine.read_json(folder / "hypernetwork_amir" / "settings.json")
+    assert settings["class_prompts"] == prompts[1::2] and (folder / "hypernetwork_amir" / "hypernetwork.pt").exists()
 
 
 @pytest.mark.slow
