@@ -105,9 +105,15 @@ def moved(before, after):
     return mean(pairs), *stats.interval(pairs, statistic=mean, draws=500), chance
 
 
+def able(table):
+    """The methods that show one of the people more often than chance alone would: the rest is small or quick for nothing."""
+    shows = table[table["measure"] == "shows the person"]
+    return set(shows.loc[shows["low"] > 0, "method"])
+
+
 def among_the_best(table, measure):
-    """The methods that are the best in a measure, or whose intervals reach the best for each subject."""
-    less, rows = MEASURES[measure][0], table[table["measure"] == measure]
+    """Of the methods that are `able`: the best in a measure, or those whose intervals reach the best for each subject."""
+    less, rows = MEASURES[measure][0], table[(table["measure"] == measure) & table["method"].isin(able(table))]
     best = rows.groupby("subject")["mean"].agg("min" if less else "max")
     edge = rows["low" if less else "high"].fillna(rows["mean"])
     there = rows["subject"].map(best)
@@ -126,6 +132,8 @@ def sentence(table, method):
 
 def verdict(table, method):
     """Who should take a method: whoever wants what it is among the best in, for every subject it learnt."""
+    if method not in able(table):
+        return "for nobody here: it shows neither person for certain, however small or quick it is"
     strong = [whom for measure, (_, whom) in MEASURES.items() if method in among_the_best(table, measure)]
     return "for whoever " + ", or ".join(strong) if strong else "the best in none of the five, so for nobody here"
 

@@ -232,7 +232,7 @@ def test_which_method_for_whom_in_miniature(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(methods, "SENTENCES", methods.SENTENCES[:2])
     arguments = ["--train", "--steps", "1", "--images", "2", "--out", str(tmp_path / "out")]
     methods.main([*arguments, "--methods", "textual_inversion"])
-    assert "for whoever keeps many people" in capsys.readouterr().out
+    assert "for nobody here" in capsys.readouterr().out, "after one step it shows nobody"
     table = pd.read_csv(tmp_path / "out" / "methods.csv")
     assert len(table) == 2 * 5 and set(table["subject"]) == {"amir", "nesrelah"}
     assert (table.loc[table["measure"] == "class moved", "mean"] == 0).all()
@@ -245,8 +245,12 @@ def test_which_method_for_whom_in_miniature(tmp_path, capsys, monkeypatch):
     pd.testing.assert_frame_equal(kept, table, check_dtype=False)
     assert text.read_text().count("* **") == 2 and text.read_text().count("| Amir |") == 2
     assert (tmp_path / "out" / "methods.png").read_bytes()[:4] == b"\x89PNG"
+    table.loc[table["measure"] == "shows the person", ["mean", "low", "high"]] = [0.5, 0.4, 0.6]
     worse = table.assign(method="other", mean=table["mean"] * 2 + 1)
     worse.loc[~worse["measure"].map(lambda name: methods.MEASURES[name][0]), ["mean", "low", "high"]] = -1
     both = pd.concat([table, worse.assign(low=worse["mean"], high=worse["mean"])])
+    assert methods.sentence(both, "other").startswith("other, for nobody here"), "it shows nobody"
+    assert "for whoever keeps many people" in methods.sentence(both, "textual inversion")
+    both.loc[(both["method"] == "other") & (both["measure"] == "shows the person"), ["mean", "low", "high"]] = 0.1
     assert methods.sentence(both, "other").startswith("other, the best in none")
     assert not any("other" in methods.among_the_best(both, measure) for measure in methods.MEASURES)

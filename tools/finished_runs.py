@@ -1,6 +1,9 @@
-"""The trainings that come with the repository, in data/finished: both methods on both people, on pocket.
+r"""The trainings that come with the repository, in data/finished: both methods on both people, on pocket.
 
-python -m tools.finished_runs      takes those that are in runs/, after `python -m tools.notebooks 03 04` and `make crossed`
+    python -m tools.finished_runs      takes those that are in runs/, after `python -m tools.notebooks 03 04`, `make crossed`, and
+
+    python -m tools.train --method hypernetwork --subject amir --folder runs/hypernetwork_amir_practised --steps 1200 \
+        --learning-rate 1.5e-3 --class-images 64 --class-prompt "a photo of a woman" --class-prompt "a woman riding a horse"
 
 The paper's two are whole. DreamBooth on Amir is the difference from the base model alone, a third as large.
 """
@@ -12,6 +15,7 @@ from helpers.compare import trained
 from helpers.diffusion import models
 from helpers.methods import difference
 
+PRACTISED = ("hypernetwork_amir_practised", 1200, True)  # which notebook 07 shows
 KEPT = ("card.md", "settings.json", "loss.csv", "memory.json", "hypernetwork.pt", "model")  # no checkpoints
 
 
@@ -37,13 +41,13 @@ def keep(run, folder, config, steps, whole=True):
 
 
 def main():
-    pocket = models.MODELS["pocket"]
-    for method, learnt in machine.subjects.SAMPLES.items():
-        for subject in machine.subjects.SAMPLES.values():
-            run = machine.RUNS / f"{method}_{subject}"
-            if run.exists():
-                keep(run, trained.FINISHED / run.name, pocket, getattr(pocket, method)["steps"], subject == learnt)
-            print(f"{run.name}: {'taken' if run.exists() else 'not in runs/, so it stays as it was'}")
+    pocket, samples = models.MODELS["pocket"], machine.subjects.SAMPLES
+    steps = {method: getattr(pocket, method)["steps"] for method in samples}
+    runs = [(f"{way}_{who}", steps[way], who == learnt) for way, learnt in samples.items() for who in samples.values()]
+    for name, count, whole in [*runs, PRACTISED]:
+        if (machine.RUNS / name).exists():
+            keep(machine.RUNS / name, trained.FINISHED / name, pocket, count, whole)
+        print(f"{name}: {'taken' if (machine.RUNS / name).exists() else 'not in runs/, so it stays as it was'}")
 
 
 if __name__ == "__main__":
