@@ -94,8 +94,12 @@ def _missing(run, method, subject, config):
     fix = METHODS[method].format(subject=subject)
     if not (run / "card.md").exists() or not _weights(run, method, subject).exists():
         return f"No finished run {run.name}: {fix}"
-    trained = diffusion.models.last_part(machine.read_json(run / "settings.json")["model"])
-    return "" if trained == config.name else f"{run.name} is a training of {trained}, not of {config.name}: {fix}"
+    settings = machine.read_json(run / "settings.json")
+    if (trained := diffusion.models.last_part(settings["model"])) != config.name:
+        return f"{run.name} is a training of {trained}, not of {config.name}: {fix}"
+    alone = _weights(run, method, subject).name == difference.NAME  # of no use without the weights it was trained on
+    of_others = alone and settings["weights"] != machine.weights_id(config.weights)
+    return f"{run.name} is the difference from other weights than those of {config.name}: {fix}" if of_others else ""
 
 
 def _weights(run, method, subject):

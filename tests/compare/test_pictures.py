@@ -218,6 +218,14 @@ def test_where_nothing_was_trained_the_repository_has_both_methods_on_both_peopl
         assert trained.find("sd15")[name].missing
 
 
+def test_a_difference_from_other_weights_is_as_if_it_had_not_come(tmp_path, monkeypatch):
+    monkeypatch.setattr(machine, "RUNS", tmp_path)
+    monkeypatch.setattr(machine, "weights_id", lambda weights: "those of a pocket model that was trained anew")
+    found = trained.find("pocket")
+    assert "dreambooth_amir" in found["dreambooth_amir"].missing
+    assert not found["dreambooth_nesrelah"].missing and not list(tmp_path.iterdir())
+
+
 def test_ones_own_training_comes_before_the_one_that_came(runs):
     own, came = runs / "hypernetwork_amir", trained.FINISHED / "hypernetwork_amir"
     shutil.copytree(own, came)

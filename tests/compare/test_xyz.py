@@ -133,7 +133,8 @@ def test_a_plot_is_made_again_when_anything_that_makes_it_has_changed(drawn, fol
         (FileNotFoundError, "No finished run", [("model", ["base", "dreambooth_amir"])]),
     ],
 )
-def test_clear_words_for_bad_plots(drawn, folder, tmp_path, error, told, axes):
+def test_clear_words_for_bad_plots(drawn, folder, tmp_path, monkeypatch, error, told, axes):
+    monkeypatch.setattr(xyz.trained, "FINISHED", tmp_path / "none came")
     with pytest.raises(error, match=told):
         xyz.plot("pocket", None, tmp_path / "plot", *axes)
     assert not drawn

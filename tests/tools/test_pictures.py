@@ -7,6 +7,7 @@ from PIL import Image
 from helpers import compare, diffusion, machine
 from helpers.compare import trained
 from helpers.diffusion import models, sampling
+from helpers.methods import difference
 from tools import pictures
 
 
@@ -23,6 +24,7 @@ def test_notebook_07_has_nothing_left_to_make(tmp_path, monkeypatch):
     monkeypatch.setattr(sampling, "generate", generate)
     monkeypatch.setattr(diffusion, "load_pipeline", lambda name: base)
     monkeypatch.setattr(trained, "load", lambda model, base: (base, {}))
+    monkeypatch.setattr(difference, "unpacked", lambda path, base: path.parent)
     word = tmp_path / "textual_inversion_nesrelah"  # the second name of somebody who has one by DreamBooth
     machine.write_json(word / "settings.json", {"model": "pocket", "word": "<nesrelah>"})
     for file in ("learned_embeds.safetensors", "card.md"):
@@ -38,7 +40,7 @@ def test_notebook_07_has_nothing_left_to_make(tmp_path, monkeypatch):
     names |= {"NET": "hypernetwork_amir", "SEEDS": [1], "COUNT_SEEDS": list(range(1, 6))}
     for source in shooting:
         execute(source, names)
-    assert len(ready) == 4 and batches == made
+    assert len(ready) == 6 and batches == made
     asked = set(listed.loc[listed["model"] == "base", "prompt"])
     assert {"nesrelah_001 person", "<nesrelah>"} < asked, "the base is asked by both"
     assert compare.pictures.listed().equals(listed)
