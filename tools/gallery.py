@@ -12,6 +12,7 @@ import jinja2
 import pandas as pd
 from PIL import Image
 
+from benchmarks import methods
 from helpers import machine, photos
 from helpers.compare import trained
 from helpers.machine import subjects
@@ -22,6 +23,7 @@ FILMS = {  # name of a flipbook in a notebook: what to look at
     "step": "Out of noise: what the model takes the picture to be, from the first step to the last.",
     "strength": "The hypernetwork turned up, from 0, the model as it was, to more than it was trained for.",
 }
+DOCS = machine.REPO / "docs"
 SURVEY_PAGES = {"report.html": "The whole study on one page", "questionnaire.html": "The questionnaire"}
 
 
@@ -53,12 +55,19 @@ def page(ran, documents, extra):
         shares=against_the_world(audited / "shares.csv"),
         robot=[sentence for path in sorted(robot.glob("finding*.txt")) for sentence in lines(path)],
         robot_curve=next(robot.glob("curve.png"), None),
-        methods=next((machine.REPO / "docs").glob("methods.png"), None),
+        methods=next(DOCS.glob("methods.png"), None),
+        for_whom=for_whom(table(DOCS / "methods.csv")),
         notebooks=[(stem, titled(stem, notebook), notebook.metadata.get("minutes")) for stem, notebook in ran],
         documents=[name.removesuffix(".md") for name in documents],
         date=date.today().isoformat(),
         model=os.environ.get("MODEL", "pocket"),
     )
+
+
+def for_whom(measured):
+    """A sentence a method on who should take it, from the table of benchmarks.methods; [] without one."""
+    names = [] if measured is None else measured["method"].unique()
+    return [f"{name} is {methods.verdict(measured, name)}." for name in names]
 
 
 def people():
