@@ -183,6 +183,24 @@ class Teacher:
         return (unet(*question).sample.float() - target).square().mean((1, 2, 3)) * weights
 
 
+@torch.no_grad()
+def held_out_losses(model, teacher, asked):
+    """Losses on people never seen: with their weights, another's, and none; of others; and the attributes read.
+
+    asked: [(batch, question, target)] of Examples and Teacher.
+    """
+    net, unet, found = model.eval().predictor, teacher.unets[0], []
+    for batch, question, target in asked:
+        with device.autocast("cpu"):
+            gates, named, tried = net(batch["features"]), batch["named"], []
+            for chosen in (gates, gates.roll(1, 0), 0 * gates):
+                with net.on(unet, chosen):
+                    tried.append(teacher.losses(question, target, unet))
+            read = model.readout_loss(batch["features"], batch["answers"])
+        found.append([float(part) for part in (*(t[named].mean() for t in tried), tried[0][~named].mean(), read)])
+    return dict(zip(("held_out", "of_another", "base", "class", "readout"), np.mean(found, 0).tolist()))
+
+
 def train(minutes, shards=1, people=PEOPLE, noise_only=False, further=False):
     """Trains for `minutes` of work in all; weights, checkpoint and losses go to the cache.
 
@@ -200,31 +218,19 @@ def train(minutes, shards=1, people=PEOPLE, noise_only=False, further=False):
     with device.autocast("cpu"):
         asked = [(batch, *teacher.question(batch, number)) for number, batch in enumerate(map(unseen.batch, range(8)))]
 
-    def losses_of(net, unet, question, target, gates):
-        with net.on(unet, gates):
-            return teacher.losses(question, target, unet)
-
     def batch_loss(number):
         batch = known.batch(number)
         question, target = teacher.question(batch, number)
         gates = learner.predictor(batch["features"])
         unet = teacher.unets[number % shards]
-        losses = losses_of(learner.predictor, unet, question, target, gates)
+        with learner.predictor.on(unet, gates):
+            losses = teacher.losses(question, target, unet)
         loss = (losses * torch.where(batch["named"], 1, PRIOR)).mean()
         return loss + READOUT * learner.readout_loss(batch["features"], batch["answers"])
 
-    @torch.no_grad()
     def held_out(model):
-        """Losses on people never seen: with their weights, another's, and none; of others; and the attributes read."""
-        net, unet, found = model.eval().predictor, teacher.unets[0], []
-        net.save(CACHE / "predictor.safetensors")
-        for batch, question, target in asked:
-            with device.autocast("cpu"):
-                gates, named = net(batch["features"]), batch["named"]
-                tried = [losses_of(net, unet, question, target, g) for g in (gates, gates.roll(1, 0), 0 * gates)]
-                read = model.readout_loss(batch["features"], batch["answers"])
-            found.append([float(part) for part in (*(t[named].mean() for t in tried), tried[0][~named].mean(), read)])
-        return dict(zip(("held_out", "of_another", "base", "class", "readout"), np.mean(found, 0).tolist()))
+        model.predictor.save(CACHE / "predictor.safetensors")
+        return held_out_losses(model, teacher, asked)
 
     fit("predictor", learner, batch_loss, held_out, minutes, RATE, ema=0.998, report_every=300, shards=shards)
 

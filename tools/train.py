@@ -59,6 +59,8 @@ def _options(arguments):
     add("--vectors", type=int, help="textual inversion: of the new word; default: as in the table of models")
     add("--words", help="textual inversion: what the new word begins as; default: the subject's class")
     options = parser.parse_args(arguments)
+    if options.class_prompt and options.method != "hypernetwork":
+        parser.error("--class-prompt is for a hypernetwork: DreamBooth and LoRA practise their subject's class.")
     options.subject = options.subject or machine.subjects.learnt_by(options.method)
     options.folder = options.folder or machine.RUNS / f"{options.method}_{options.subject}"
     return options

@@ -244,3 +244,9 @@ def test_the_full_size_benchmark_walks_every_path(pipe, capsys):
     told = capsys.readouterr().out.splitlines()
     assert [line.split(":")[0] for line in told[1:-1]] == ["step 0", "step 1", "stopped, taken up again", "step 2"]
     assert "held-out loss" in told[4] and "128 pixels wide" in told[4] and "peak memory" in told[-1]
+
+
+def test_what_a_method_does_not_practise_is_refused(capsys):
+    with pytest.raises(SystemExit):
+        train.main(["--method", "dreambooth", "--class-prompt", "a photo of a woman"])
+    assert "is for a hypernetwork" in capsys.readouterr().err
