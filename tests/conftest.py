@@ -157,6 +157,37 @@ def sd1_folder(tmp_path_factory):
     shutil.rmtree(folder)
 
 
+def write_small_sd15(folder, image_size=64):
+    """SD 1.x's layout, every block and layer of it, but thin, with one head and random weights."""
+    from helpers.methods import memory  # seconds, which other tests need not wait
+
+    torch.manual_seed(0)
+    pipe, tokenizer = tiny_pipeline(), CLIPTokenizer.from_pretrained(diffusion.POCKET / "tokenizer")
+    unet = {
+        "block_out_channels": (32, 32, 64, 64),
+        "cross_attention_dim": 32,
+        "attention_head_dim": 1,
+        "sample_size": image_size // 8,
+    }
+    text = {
+        "vocab_size": len(tokenizer),
+        "bos_token_id": 0,
+        "eos_token_id": 1,
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_attention_heads": 2,
+    }
+    noise = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012, "steps_offset": 1}
+    parts = {
+        "unet": UNet2DConditionModel(**memory.SD1_UNET | unet),
+        "vae": AutoencoderKL(**memory.SD1_VAE | {"block_out_channels": (8, 8, 16, 16), "norm_num_groups": 4}),
+        "text_encoder": CLIPTextModel(CLIPTextConfig(**memory.SD1_TEXT | text)),
+        "scheduler": PNDMScheduler(skip_prk_steps=True, **noise),
+    }
+    parts = {name: part for name, part in pipe.components.items() if name != "image_encoder"} | parts
+    type(pipe)(**parts, requires_safety_checker=False).save_pretrained(folder)
+
+
 @pytest.fixture(scope="session")
 def tiny_dino(tmp_path_factory):
     """A folder with a ViT of random weights that takes milliseconds, as SD15_DINO names one."""

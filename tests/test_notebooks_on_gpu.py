@@ -1,11 +1,11 @@
-"""The notebooks with MODEL=sd15 on a GPU that is not there: every cell, in SD 1.5's own files but for their size."""
+"""The notebooks on a GPU that is not there, every cell: pocket, and SD 1.5 in its own files but for their size."""
 
 import ast
 import asyncio
+import functools
 import inspect
 import itertools
 import json
-import shutil
 import time
 import traceback
 from collections import Counter
@@ -13,7 +13,8 @@ from collections import Counter
 import fake_gpu
 import pytest
 import torch
-from diffusers import PNDMScheduler, StableDiffusionPipeline
+from conftest import write_small_sd15
+from diffusers import StableDiffusionPipeline
 from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
 from transformers import CLIPConfig, CLIPImageProcessor, GenerationMixin
 
@@ -25,15 +26,9 @@ NUMBERS = [path.stem for path in notebooks.paths()]  # in this order: each reads
 
 @pytest.fixture(scope="module")
 def sd15(tmp_path_factory, tiny_dino):
-    """The environment in which sd15 is pocket in the hub's own layout: PNDM, a safety checker, 64 x 64 latents."""
+    """The environment in which sd15 is thin, in the hub's own layout: PNDM, a safety checker, 64 x 64 latents."""
     folder = tmp_path_factory.mktemp("sd15")
-    for part in ("unet", "vae", "text_encoder", "tokenizer"):
-        shutil.copytree(diffusion.POCKET / part, folder / part)
-    schedule = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
-    PNDMScheduler(**schedule, skip_prk_steps=True, steps_offset=1).save_pretrained(folder / "scheduler")
-    config = diffusion.model_config("sd15")
-    unet = machine.read_json(folder / "unet" / "config.json")
-    machine.write_json(folder / "unet" / "config.json", unet | {"sample_size": config.image_size // 8})
+    write_small_sd15(folder, diffusion.model_config("sd15").image_size)
     sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
     vision = sizes | {"image_size": 224, "patch_size": 32, "projection_dim": 32}
     torch.manual_seed(0)
@@ -41,8 +36,8 @@ def sd15(tmp_path_factory, tiny_dino):
     checker.save_pretrained(folder / "safety_checker")
     pixels = {"size": {"shortest_edge": 224}, "crop_size": {"height": 224, "width": 224}}
     CLIPImageProcessor(**pixels).save_pretrained(folder / "feature_extractor")
-    index = machine.read_json(diffusion.POCKET / "model_index.json")
-    index |= {"scheduler": ["diffusers", "PNDMScheduler"], "feature_extractor": ["transformers", "CLIPImageProcessor"]}
+    index = machine.read_json(folder / "model_index.json")
+    index |= {"feature_extractor": ["transformers", "CLIPImageProcessor"]}
     index |= {"safety_checker": ["stable_diffusion", "StableDiffusionSafetyChecker"], "requires_safety_checker": True}
     machine.write_json(folder / "model_index.json", index)
     parts = {"CAPTIONER": diffusion.POCKET / "blip", "CLIP": diffusion.POCKET / "clip", "DINO": tiny_dino}
@@ -51,7 +46,8 @@ def sd15(tmp_path_factory, tiny_dino):
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    return {card: str(tmp_path_factory.mktemp(card)) for card in fake_gpu.CARDS}
+    """A folder for each card and model, which its notebooks share."""
+    return functools.cache(lambda card, model: str(tmp_path_factory.mktemp(f"{card}-{model}")))
 
 
 def walk(gpu, number):
@@ -128,23 +124,26 @@ def a_step(rows):
 
 
 def cases():
-    """Notebook 03 on a T4 always, and on Colab's versions; all else weekly."""
-    for card, number in itertools.product(fake_gpu.CARDS, NUMBERS):
-        always = card == "T4" and number.startswith("03")
-        yield pytest.param(card, number, marks=[] if always else [pytest.mark.weekly], id=f"{card}-{number}")
+    """Two walks always, all others weekly."""
+    always = ("T4-sd15-03_train_hypernetwork", "T4-pocket-07_compare")
+    for card, model, number in itertools.product(fake_gpu.CARDS, ("sd15", "pocket"), NUMBERS):
+        name = f"{card}-{model}-{number}"
+        yield pytest.param(card, model, number, marks=[] if name in always else [pytest.mark.weekly], id=name)
 
 
 @fake_gpu.needs_compiler
 @pytest.mark.slow
-@pytest.mark.parametrize("card, number", cases())
-def test_every_cell_runs_on_a_gpu(card, number, sd15, runs):
-    rows = fake_gpu.run(walk, number, card=card, QUICK="1", MODEL="sd15", RUNS_DIR=runs[card], **sd15)
+@pytest.mark.parametrize("card, model, number", cases())
+def test_every_cell_runs_on_a_gpu(card, model, number, sd15, runs):
+    rows = fake_gpu.run(walk, number, card=card, QUICK="1", MODEL=model, RUNS_DIR=runs(card, model), **sd15)
     for *row, waits, _ in rows:
         print(*row, sum(waits.values()), Counter(waits).most_common(4))
     steps, waits = a_step(rows)
     peak = max(row[3] for row in rows) / 1e6
-    print(f"{card} {number}: {len(rows)} cells, {peak:.0f} MB at most, {waits:.1f} waits in each of {steps} steps")
+    print(
+        f"{card} {model} {number}: {len(rows)} cells, {peak:.0f} MB at most, {waits:.1f} waits in each of {steps} steps"
+    )
     assert waits <= 3, "one for the loss, one for the gradient, one for a scaler beside an optimizer that is not fused"
     assert not [error for *_, error in rows if error]
-    model = not number.startswith(("01", "10", "11", "12"))
-    assert (sum(row[2] for row in rows) > 1000) is model, "it computed on the GPU, where it has something to compute"
+    computes = not number.startswith(("01", "10", "11", "12"))
+    assert (sum(row[2] for row in rows) > 1000) is computes, "it computed on the GPU, where it has something to compute"

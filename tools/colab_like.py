@@ -108,7 +108,7 @@ def run_tests():
         "--ignore=tests/test_notebooks.py",
         "--ignore=tests/test_notebooks_on_gpu.py",
     ]
-    on_gpu = ["tests/test_notebooks_on_gpu.py", "-k", "T4 and (03 or 04 or 07_compare)"]
+    on_gpu = ["tests/test_notebooks_on_gpu.py"]
     for chosen in (leave, on_gpu):
         run(PYTHON, "-m", "pytest", "-p", "no:cacheprovider", *chosen, cwd=REPO)
 

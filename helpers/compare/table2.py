@@ -6,6 +6,7 @@ import pandas as pd
 
 from helpers import machine
 from helpers.compare import trained
+from helpers.methods import difference
 
 LEARNING = 16  # bytes a weight that learns: itself, its gradient and AdamW's two moments, in float32
 ROWS = ["memory", "trained on", "steps", "minutes", "on disk", "the class"]
@@ -30,7 +31,7 @@ def column(model, observed="", unet_parameters=0):
         "trained on": where,
         "steps": f"{int(last['step']):,}",
         "minutes": f"{last['seconds'] / 60:.1f}",
-        "on disk": _size(bytes_of(model.weights)),
+        "on disk": _size(bytes_of(model.weights)) + _packed(model.weights),
         "the class": observed or "not looked at",
     }
 
@@ -59,6 +60,10 @@ def bytes_of(weights):
     """Bytes of a file, or of all files in a folder."""
     paths = [Path(weights), *Path(weights).rglob("*")]
     return sum(path.stat().st_size for path in paths if path.is_file())
+
+
+def _packed(weights):
+    return ", as a difference from the base" if Path(weights).name == difference.NAME else ""
 
 
 def _memory(model, unet_parameters):

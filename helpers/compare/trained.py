@@ -85,7 +85,6 @@ def _trained(method, subject, config):
     run = next((run for run in runs if not missing[run]), runs[0])
     settings = {} if missing[run] else machine.read_json(run / "settings.json")
     word, weights = _word(method, subject, settings), _weights(run, method, subject)
-    weights = difference.unpacked(weights, config.weights) if weights.name == difference.NAME else weights
     return TrainedModel(run.name, TITLES[method], subject, word, str(weights), config.weights, run, missing[run])
 
 
@@ -205,6 +204,10 @@ def load(model, base):
         return base, {model.name: hypernetwork_file.load(model.weights)}
     if model.method == "base":
         return base, {}
+    if model.method == "DreamBooth" and Path(model.weights).name == difference.NAME:
+        pipe = dreambooth.load(model.base, base)
+        difference.add(model.weights, pipe, machine.weights_id(model.base))
+        return pipe, {}
     if model.method == "DreamBooth":
         return dreambooth.load(model.weights, base), {}
     if model.method == "textual inversion":  # U-Net and VAE stay shared; the other text encoder has the word

@@ -3,14 +3,12 @@
 Each row of a matrix is counted in steps of an eighth of its standard deviation; numpy's own .npz holds the counts.
 """
 
-import tempfile
-from pathlib import Path
+import zipfile
 
 import numpy as np
 import torch
 
-from helpers import diffusion, machine
-from helpers.methods import dreambooth
+from helpers import machine
 
 NAME = "difference.npz"  # of the file in the folder of a run
 PARTS = ("text_encoder", "unet")  # what DreamBooth may change
@@ -32,34 +30,26 @@ def save(path, pipe, base, name):
 
 
 def add(path, pipe, name):
-    """Adds what `save` wrote to the weights of a pipeline called `name`, in place.
+    """Adds what `save` wrote to the weights of a pipeline called `name`, in place, wherever and in whatever type they are.
 
-    Raises ValueError, and changes nothing, if that is not the base that the file was written for.
+    Raises ValueError, and changes nothing, if that is not the base that the file was written for, or if it is damaged.
     """
-    with np.load(path, allow_pickle=False) as arrays, torch.no_grad():
-        if (base := str(arrays["base"])) != name:
-            raise ValueError(f"{path} is the difference from the weights {base}, not from {name}: take that base.")
-        for part in PARTS:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {key: torch.from_numpy(file[key]) for key in file.files if key != "base"}
+            base = str(file["base"])
+        moved = {part: _moved(getattr(pipe, part).state_dict(), arrays, part) for part in PARTS}
+    except (EOFError, KeyError, RuntimeError, TypeError, ValueError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path} is damaged ({error}): take it from the repository again.") from error
+    if base != name:
+        raise ValueError(f"{path} is the difference from the weights {base}, not from {name}: take that base.")
+    with torch.no_grad():
+        for part, differences in moved.items():
             for key, tensor in getattr(pipe, part).state_dict().items():
-                counts, step = (torch.from_numpy(arrays[f"{part}/{key}{end}"]) for end in ("", "/step"))
-                tensor += counts.float() * step.reshape(-1, *[1] * (tensor.ndim - 1))
+                tensor += differences[key].to(tensor.device)
 
 
-def unpacked(path, base):
-    """The folder of the whole model, in diffusers' layout: written at first need, on this machine's own disk.
-
-    base: the weights that `path` is the difference from. Raises ValueError as `add`, OSError on a full disk.
-    """
-    folder = machine.local(machine.RUNS / "unpacked" / f"{path.parent.name}-{machine.weights_id(path)}")
-    if not folder.exists():
-        pipe = diffusion.load_pipeline(str(base))
-        add(path, pipe, machine.weights_id(base))
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent) as own:  # two processes may be here at once
-            dreambooth.save(Path(own, "model"), pipe)
-            try:
-                Path(own, "model").rename(folder)
-            except OSError:
-                if not folder.exists():  # else the other one was sooner
-                    raise
-    return folder
+def _moved(weights, arrays, part):
+    """{key: float32 difference} of all weights of a part."""
+    steps = {key: arrays[f"{part}/{key}/step"].reshape(-1, *[1] * (weight.ndim - 1)) for key, weight in weights.items()}
+    return {key: (arrays[f"{part}/{key}"] * steps[key]).reshape(weight.shape) for key, weight in weights.items()}

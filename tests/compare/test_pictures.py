@@ -216,6 +216,18 @@ def test_where_nothing_was_trained_the_repository_has_both_methods_on_both_peopl
         assert settings["weights"] == machine.weights_id(found["base"].weights)
         assert settings["steps"] == getattr(models.MODELS["pocket"], name.split("_")[0])["steps"]
         assert trained.find("sd15")[name].missing
+    packed, whole = (found[f"dreambooth_{who}"] for who in ("amir", "nesrelah"))
+    sizes = [table2.column(model)["on disk"] for model in (packed, whole)]
+    assert "a difference" in sizes[0] and "a difference" not in sizes[1]
+
+
+def test_a_difference_becomes_a_model_in_memory_and_the_base_stays(pocket_pipeline, tmp_path, monkeypatch):
+    monkeypatch.setattr(machine, "RUNS", tmp_path)
+    before = pocket_pipeline.unet.conv_in.weight.clone()
+    with trained.applied(trained.find("pocket")["dreambooth_amir"], pocket_pipeline) as pipe:
+        moved = pipe.unet.conv_in.weight - before
+        assert 0 < moved.abs().max() < 0.1 and torch.isfinite(moved).all()
+    assert torch.equal(pocket_pipeline.unet.conv_in.weight, before) and not list(tmp_path.iterdir())
 
 
 def test_a_difference_from_other_weights_is_as_if_it_had_not_come(tmp_path, monkeypatch):

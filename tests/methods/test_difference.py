@@ -1,10 +1,11 @@
+import fake_gpu
 import numpy as np
 import pytest
 import torch
 from conftest import tiny_pipeline
 
 from helpers import diffusion, machine
-from helpers.methods import difference, dreambooth
+from helpers.methods import difference
 
 
 def weights(whole):
@@ -46,26 +47,49 @@ def test_a_difference_is_added_to_its_own_base_alone(tiny, trained, tmp_path):
     assert all(torch.equal(tensor, before[key]) for key, tensor in weights(tiny).items())
 
 
-def test_a_whole_model_is_written_once_and_again_where_the_file_changes(tiny, trained, tmp_path, monkeypatch):
-    monkeypatch.setattr(machine, "RUNS", tmp_path / "runs")
-    path, base = tmp_path / "dreambooth_ana" / difference.NAME, tmp_path / "base"
-    path.parent.mkdir()
-    dreambooth.save(base, tiny)
-    difference.save(path, trained, tiny, machine.weights_id(base))
-    folder = difference.unpacked(path, base)
-    dates = [file.stat().st_mtime_ns for file in sorted(folder.rglob("*"))]
-    assert difference.unpacked(path, base) == folder
-    assert [file.stat().st_mtime_ns for file in sorted(folder.rglob("*"))] == dates
-    whole = diffusion.load_pipeline(str(folder))
-    for key, tensor in weights(whole).items():
-        assert torch.allclose(tensor, weights(trained)[key], atol=2e-3), key
-    difference.save(path, tiny, tiny, machine.weights_id(base))
-    plain = diffusion.load_pipeline(str(difference.unpacked(path, base)))
-    assert all(torch.equal(tensor, weights(tiny)[key].half().float()) for key, tensor in weights(plain).items())
+@pytest.mark.parametrize("whole", [0.2, 0.9, 0.999])
+def test_a_file_that_is_cut_off_changes_nothing_and_says_so(tiny, trained, tmp_path, whole):
+    path, before = tmp_path / "difference.npz", weights(tiny)
+    difference.save(path, trained, tiny, "base")
+    path.write_bytes(path.read_bytes()[: int(whole * path.stat().st_size)])
+    with pytest.raises(ValueError, match="difference.npz is damaged"):
+        difference.add(path, tiny, "base")
+    assert all(torch.equal(tensor, before[key]) for key, tensor in weights(tiny).items())
+
+
+def test_a_difference_of_other_networks_says_so(tiny, trained, tmp_path):
+    difference.save(tmp_path / "difference.npz", trained, tiny, "base")
+    tiny.unet = torch.nn.Linear(2, 2)
+    with pytest.raises(ValueError, match="difference.npz is damaged"):
+        difference.add(tmp_path / "difference.npz", tiny, "base")
+
+
+def test_half_weights_take_a_difference_too(tiny, trained, tmp_path):
+    difference.save(tmp_path / "difference.npz", trained, tiny, "base")
+    half = tiny.to(torch.float16)
+    difference.add(tmp_path / "difference.npz", half, "base")
+    for key, tensor in weights(half).items():
+        assert tensor.dtype == torch.float16 and torch.allclose(
+            tensor.float(), weights(trained)[key].float(), atol=2e-3
+        ), key
+
+
+def added_on_a_gpu(gpu, path):
+    """Where the weights of a pipeline on the GPU are, after a difference from them was added."""
+    base = diffusion.load_pipeline("pocket")
+    difference.add(path, base, machine.weights_id(diffusion.POCKET))
+    return [str(tensor.device) for part in difference.PARTS for tensor in getattr(base, part).parameters()]
+
+
+@pytest.mark.slow
+@fake_gpu.needs_compiler
+def test_weights_on_a_gpu_take_a_difference_too():
+    found = fake_gpu.run(added_on_a_gpu, str(machine.REPO / "data/finished/dreambooth_amir" / difference.NAME))
+    assert set(found) == {"cuda:0"}
 
 
 def test_nothing_but_numbers_is_read(tiny, tmp_path):
     with open(tmp_path / "difference.npz", "wb") as file:
         np.savez(file, base=np.array(["base", object()], dtype=object))
-    with pytest.raises(ValueError, match="allow_pickle"):
+    with pytest.raises(ValueError, match="is damaged .*allow_pickle"):
         difference.add(tmp_path / "difference.npz", tiny, "base")
