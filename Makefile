@@ -2,7 +2,7 @@
 # make site   that page again: the course site of the last run, in seconds, without a network
 # make crossed   the two trainings the paper left for later, then notebooks 07 and 08 on all four
 # make test   every check, all notebooks included
-# make test-fast   style and the quick tests, in a minute and a half
+# make test-fast   style and the quick tests, in two minutes
 # make colab-like   the notebooks, then the tests, on Colab's versions
 # make lab    JupyterLab to work through the notebooks
 # make page   the prompt box alone, as a page in your browser

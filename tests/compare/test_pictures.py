@@ -156,6 +156,7 @@ def test_makers_know_what_is_there(runs):
         trained.required(found, "lora")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "title", "notebook"), [("lora", "LoRA", "05"), ("predicted", "predicted", "06")])
 def test_a_lora_is_compared_like_the_others_once_there_is_one(runs, pipe, method, title, notebook):
     """By the name its subject has, in a pipeline of its own: the base stays as it was."""

@@ -18,6 +18,8 @@ from transformers import CLIPTextConfig, CLIPTextModel
 from helpers import diffusion
 from helpers.diffusion import checkpoint
 
+pytestmark = pytest.mark.slow
+
 # SHA-256 of the names and shapes in v1-5-pruned: UNET-v1-SD.txt, VAE-v1-SD.txt and CLIP-v1-SD.txt in
 # github.com/arenasys/stable-diffusion-webui-model-toolkit/tree/master/components, a line "name [shape]" for each weight
 PUBLISHED = {
@@ -307,7 +309,6 @@ def test_no_export_with_a_name_missing(tmp_path):
     assert not [*tmp_path.iterdir()]
 
 
-@pytest.mark.slow
 def test_sd1_in_full_size_goes_out_and_diffusers_reads_it(sd1_folder, tmp_path):
     pipe = StableDiffusionPipeline.from_pretrained(sd1_folder)
     for suffix in ("ckpt", "safetensors"):

@@ -179,6 +179,7 @@ def picture(gpu, learning):
     return found
 
 
+@pytest.mark.slow
 @fake_gpu.needs_compiler
 @pytest.mark.parametrize("card, learning", [("T4", False), ("A100", False), ("A100", True)])
 def test_pictures_move_no_more_bytes_than_the_pipelines_own_call(card, learning):
@@ -204,6 +205,7 @@ def step(gpu, method):
     return gpu.moved, gpu.peak
 
 
+@pytest.mark.slow
 @fake_gpu.needs_compiler
 @pytest.mark.parametrize("method", ["lora", "hypernetwork"])
 def test_frozen_weights_are_not_converted_in_each_step_where_the_card_would_compute_in_another_type(method):

@@ -9,6 +9,7 @@ import safetensors.torch
 import torch
 import web_ui
 from transformers import CLIPTextConfig, CLIPTextModel, modeling_utils
+from transformers.utils import peft_utils
 
 from helpers import diffusion
 from helpers.diffusion import model_config, models
@@ -69,7 +70,8 @@ def test_no_thread_fetches_a_second_copy_of_a_model_without_safetensors(tmp_path
     (tmp_path / "model.safetensors").unlink()
     there = lambda source, name, **_: str(tmp_path / name) if (tmp_path / name).exists() else None
     asked = []
-    monkeypatch.setattr(modeling_utils, "cached_file", there)
+    for asks in (modeling_utils, peft_utils):
+        monkeypatch.setattr(asks, "cached_file", there)
     monkeypatch.setattr(modeling_utils, "has_file", lambda *_, **__: False)
     monkeypatch.setattr(modeling_utils, "is_offline_mode", lambda: False)
     monkeypatch.setattr(modeling_utils, "auto_conversion", lambda *_, **__: asked.append(threading.current_thread()))

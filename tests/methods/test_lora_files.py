@@ -17,6 +17,8 @@ from torch import nn
 from helpers.diffusion import checkpoint
 from helpers.methods import dreambooth, lora
 
+pytestmark = pytest.mark.slow
+
 ATTENTION = ("to_q", "to_k", "to_v", "to_out.0", "q_proj", "k_proj", "v_proj", "out_proj")
 
 

@@ -244,6 +244,7 @@ def test_a_free_drive_has_room_for_what_sd1_leaves_there(tmp_path, monkeypatch, 
         dreambooth.check_disk(*ask, checkpoints=place)
 
 
+@pytest.mark.slow
 def test_a_preview_takes_what_it_takes_and_no_more_than_a_step():
     config = memory.SD1_VAE | {"block_out_channels": (32, 32, 32, 32)}
     vae = memory.AutoencoderKL.from_config(config).requires_grad_(False)

@@ -51,6 +51,7 @@ def test_its_network_is_asked_as_the_pipeline_of_diffusers_asks_it(pipe):
         torch.testing.assert_close(latents, theirs, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_latent_upscaler_learns_one_pair_and_nothing_else_moves(pipe, tmp_path):
     net, (soft, sharp) = upscaling.Latent(pipe), (torch.rand(1, 3, 64, 64) - 0.5, torch.rand(1, 3, 128, 128) - 0.5)
     others = {name: value.clone() for name, value in pipe.vae.state_dict().items()}
@@ -62,6 +63,7 @@ def test_the_latent_upscaler_learns_one_pair_and_nothing_else_moves(pipe, tmp_pa
     assert all(torch.equal(value, others[name]) for name, value in pipe.vae.state_dict().items())
 
 
+@pytest.mark.slow
 def test_it_enlarges_to_twice_the_side_the_same_way_each_time(pipe):
     net, images = upscaling.Latent(pipe), noise_images(2, size=64)
     once, again = net.enlarge(images), net.enlarge(images)
@@ -83,6 +85,7 @@ def test_soft_and_sharp_photos_belong_together():
     assert torch.equal(soft, upscaling.pairs(vae, images, 128, seed=0, copies=3)[0])
 
 
+@pytest.mark.slow
 def test_the_forecast_counts_weights_gradients_and_both_averages(pipe):
     found, size = upscaling.forecast(UNET, side=8), 4 * pipe.unet.num_parameters()
     assert found.weights == pytest.approx(size, rel=0.05) and found.gradients == size
@@ -104,6 +107,7 @@ def test_the_one_on_the_hub_is_the_same_for_everybody():
     assert models.at_revision(upscaling.HUB)[1].keys() == {"revision"}
 
 
+@pytest.mark.slow
 def test_with_room_it_is_the_one_of_the_folder(pipe, tmp_path, monkeypatch, capsys):
     pipe.save_pretrained(tmp_path)
     monkeypatch.setattr(memory, "gpu_bytes", lambda: 2**40)

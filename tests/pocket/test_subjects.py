@@ -15,6 +15,8 @@ from pocket.camera import shoot
 from pocket.draw import SIDE, draw
 from pocket.world import PLACES, SUBJECTS, subject_scene
 
+pytestmark = pytest.mark.slow
+
 each = pytest.mark.parametrize("name", subjects.COUNTS)
 FLAWED = {"near-duplicate": "nearly the same", "blurred": "blurred", "dark": "too dark", "truncated": "damaged"}
 

@@ -85,6 +85,7 @@ def test_whatever_an_expression_changes_is_in_the_box_of_the_face(context):
     assert np.ptp(columns) > side / 4, "the box is no larger than it must be"
 
 
+@pytest.mark.slow
 def test_the_upscaler_learns_is_written_and_goes_on(clockwork, monkeypatch):
     monkeypatch.setattr(train_upscaler, "POCKET", clockwork)
     monkeypatch.setattr(train_upscaler, "SCENES", {"faces": 8})
@@ -100,6 +101,7 @@ def test_the_upscaler_learns_is_written_and_goes_on(clockwork, monkeypatch):
     assert steps == sorted(set(steps)) and len(steps) == 2
 
 
+@pytest.mark.slow
 def test_the_decoder_learns_while_latents_stay(clockwork, monkeypatch):
     kept = {}
     monkeypatch.setattr(train_decoder, "SCENES", {"faces": 8})

@@ -81,6 +81,7 @@ def ran():
     return [("07_compare", new_notebook(cells=cells, metadata={"minutes": 2.34}))]
 
 
+@pytest.mark.slow
 def test_the_page_tells_the_whole_story(runs, ran, tmp_path):
     text = gallery.page(ran, ["docs/glossary.md", "docs/teaching.md"], tmp_path)
     for words in (

@@ -1,5 +1,6 @@
 """tools.pictures: notebook 07 finds what it made and makes none of it again."""
 
+import pytest
 from cells import execute, sources
 from conftest import tiny_pipeline
 from PIL import Image
@@ -7,10 +8,10 @@ from PIL import Image
 from helpers import compare, diffusion, machine
 from helpers.compare import trained
 from helpers.diffusion import models, sampling
-from helpers.methods import difference
 from tools import pictures
 
 
+@pytest.mark.slow
 def test_notebook_07_has_nothing_left_to_make(tmp_path, monkeypatch):
     """The notebook's own cells, up to the class words, after the command; a colour stands for a picture."""
     batches, base = [], tiny_pipeline()
@@ -24,7 +25,6 @@ def test_notebook_07_has_nothing_left_to_make(tmp_path, monkeypatch):
     monkeypatch.setattr(sampling, "generate", generate)
     monkeypatch.setattr(diffusion, "load_pipeline", lambda name: base)
     monkeypatch.setattr(trained, "load", lambda model, base: (base, {}))
-    monkeypatch.setattr(difference, "unpacked", lambda path, base: path.parent)
     word = tmp_path / "textual_inversion_nesrelah"  # the second name of somebody who has one by DreamBooth
     machine.write_json(word / "settings.json", {"model": "pocket", "word": "<nesrelah>"})
     for file in ("learned_embeds.safetensors", "card.md"):
