@@ -34,14 +34,15 @@ SHARED = {"lab", "sd1_folder"}  # fixtures that take long to make: whoever wants
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items):
-    """Marks tests that need a browser, and which share a worker: those of a file, but for the stranger's two models.
+    """Marks tests that need a browser, and which share a worker: those of a file, but for the models of two long walks.
 
     What takes longest comes first, so that the workers end together.
     """
     for item in items:
         if "browser" in item.fixturenames:
             item.add_marker("browser")
-        model = item.callspec.id if item.path.stem == "test_stranger" and "slow" in item.keywords else ""
+        alone = item.path.stem in ("test_stranger", "test_notebooks_on_gpu") and "slow" in item.keywords
+        model = item.callspec.id.rsplit("-", 1)[0] if alone else ""  # without the notebook's number
         shared = SHARED.intersection(item.fixturenames)
         group = shared.pop() if shared else f"{item.path.parent.name}/{item.path.stem} {model}"
         item.add_marker(pytest.mark.xdist_group(group))
