@@ -12,6 +12,7 @@ sums. The first line says how many there are.
 
 import argparse
 import functools
+import math
 from pathlib import Path
 
 import torch
@@ -55,12 +56,19 @@ def _options(arguments):
     add("--concepts", type=Path, help=both + "several subjects, in a file that concepts.read takes")
     add("--captions", action="store_true", help=both + "each photo with its caption, instead of one prompt for all")
     add("--class-images", type=int, help="how many, of all class prompts; default: as in the table of models")
+    add("--prior-weight", type=float, help="how much class images count beside the photos; default: 1")
     add("--rank", type=int, default=8, help="LoRA: rows and columns of its thin matrices")
     add("--vectors", type=int, help="textual inversion: of the new word; default: as in the table of models")
     add("--words", help="textual inversion: what the new word begins as; default: the subject's class")
     options = parser.parse_args(arguments)
     if options.class_prompt and options.method != "hypernetwork":
         parser.error("--class-prompt is for a hypernetwork: DreamBooth and LoRA practise their subject's class.")
+    practises = options.class_prompt or options.method in ("dreambooth", "lora")
+    if options.prior_weight is not None and not (practises and 0 <= options.prior_weight < math.inf):
+        parser.error(
+            "--prior-weight is a number from 0 up, beside class images: a hypernetwork has them by --class-prompt."
+        )
+    options.prior_weight = 1.0 if options.prior_weight is None else options.prior_weight
     options.subject = options.subject or machine.subjects.learnt_by(options.method)
     options.folder = options.folder or machine.RUNS / f"{options.method}_{options.subject}"
     return options
@@ -168,7 +176,8 @@ def _class_set(options, config, pipe):
     paths = {prompt: _class_images(options, config, pipe, prompt, count) for prompt in options.class_prompt}
     asked = [(prompt, path) for prompt, of_one in paths.items() for path in of_one]
     images, prompts = [photos.open_photo(path) for _, path in asked], [[prompt] for prompt, _ in asked]
-    settings = {"class_prompts": options.class_prompt, "loss_weights": config.loss_weights, "prior_weight": 1.0}
+    settings = {"class_prompts": options.class_prompt, "loss_weights": config.loss_weights}
+    settings |= {"prior_weight": options.prior_weight}
     settings |= {"class_images": machine.fingerprint([path for _, path in asked])}
     return training.encode(pipe, images, prompts, config.image_size), settings
 
@@ -176,7 +185,7 @@ def _class_set(options, config, pipe):
 def _practised(options, config, pipe, train_set, class_set):
     """(loss, batches) of photos and as many class images: those of notebook 04, whatever it is that learns."""
     draw = lambda pair: [torch.cat(sides) for sides in zip(train_set.draw(pair[0]), class_set.draw(pair[1]))]
-    error = functools.partial(dreambooth.dreambooth_loss, prior_weight=1.0)
+    error = functools.partial(dreambooth.dreambooth_loss, prior_weight=options.prior_weight)
     scheduler, counts = diffusion.training_scheduler(pipe), (len(train_set.latents), len(class_set.latents))
     loss = training.denoising_loss(pipe.unet, scheduler, draw, error, weights=config.loss_weights)
     return loss, dreambooth.paired_batches(*counts, options.batch_size, options.seed)
@@ -246,9 +255,8 @@ def _dreambooth(options, config, pipe, checkpointing):
         lora.save(options.folder / f"{options.subject}.safetensors", *parts)
         lora.export(options.folder / f"{options.subject}_webui.safetensors", *parts)
 
-    loss = dreambooth.denoising_loss(
-        pipe.unet, scheduler, encode_text, train_set, class_set, weights=config.loss_weights
-    )
+    weights = {"prior_weight": options.prior_weight, "weights": config.loss_weights}
+    loss = dreambooth.denoising_loss(pipe.unet, scheduler, encode_text, train_set, class_set, **weights)
     batches = dreambooth.paired_batches(len(train_set[1]), len(class_set[1]), options.batch_size, options.seed)
     return (parameters, loss, batches), held_out_loss, settings, dreambooth.idle(pipe, text), save
 
@@ -271,8 +279,9 @@ def _subjects(options, config, pipe):
     # dealt as in notebook 01, by the first process alone, which writes split.json
     train_set, held_out = device.from_first(lambda: concepts.split(subjects, 4, use_captions=options.captions))
     settings = {"model": config.name, "weights": machine.weights_id(config.weights), "batch_size": options.batch_size}
-    settings |= {"subjects": [[s.instance_prompt, s.class_prompt] for s in subjects], "prior_weight": 1.0, **sampler}
-    settings |= {"prompts": settings["subjects"][0], "captions": train_set[1] if options.captions else None}
+    settings |= {"subjects": [[s.instance_prompt, s.class_prompt] for s in subjects], **sampler}
+    settings |= {"prior_weight": options.prior_weight, "prompts": settings["subjects"][0]}
+    settings |= {"captions": train_set[1] if options.captions else None}
     settings |= {"photos": machine.fingerprint(train_set[0] + held_out[0]), "loss_weights": config.loss_weights}
     settings |= {"class_images": [len(class_set[0]), machine.fingerprint(class_set[0])]}
     return train_set, class_set, held_out, settings | {"text_encoder": plan["text_encoder"]}

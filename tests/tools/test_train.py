@@ -99,10 +99,11 @@ def test_a_hypernetwork_practises_what_the_model_made_before_it(prepared, folder
     monkeypatch.setattr(dreambooth, "class_images", class_images)
     monkeypatch.setattr(dreambooth, "dreambooth_loss", loss)
     prompts = ["--class-prompt", "a photo of a woman", "--class-prompt", "a woman riding a horse"]
-    train.main(["--steps", "1", "--batch-size", "3", "--class-images", "4", *prompts])
-    assert asked == [(prompts[1], 2, False), (prompts[3], 2, False)] and sides == [(6, 1.0)]
+    train.main(["--steps", "1", "--batch-size", "3", "--class-images", "4", "--prior-weight", "0.3", *prompts])
+    assert asked == [(prompts[1], 2, False), (prompts[3], 2, False)] and sides == [(6, 0.3)]
     settings = machine.read_json(folder / "hypernetwork_amir" / "settings.json")
-    assert settings["class_prompts"] == prompts[1::2] and (folder / "hypernetwork_amir" / "hypernetwork.pt").exists()
+    assert settings["class_prompts"] == prompts[1::2] and settings["prior_weight"] == 0.3
+    assert (folder / "hypernetwork_amir" / "hypernetwork.pt").exists()
 
 
 @pytest.mark.slow
@@ -246,7 +247,15 @@ def test_the_full_size_benchmark_walks_every_path(pipe, capsys):
     assert "held-out loss" in told[4] and "128 pixels wide" in told[4] and "peak memory" in told[-1]
 
 
-def test_what_a_method_does_not_practise_is_refused(capsys):
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        (["--method", "dreambooth", "--class-prompt", "a photo of a woman"], "is for a hypernetwork"),
+        (["--prior-weight", "0.3"], "beside class images"),
+        (["--method", "lora", "--prior-weight", "-1"], "a number from 0 up"),
+    ],
+)
+def test_what_a_method_does_not_practise_is_refused(arguments, said, capsys):
     with pytest.raises(SystemExit):
-        train.main(["--method", "dreambooth", "--class-prompt", "a photo of a woman"])
-    assert "is for a hypernetwork" in capsys.readouterr().err
+        train.main(arguments)
+    assert said in capsys.readouterr().err
