@@ -21,7 +21,7 @@ REPO = Path(__file__).resolve().parents[1]
 VERSIONS = REPO / "tests" / "colab_versions.txt"
 FOLDER = REPO / "build" / "colab-like"
 PYTHON = FOLDER / "bin" / "python"
-LACKING = ("bitsandbytes", "pillow-heif", "jupyter-ui-poll")  # of what requirements.txt asks for
+LACKING = ("bitsandbytes", "imageio-ffmpeg", "pillow-heif", "jupyter-ui-poll")  # of what requirements.txt asks for
 NOTEBOOK = """
 import nbclient, nbformat, sys
 notebook = nbformat.read(sys.argv[1], as_version=4)

@@ -2,8 +2,9 @@ r"""The trainings that come with the repository, in data/finished: both methods 
 
     python -m tools.finished_runs      takes those that are in runs/, after `python -m tools.notebooks 03 04`, `make crossed`, and
 
-    python -m tools.train --method hypernetwork --subject amir --folder runs/hypernetwork_amir_practised --steps 1200 \
-        --learning-rate 1.5e-3 --class-images 64 --class-prompt "a photo of a woman" --class-prompt "a woman riding a horse"
+    python -m tools.train --method hypernetwork --subject amir --folder runs/hypernetwork_amir_practised --steps 800 \
+        --learning-rate 1.5e-3 --prior-weight 0.1 --class-images 128 --class-prompt "a photo of a woman" \
+        --class-prompt "a woman riding a horse"
 
 The paper's two are whole. DreamBooth on Amir is the difference from the base model alone, a third as large.
 """
@@ -15,7 +16,7 @@ from helpers.compare import trained
 from helpers.diffusion import models
 from helpers.methods import difference
 
-PRACTISED = ("hypernetwork_amir_practised", 1200, True)  # which notebook 07 shows
+PRACTISED = ("hypernetwork_amir_practised", 800, True)  # which notebook 07 shows
 KEPT = ("card.md", "settings.json", "loss.csv", "memory.json", "hypernetwork.pt", "model")  # no checkpoints
 
 
