@@ -56,8 +56,8 @@ def is_checked(pipe):
 
 
 def slug(prompt):
-    """The first words of a prompt as a file name can have them."""
-    return re.sub(r"[^a-z0-9]+", "-", prompt.lower())[:40].strip("-")
+    """The first words of a prompt as a file name can have them; "prompt" where none are Latin, or none are there."""
+    return re.sub(r"[^a-z0-9]+", "-", prompt.lower())[:40].strip("-") or "prompt"
 
 
 def file_name(prompt, seed):

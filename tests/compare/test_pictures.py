@@ -125,8 +125,10 @@ def test_a_checker_that_is_taken_off_gives_its_pictures_back(runs, asked):
 
 def test_names_of_files_and_weights_are_never_the_same(tmp_path):
     long = "Man made of fire, intricate heat distortion designs, elegant, "
-    names = {kept.file_name(prompt, 1) for prompt in ("a man", "A man", "a man!", long + "x", long + "y", "رجل")}
-    assert len(names) == 6 and all(name.isascii() and "/" not in name for name in names)
+    prompts = ("a man", "A man", "a man!", long + "x", long + "y", "رجل", "")
+    names = {kept.file_name(prompt, 1) for prompt in prompts}
+    assert len(names) == 7 and all(name.isascii() and "/" not in name for name in names)
+    assert all(name[0].isalnum() for name in names), "no tool takes one for an option"
     inner, prints = tmp_path / "unet" / "weights.safetensors", []
     inner.parent.mkdir()
     for content in (b"one", b"two"):
