@@ -13,12 +13,9 @@ from pictures import noise_images
 
 from pocket import fit, scenes, train_decoder, train_upscaler, world
 from pocket.assemble import load_part
-from pocket.critic import Critic
 from pocket.draw import draw, face_box
 from pocket.pixels import to_pixels
-from pocket.reader import Reader
 from pocket.upscaler import Upscaler, load_upscaler
-from pocket.visible import LABELS
 
 SMALL = {"width": 8, "blocks": 1, "fine": 8}
 
@@ -114,27 +111,6 @@ def test_the_decoder_learns_while_latents_stay(clockwork, monkeypatch):
     assert {name for name in old if torch.equal(old[name], new[name])} == {
         name for name in old if name.startswith(("encoder.", "quant_conv."))
     }
-
-
-def test_the_critic_and_who_draws_pull_against_each_other():
-    """A step along the gradient lowers what the critic loses, one along the pixels' raises it."""
-    torch.manual_seed(0)
-    critic = Critic(width=8)
-    drawn, again = torch.rand(2, 3, 64, 64), torch.rand(2, 3, 64, 64, requires_grad=True)
-    loss = critic.rivalry(again, drawn)
-    weights = list(critic.parameters())
-    *of_critic, of_pixels = torch.autograd.grad(loss, [*weights, again])
-    with torch.no_grad():
-        moved = critic.rivalry(again - of_pixels / of_pixels.norm(), drawn)
-        for weight, gradient in zip(weights, of_critic):
-            weight -= 0.01 * gradient
-        assert critic.rivalry(again, drawn) < loss < moved
-
-
-def test_perceptual_distance_is_zero_of_a_picture_to_itself_alone():
-    reader, pixels = Reader(LABELS), to_pixels(noise(count=2))
-    assert train_decoder.perceptual(reader, pixels, pixels) == 0
-    assert train_decoder.perceptual(reader, pixels, pixels.flip(3)) > 0
 
 
 def test_how_weights_lie_in_memory_does_not_change_what_they_learn(clockwork):
