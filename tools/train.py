@@ -50,7 +50,7 @@ def _options(arguments):
     add("--keep", type=int, default=1, help="so many checkpoints")
     add("--setting", choices=tuple(memory.SETTINGS), help="against too little memory; default: as in the notebook")
     add("--activation", help='hypernetwork: between its layers, such as swish; "linear" is none; default: the table\'s')
-    add("--class-prompt", action="append", help="hypernetwork: practise the model's own pictures of this, too; often")
+    add("--class-prompt", action="append", help="hypernetwork: practise the model's pictures of this, or of ''; often")
     add("--template", action="append", help='hypernetwork, new word: "[filewords], close-up" or so; may be given often')
     add("--flip", action="store_true", help="hypernetwork: learn mirrored photos too")
     add("--concepts", type=Path, help=both + "several subjects, in a file that concepts.read takes")
