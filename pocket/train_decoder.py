@@ -15,7 +15,7 @@ from pocket.pixels import to_pixels
 from pocket.scenes import CACHE, pictures
 from pocket.scenes import scene as numbered_scene
 from pocket.train_face import share_right, sheet_of
-from pocket.train_vae import psnr
+from pocket.train_vae import decoded, psnr
 
 SCENES = {"faces": 8_000, "everyone": 8_000}
 NOISE = 0.1  # the most noise, as a share of the latents' own spread
@@ -46,9 +46,7 @@ def train(minutes, further=False, batch=2):
 
     @torch.no_grad()
     def held_out(model):
-        model.eval()
-        parts = to_pixels(images).split(16)
-        back = torch.cat([model.decode(model.encode(part).latent_dist.mode()).sample for part in parts])
-        return {"psnr_photo": float(psnr(model, images).mean())} | share_right(reader, back, sheet)
+        right = share_right(reader, to_pixels(decoded(model.eval(), images)), sheet)
+        return {"psnr_photo": float(psnr(model, images).mean())} | right
 
     fit("decoder", vae, batch_loss, held_out, minutes, rate=1e-4).save_pretrained(CACHE / "decoder")
