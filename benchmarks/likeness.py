@@ -241,11 +241,11 @@ def reached(table, share):
 def texts(table):
     """{name: lines of Markdown} for benchmarks.marked: for each method when 60 % were there, beside DreamBooth's seconds."""
     found, lines = reached(table, 0.6), []
+    digits = lambda value, count: f"{float(f'{value:.{count}g}'):g}"
     others = found.get("DreamBooth")
     for name, there in found.items():
         if there:
-            ratio = f"{float(f'{others[1] / there[1]:.2g}'):g}" if others else ""
-            cells = there[0], f"{there[1]:.1f}", ratio
+            cells = there[0], digits(there[1], 3), digits(others[1] / there[1], 2) if others else ""
         else:
             cells = "", f"not reached: at most {100 * table.loc[table['method'] == name, 'mean'].max():.0f} %", ""
         lines.append(f"| {name} | {' | '.join(map(str, cells))} |\n")
@@ -256,14 +256,15 @@ def texts(table):
 def draw(table, path):
     """Share of pictures against seconds, on a logarithmic axis, a line a method."""
     chart, axes = figures.figure(8, 4.2)
+    colors = figures.colors_of(table["method"].unique())
     for place, (name, rows) in enumerate(table.groupby("method", sort=False)):
         style = {
-            "color": figures.color_of(name, show.COLORS[3 + place % 3]),
-            "marker": "osD^vPX*"[place % 8],
+            "color": colors[name],
+            "marker": "osD^vPX*p"[place % 9],
             "lw": 2,
             "label": name,
         }
-        axes.plot(rows["seconds"].clip(lower=0.05), rows["mean"], **style)
+        axes.plot(rows["seconds"].clip(lower=0.01), rows["mean"], **style)
     axes.axhline(0.6, color=show.INK, lw=0.8, ls=":")
     axes.set(
         xscale="log",

@@ -1,5 +1,7 @@
 """Figures: losses and rates of a training, shares with their intervals, scores."""
 
+import itertools
+
 import numpy as np
 import pandas as pd
 from matplotlib import pyplot
@@ -13,6 +15,13 @@ METHODS = ("base", "hypernetwork", "dreambooth", "the world", "real photos", "lo
 def color_of(name, other=INK):
     """The same colour for a method in every figure, and for the world and photos beside them; `other` for the rest."""
     return next((color for color, method in zip(COLORS, METHODS) if str(name).lower().startswith(method)), other)
+
+
+def colors_of(names):
+    """{name: colour} for one figure: `color_of` for methods, and for each of the rest one that no method here has."""
+    known = {name: color_of(name, None) for name in names}
+    free = itertools.cycle([color for color in COLORS[3:] + COLORS[:3] if color not in known.values()] or COLORS)
+    return {name: color or next(free) for name, color in known.items()}
 
 
 def loss_curves(table):
@@ -39,16 +48,15 @@ def share_bars(table, xlabel="share of images", limits=(0, 1)):
     table: columns prompt, method, mean, low, high, with the edges of stats.summarise; a row whose edges are nan or meet
     is a bar alone. limits: of the axis; None leaves them to matplotlib.
     """
-    prompts, methods = list(table["prompt"].unique()), list(table["method"].unique())
+    prompts, methods = list(table["prompt"].unique()), colors_of(table["method"].unique())
     chart, axes = figure(7, 0.7 + 0.28 * len(prompts) * (len(methods) + 0.6))
     step = 0.8 / len(methods)
-    for i, method in enumerate(methods):
+    for i, (method, color) in enumerate(methods.items()):
         rows = table[table["method"] == method]
         y = rows["prompt"].map(prompts.index) + (i - (len(methods) - 1) / 2) * step
         wide = rows["low"] < rows["high"]  # else it is a point and no interval
         edges = rows["mean"] - rows["low"], rows["high"] - rows["mean"]
         whiskers = [edge.clip(lower=0).where(wide) for edge in edges]
-        color = color_of(method, COLORS[3 + i % 3])
         axes.barh(y, rows["mean"], step * 0.9, xerr=whiskers, color=color, ecolor=INK, capsize=2, label=method)
     axes.set(yticks=range(len(prompts)), yticklabels=prompts, xlabel=xlabel, xlim=limits)
     axes.invert_yaxis()
@@ -76,13 +84,13 @@ def forest(table, measures=None, label="model", value="mean", zero=None, shown=N
     if not len(table):
         raise ValueError("There are no scores to draw.")
     measures = list(measures or table["measure"].unique())
-    names = list(table[label].unique())
+    names, colors = list(table[label].unique()), colors_of(table[label].unique())
     panels = {"ncols": len(measures), "sharex": one_axis, "sharey": True}
     chart, axes = figure(3.4 * len(measures) + 1, 0.9 + 0.42 * len(names), **panels)
     for panel, measure in zip(np.ravel(axes), measures):
         rows = table[table["measure"] == measure].set_index(label)
         for place, name in enumerate(name for name in names if name in rows.index):
-            row, color = rows.loc[name], color_of(name, COLORS[3 + names.index(name) % 3])
+            row, color = rows.loc[name], colors[name]
             panel.plot([row["low"], row["high"]], [names.index(name)] * 2, color=color, linewidth=2.5)
             panel.plot(row[value], names.index(name), "o", color=color, markersize=7)
         if zero is not None:
