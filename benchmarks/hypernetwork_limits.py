@@ -21,6 +21,7 @@ FINISHED = machine.REPO / "data" / "finished" / "hypernetwork_amir" / "hypernetw
 SEARCH, FINAL = range(30_000, 30_032), range(20_000, 20_064)
 PORTRAIT, WOMAN = "a photo of a man", "a photo of a woman"
 ELSEWHERE = {"man riding a horse": 0.4, "a man, oil painting": 0.4}
+EMPTY = ""  # its pictures are made without guidance, which goes away from what this prompt gives
 
 
 def pictures(prompts, seeds, net, strength, guidance_scale):
@@ -28,7 +29,8 @@ def pictures(prompts, seeds, net, strength, guidance_scale):
     config = diffusion.model_config("pocket")
     sampler = {"guidance_scale": guidance_scale, "num_inference_steps": config.num_inference_steps}
     pipe = diffusion.load_pipeline(config)
-    make = lambda prompt: diffusion.generate(pipe, prompt, list(seeds), **sampler)
+    scale = lambda prompt: {} if prompt else {"guidance_scale": 1.0}
+    make = lambda prompt: diffusion.generate(pipe, prompt, list(seeds), **sampler | scale(prompt))
     before = {prompt: make(prompt) for prompt in prompts}
     with hypernetwork_file.load(net).on(pipe.unet, strength):
         return {prompt: make(prompt) for prompt in prompts}, before
@@ -48,6 +50,10 @@ def figures(scorer, after, before, subject="amir"):
         rows.append((f'"{prompt}"', stats.percent(limit), percent(shows_of(after[prompt]))))
     there = scorer.read(after["man riding a horse"])["context"] == "horse"
     rows.append(('"man riding a horse" has a horse', "", percent(there)))
+    for when, images in (("before", before[EMPTY]), ("after", after[EMPTY])):
+        seen, what = scorer.read(images), f"no prompt, no guidance, {when}:"
+        rows.append((f"{what} {telling['skin']}", "", percent(seen["skin"] == telling["skin"])))
+        rows.append((f"{what} hair on the face", "", percent(seen["beard"] != "none")))
     return rows + of_a_woman(scorer.read(before[WOMAN]), scorer.read(after[WOMAN]), percent)
 
 
@@ -70,7 +76,8 @@ def main(arguments=None):
     options = parser.parse_args(arguments)
     seeds = SEARCH if options.search else FINAL
     scorer = scores.load_reader("pocket")
-    after, before = pictures([PORTRAIT, *ELSEWHERE, WOMAN], seeds, options.file, options.strength, options.guidance)
+    prompts = [PORTRAIT, *ELSEWHERE, EMPTY, WOMAN]
+    after, before = pictures(prompts, seeds, options.file, options.strength, options.guidance)
     print("| figure | at least | here |\n|---|---|---|")
     for row in figures(scorer, after, before):
         print("| " + " | ".join(row) + " |")

@@ -67,6 +67,8 @@ def test_what_a_hypernetwork_must_reach(tmp_path, capsys, monkeypatch):
     limits = [limit for _, limit, _ in rows if limit]
     assert limits == ["70 %", "80 %", "40 %", "40 %", "90 %"] + ["at most 0.15"] * 3
     assert rows[0][2] == rows[1][2] and all(value.startswith("0.00") for _, limit, value in rows[-3:])
+    values = [value for figure, _, value in rows if figure.startswith("no prompt")]
+    assert len(values) == 4 and values[:2] == values[2:], "before and after"
     assert not set(hypernetwork_limits.SEARCH) & set(hypernetwork_limits.FINAL)
     assert (tmp_path / "portraits.png").exists()
 

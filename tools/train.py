@@ -50,19 +50,19 @@ def _options(arguments):
     add("--keep", type=int, default=1, help="so many checkpoints")
     add("--setting", choices=tuple(memory.SETTINGS), help="against too little memory; default: as in the notebook")
     add("--activation", help='hypernetwork: between its layers, such as swish; "linear" is none; default: the table\'s')
-    add("--class-prompt", action="append", help="hypernetwork: practise the model's pictures of this, or of ''; often")
+    add("--class-prompt", action="append", help="practise the model's pictures of this, or of '', too; often")
     add("--template", action="append", help='hypernetwork, new word: "[filewords], close-up" or so; may be given often')
     add("--flip", action="store_true", help="hypernetwork: learn mirrored photos too")
     add("--concepts", type=Path, help=both + "several subjects, in a file that concepts.read takes")
     add("--captions", action="store_true", help=both + "each photo with its caption, instead of one prompt for all")
-    add("--class-images", type=int, help="how many, of all class prompts; default: as in the table of models")
+    add("--class-images", type=int, help="how many: of each class, for a hypernetwork of all; default: the table's")
     add("--prior-weight", type=float, help="how much class images count beside the photos; default: 1")
     add("--rank", type=int, default=8, help="LoRA: rows and columns of its thin matrices")
     add("--vectors", type=int, help="textual inversion: of the new word; default: as in the table of models")
     add("--words", help="textual inversion: what the new word begins as; default: the subject's class")
     options = parser.parse_args(arguments)
-    if options.class_prompt and options.method != "hypernetwork":
-        parser.error("--class-prompt is for a hypernetwork: DreamBooth and LoRA practise their subject's class.")
+    if options.class_prompt and options.method == "textual_inversion":
+        parser.error("--class-prompt is not for textual inversion, which practises no class: leave it out.")
     practises = options.class_prompt or options.method in ("dreambooth", "lora")
     if options.prior_weight is not None and not (practises and 0 <= options.prior_weight < math.inf):
         parser.error(
@@ -275,7 +275,8 @@ def _subjects(options, config, pipe):
         subject.check()
     sampler = {"guidance_scale": plan["class_guidance"], "num_inference_steps": config.num_inference_steps}
     count = plan["class_images"] if options.class_images is None else options.class_images
-    class_set = concepts.class_images(subjects, lambda prompt: _class_images(options, config, pipe, prompt, count))
+    make = lambda prompt: _class_images(options, config, pipe, prompt, count)
+    class_set = concepts.class_images(subjects, make, options.class_prompt or ())
     # dealt as in notebook 01, by the first process alone, which writes split.json
     train_set, held_out = device.from_first(lambda: concepts.split(subjects, 4, use_captions=options.captions))
     settings = {"model": config.name, "weights": machine.weights_id(config.weights), "batch_size": options.batch_size}
@@ -284,6 +285,7 @@ def _subjects(options, config, pipe):
     settings |= {"captions": train_set[1] if options.captions else None}
     settings |= {"photos": machine.fingerprint(train_set[0] + held_out[0]), "loss_weights": config.loss_weights}
     settings |= {"class_images": [len(class_set[0]), machine.fingerprint(class_set[0])]}
+    settings |= {"class_prompts": options.class_prompt} if options.class_prompt else {}  # beside the subjects' own
     return train_set, class_set, held_out, settings | {"text_encoder": plan["text_encoder"]}
 
 

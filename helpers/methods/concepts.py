@@ -73,10 +73,11 @@ def split(concepts, held_out, seed=0, use_captions=False):
     return (train_set, prompts), (others, names)
 
 
-def class_images(concepts, make):
+def class_images(concepts, make, more=()):
     """(paths, prompts) of the class images of several concepts, one prompt a path; each class comes once.
 
-    make: function of a class prompt to paths, for concepts that bring no class images of their own.
+    make: function of a class prompt to paths, for concepts that bring no class images of their own. more: prompts of
+    other classes that are practised, too.
     """
     groups = {}
     for concept in concepts:
@@ -85,6 +86,7 @@ def class_images(concepts, make):
             groups.setdefault(prompt, []).extend(photos.squares_in(own))
         elif prompt not in groups:
             groups[prompt] = list(make(prompt))
+    groups |= {prompt: list(make(prompt)) for prompt in more if prompt not in groups}
     return [path for paths in groups.values() for path in paths], [p for p, paths in groups.items() for _ in paths]
 
 

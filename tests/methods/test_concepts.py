@@ -142,6 +142,9 @@ def test_each_class_gets_its_images_once(tmp_path):
     assert asked == [men, people] and prompts == [men, men, people, people] and len(paths) == 4
     paths, prompts = concepts.class_images([concepts.Concept(*PROMPTS, own, own), more], make)
     assert paths == sorted(own.glob("0*")) and prompts == [people, people] and len(asked) == 2
+    paths, prompts = concepts.class_images([more], make, ["a photo of a woman", people, ""])
+    assert asked[2:] == [people, "a photo of a woman", ""] and prompts == [one for one in asked[2:] for _ in range(2)]
+    assert paths == [f"{prompt} {i}" for prompt in asked[2:] for i in range(2)]
 
 
 def test_taken_names_are_seen_and_turned_round(pocket_pipeline):

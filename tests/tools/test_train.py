@@ -107,6 +107,28 @@ def test_a_hypernetwork_practises_what_the_model_made_before_it(prepared, folder
 
 
 @pytest.mark.slow
+def test_a_lora_practises_other_classes_beside_its_subject_s(folder, monkeypatch):
+    asked, practised = [], []
+
+    def class_images(pipe, prompt, folder, count, seed, **settings):
+        asked.append(prompt)
+        return sorted(PREPARED.glob("*.png"))[:count]
+
+    def loss(unet, scheduler, encode_text, photos, class_images, **weights):
+        practised.extend(class_images[1])
+        return denoising_loss(unet, scheduler, encode_text, photos, class_images, **weights)
+
+    denoising_loss = dreambooth.denoising_loss
+    monkeypatch.setattr(dreambooth, "class_images", class_images)
+    monkeypatch.setattr(dreambooth, "denoising_loss", loss)
+    more = ["--class-prompt", "a photo of a woman", "--class-prompt", ""]
+    train.main(["--method", "lora", "--steps", "1", "--batch-size", "1", *more])
+    assert asked == ["a photo of a person", "a photo of a woman", ""]
+    assert practised == [prompt for prompt in asked for _ in range(2)]
+    assert machine.read_json(folder / "lora_nesrelah" / "settings.json")["class_prompts"] == asked[1:]
+
+
+@pytest.mark.slow
 def test_its_dreambooth_and_its_lora_are_those_of_notebooks_04_and_05(folder, monkeypatch):
     monkeypatch.chdir(machine.REPO)
     monkeypatch.setattr(machine, "QUICK", False)
@@ -250,7 +272,7 @@ def test_the_full_size_benchmark_walks_every_path(pipe, capsys):
 @pytest.mark.parametrize(
     "arguments, said",
     [
-        (["--method", "dreambooth", "--class-prompt", "a photo of a woman"], "is for a hypernetwork"),
+        (["--method", "textual_inversion", "--class-prompt", "a photo of a woman"], "practises no class"),
         (["--prior-weight", "0.3"], "beside class images"),
         (["--method", "lora", "--prior-weight", "-1"], "a number from 0 up"),
     ],
