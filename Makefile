@@ -10,6 +10,7 @@
 # make clean  remove what was built; trainings in runs/ stay
 
 VENV ?= .venv
+PYTHON3 ?= python3
 PYTHON = $(VENV)/bin/python
 PIP = $(PYTHON) -m pip install --quiet --disable-pip-version-check
 TORCH = $(shell grep ^torch== constraints.txt)
@@ -53,7 +54,7 @@ page: $(READY)
 
 colab:
 	@test -n "$(REPO)" || { echo "Say which repository on GitHub: make colab REPO=owner/name"; exit 1; }
-	python3 -m tools.stamp $(REPO)
+	$(PYTHON3) -m tools.stamp $(REPO)
 
 clean:
 	rm -rf build .venv .pytest_cache .ruff_cache .hypothesis runs/quick
@@ -61,9 +62,13 @@ clean:
 # On Linux without an NVIDIA GPU take the CPU build of torch, a tenth of the download; without PyTorch's index PyPI's will do,
 # and pip's warning about that is nothing to act on.
 $(READY): requirements.txt requirements-dev.txt constraints.txt
-	@python3 -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed: python3 is " + sys.version.split()[0])'
+	@test -x $(PYTHON) || $(PYTHON3) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' || { \
+		echo "$(PYTHON3) is missing, too old or too new: the libraries have wheels for Python 3.11 to 3.14." >&2; \
+		echo "Name one of these: make run PYTHON3=python3.13" >&2; exit 1; }
+	@test -x $(PYTHON) || $(PYTHON3) -c 'import os, sys; sys.exit(tuple(os.uname())[::4] == ("Darwin", "x86_64"))' || { \
+		echo "PyTorch has no wheels for Macs with Intel: use Colab, or on Apple silicon a Python for arm64." >&2; exit 1; }
 	@echo "Setting up $(VENV); the first time this takes some minutes."
-	@test -x $(PYTHON) || python3 -m venv $(VENV)
+	@test -x $(PYTHON) || $(PYTHON3) -m venv $(VENV)
 	@if [ "$$(uname)" = Linux ] && ! command -v nvidia-smi > /dev/null; then \
 		$(PIP) --no-deps --retries 1 $(TORCH)+cpu --extra-index-url https://download.pytorch.org/whl/cpu 2> /dev/null || true; fi
 	$(PIP) -r requirements-dev.txt -c constraints.txt

@@ -2,6 +2,8 @@
 
 import ast
 import re
+import shutil
+import subprocess
 import sys
 import tomllib
 from importlib import metadata
@@ -62,6 +64,31 @@ def test_what_developers_need_is_within_its_range_too_and_torchvision_is_not_nee
     here = exact("constraints.txt")
     assert all(here[name] in specifier for name, specifier in requirements("requirements-dev.txt").items())
     assert "torchvision" not in here and "opencv-python" not in here
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="there is no make")
+@pytest.mark.parametrize(
+    "version, machine, said",
+    [
+        ((3, 10), "arm64", "too old or too new"),
+        ((3, 11), "arm64", None),
+        ((3, 14), "arm64", None),
+        ((3, 15), "arm64", "too old or too new"),
+        ((3, 13), "x86_64", "Macs with Intel"),
+    ],
+)
+def test_make_refuses_a_python_without_wheels_in_one_sentence(version, machine, said, tmp_path):
+    """On a Mac, or what says that it is one."""
+    pretend = (
+        f"import os, sys; sys.version_info = {(*version, 0)}; os.uname = lambda: ('Darwin', '', '', '', '{machine}')"
+    )
+    python, place = tmp_path / "python", tmp_path / "venv"
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} -c "{pretend}; exec(sys.argv[1])" "$2"\n')
+    python.chmod(0o755)
+    call = ["make", f"VENV={place}", f"PYTHON3={python}", f"{place}/.ready"]
+    made = subprocess.run(call, cwd=REPO, capture_output=True, text=True, check=False)
+    assert said is None or said in made.stderr
+    assert ("Setting up" in made.stdout) == (said is None) and not place.exists()
 
 
 def test_conda_and_developers_read_the_one_list():
