@@ -80,7 +80,8 @@ def test_it_learns_and_leaves_a_folder_that_can_be_understood(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == there
     assert [float(row["loss"]) for row in rows(tmp_path)[1:]] == [step.loss for step in steps[1:]]
     settings = json.loads((tmp_path / "settings.json").read_text())
-    assert settings["learning_rate"] == 1e-2 and settings["versions"]["torch"] == torch.__version__
+    plain = lambda version: version.partition("+")[0]  # PyPI's wheel for CUDA says +cu130 in one place alone
+    assert plain(settings["versions"]["torch"]) == plain(torch.__version__) and settings["learning_rate"] == 1e-2
     assert len(list((tmp_path / "checkpoints").iterdir())) == 2  # the last one and the best
 
 
