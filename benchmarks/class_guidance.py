@@ -50,13 +50,14 @@ def seen(weights, images, guidance_scale, scorer):
 
 
 def compared(before, after, scorer):
-    """One row a prompt: shows_subject in words, and for the class "moved (by chance)" of each attribute. DataFrame."""
+    """One row a prompt: shows_subject in words, and for the class "moved (by chance), more of what". DataFrame."""
     rows = {}
     for prompt, table in after.items():
         rows[prompt] = {"shows_subject": scorer.words(stats.summarise(table["shows_subject"].to_numpy()))}
         if prompt in CLASS:
             moves = reader.table(before[prompt], table, ATTRIBUTES).set_index("attribute")
-            rows[prompt] |= {name: f"{row.moved:.2f} ({row.by_chance:.2f})" for name, row in moves.iterrows()}
+            told = "{0.moved:.2f} ({0.by_chance:.2f}), more {0.more}".format
+            rows[prompt] |= {name: told(row) for name, row in moves.iterrows()}
             rows[prompt]["black hair"] = f"{(table['hair_color'] == 'black').mean():.0%}"
     return pd.DataFrame(rows).T.fillna("")
 
