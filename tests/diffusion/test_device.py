@@ -180,7 +180,7 @@ def picture(gpu, learning):
 
 
 @pytest.mark.slow
-@fake_gpu.needs_compiler
+@fake_gpu.possible
 @pytest.mark.parametrize("card, learning", [("T4", False), ("A100", False), ("A100", True)])
 def test_pictures_move_no_more_bytes_than_the_pipelines_own_call(card, learning):
     """Autocast would widen the norms of a pipeline in float16, and on an A100 convert all its weights at each use."""
@@ -206,7 +206,7 @@ def step(gpu, method):
 
 
 @pytest.mark.slow
-@fake_gpu.needs_compiler
+@fake_gpu.possible
 @pytest.mark.parametrize("method", ["lora", "hypernetwork"])
 def test_frozen_weights_are_not_converted_in_each_step_where_the_card_would_compute_in_another_type(method):
     """An A100 computes in bfloat16, and they have float16, as on a T4."""

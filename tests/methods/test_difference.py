@@ -82,7 +82,7 @@ def added_on_a_gpu(gpu, path):
 
 
 @pytest.mark.slow
-@fake_gpu.needs_compiler
+@fake_gpu.possible
 def test_weights_on_a_gpu_take_a_difference_too():
     found = fake_gpu.run(added_on_a_gpu, str(machine.REPO / "data/finished/dreambooth_amir" / difference.NAME))
     assert set(found) == {"cuda:0"}

@@ -31,7 +31,7 @@ from helpers.diffusion import models
 from helpers.methods import dreambooth, memory
 from helpers.training import optimizers
 
-pytestmark = [pytest.mark.slow, fake_gpu.needs_compiler]
+pytestmark = [pytest.mark.slow, fake_gpu.possible]
 VISION = {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24, "num_attention_heads": 16}
 
 

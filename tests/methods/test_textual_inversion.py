@@ -124,7 +124,7 @@ def on_a_gpu(gpu):
 
 
 @pytest.mark.slow
-@fake_gpu.needs_compiler
+@fake_gpu.possible
 def test_on_a_t4_the_vectors_keep_32_bits_beside_a_model_of_16():
     assert fake_gpu.run(on_a_gpu) == ["torch.float32", "cuda:0", "torch.float16", 3, True]
 
