@@ -23,12 +23,17 @@ CLASS = ("a photo of a person", "a photo of a woman", "a photo of a man")
 ATTRIBUTES = ("kind", "skin", "hair_color")
 
 
+def guidance_or_folder(text):
+    """One of the two, as text. Raises ValueError for anything else."""
+    return text if Path(text).is_dir() else f"{float(text):g}"
+
+
 def trained(which):
     """The folder of a run's model; of a guidance, of that which notebook 04 saves with such class images, made once."""
     if Path(which).is_dir():
         return Path(which) / "model"
     (path,) = notebooks.FOLDER.glob("04_*.ipynb")
-    notebook, runs = notebooks.read(path), machine.RUNS / f"class_guidance_{float(which):g}"
+    notebook, runs = notebooks.read(path), machine.RUNS / f"class_guidance_{which}"
     last = next(i for i, cell in enumerate(notebook.cells) if "dreambooth.keep(RUN" in cell.source)
     notebook.cells = notebook.cells[: last + 1]
     settings = {"RUNS_DIR": str(runs), "CLASS_GUIDANCE": which, "LENGTH": "short", "SUBJECT": "nesrelah"}
@@ -64,7 +69,8 @@ def compared(before, after, scorer):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("which", nargs="+", help="the guidance of class images, a number; or the folder of a run")
+    which = "the guidance of class images, a number; or the folder of a run"
+    parser.add_argument("which", type=guidance_or_folder, nargs="+", help=which)
     parser.add_argument("--images", type=int, default=64, help="of each prompt")
     config, scorer = diffusion.model_config("pocket"), scores.load_reader("pocket")
     parser.add_argument(
