@@ -100,14 +100,14 @@ def test_time_to_likeness_of_every_method(tmp_path, capsys, monkeypatch):
 
 
 def test_the_first_check_that_is_enough_counts():
-    rows = [("a", 10, 1.0, 0.5), ("a", 20, 2.0, 0.7), ("a", 30, 3.0, 0.6), ("b", 10, 1.0, 0.1)]
+    rows = [("a", 10, 1.0, 0.5), ("a", 20, 0.04562, 0.7), ("a", 30, 3.0, 0.6), ("b", 10, 1.0, 0.1)]
     table = pd.DataFrame(rows, columns=["method", "steps", "seconds", "mean"])
-    assert likeness.reached(table, 0.6) == {"a": (20, 2.0), "b": None}
+    assert likeness.reached(table, 0.6) == {"a": (20, 0.04562), "b": None}
     other = pd.DataFrame([("DreamBooth", 5, 9.0, 1.0)], columns=table.columns)
-    for beside, ratio in ((table, ""), (pd.concat([table, other]), "4.5")):
+    for beside, ratio in ((table, ""), (pd.concat([table, other]), "200")):
         lines = likeness.texts(beside)["table"].splitlines()[2:]
         cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
-        assert cells[0] == ["a", "20", "2.0", ratio] and cells[1][::3] == ["b", ""] and "10 %" in cells[1][2]
+        assert cells[0] == ["a", "20", "0.0456", ratio] and cells[1][::3] == ["b", ""] and "10 %" in cells[1][2]
 
 
 def test_a_training_that_ends_before_its_last_check_stops_there():
