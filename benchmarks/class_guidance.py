@@ -61,8 +61,8 @@ def compared(before, after, scorer):
         rows[prompt] = {"shows_subject": scorer.words(stats.summarise(table["shows_subject"].to_numpy()))}
         if prompt in CLASS:
             moves = reader.table(before[prompt], table, ATTRIBUTES).set_index("attribute")
-            told = "{0.moved:.2f} ({0.by_chance:.2f}), more {0.more}".format
-            rows[prompt] |= {name: told(row) for name, row in moves.iterrows()}
+            in_words = "{0.moved:.2f} ({0.by_chance:.2f}), more {0.more}".format
+            rows[prompt] |= {name: in_words(row) for name, row in moves.iterrows()}
             rows[prompt]["black hair"] = f"{(table['hair_color'] == 'black').mean():.0%}"
     return pd.DataFrame(rows).T.fillna("")
 

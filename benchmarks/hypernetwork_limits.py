@@ -21,7 +21,7 @@ FINISHED = machine.REPO / "data" / "finished" / "hypernetwork_amir" / "hypernetw
 SEARCH, FINAL = range(30_000, 30_032), range(20_000, 20_064)
 PORTRAIT, WOMAN = "a photo of a man", "a photo of a woman"
 ELSEWHERE = {"man riding a horse": 0.4, "a man, oil painting": 0.4}
-EMPTY = ""  # its pictures are made without guidance, which goes away from what this prompt gives
+EMPTY = ""  # guidance leads away from this prompt, so its own pictures are made without
 
 
 def pictures(prompts, seeds, net, strength, guidance_scale):
