@@ -3,19 +3,21 @@
     python -m benchmarks.hypernetwork_limits                    the finished file, on 64 seeds that no search may see
     python -m tools.train --folder runs/try/a --learning-rate 1e-3 --steps 600
     python -m benchmarks.hypernetwork_limits runs/try/a/hypernetwork.pt --strength 0.8 --search     on seeds kept for it
+    python -m benchmarks.hypernetwork_limits runs/try/b/amir.safetensors      a LoRA; a folder: a whole model
 
 Settings are searched with --search alone; the table of the best is then made once, without it. Portraits are written
 to --portraits, for a person to count the faces whose two eyes and mouth are whole: the reader cannot say so.
 """
 
 import argparse
+import contextlib
 from pathlib import Path
 
 import numpy as np
 
 from helpers import diffusion, machine, show, stats
 from helpers.compare import reader, scores
-from helpers.methods import hypernetwork_file
+from helpers.methods import hypernetwork_file, lora
 
 FINISHED = machine.REPO / "data" / "finished" / "hypernetwork_amir" / "hypernetwork.pt"
 SEARCH, FINAL = range(30_000, 30_032), range(20_000, 20_064)
@@ -24,16 +26,32 @@ ELSEWHERE = {"man riding a horse": 0.4, "a man, oil painting": 0.4}
 EMPTY = ""  # guidance leads away from this prompt, so its own pictures are made without
 
 
-def pictures(prompts, seeds, net, strength, guidance_scale):
-    """{prompt: PIL images with the network on} and the same without it."""
+def pictures(prompts, seeds, path, strength, guidance_scale):
+    """{prompt: PIL images with the training applied} and the same without it.
+
+    path: a hypernetwork, a LoRA's .safetensors, or the folder of a whole model, which has no strength.
+    """
     config = diffusion.model_config("pocket")
     sampler = {"guidance_scale": guidance_scale, "num_inference_steps": config.num_inference_steps}
     pipe = diffusion.load_pipeline(config)
     scale = lambda prompt: {} if prompt else {"guidance_scale": 1.0}
-    make = lambda prompt: diffusion.generate(pipe, prompt, list(seeds), **sampler | scale(prompt))
-    before = {prompt: make(prompt) for prompt in prompts}
-    with hypernetwork_file.load(net).on(pipe.unet, strength):
-        return {prompt: make(prompt) for prompt in prompts}, before
+    make = lambda pipe, prompt: diffusion.generate(pipe, prompt, list(seeds), **sampler | scale(prompt))
+    before = {prompt: make(pipe, prompt) for prompt in prompts}
+    with applied(path, pipe, strength) as bent:
+        return {prompt: make(bent, prompt) for prompt in prompts}, before
+
+
+@contextlib.contextmanager
+def applied(path, pipe, strength):
+    """The pipeline with a hypernetwork or a LoRA on it, or another one from a folder."""
+    if path.is_dir():
+        yield diffusion.load_pipeline(str(path))
+    elif path.suffix == ".safetensors":
+        lora.load(pipe, path, strength)
+        yield pipe
+    else:
+        with hypernetwork_file.load(path).on(pipe.unet, strength):
+            yield pipe
 
 
 def figures(scorer, after, before, subject="amir"):

@@ -28,6 +28,7 @@ from benchmarks.gpu import parts as gpu_parts
 from benchmarks.gpu import table
 from helpers import diffusion, machine, photos
 from helpers.diffusion import models
+from helpers.methods import lora
 
 pytestmark = pytest.mark.slow
 
@@ -57,12 +58,19 @@ def test_a_hypernetwork_beside_the_web_ui_s_loop(pipe, capsys, monkeypatch):
     assert not any(module._forward_pre_hooks for module in pipe.unet.modules())
 
 
-def test_what_a_hypernetwork_must_reach(tmp_path, capsys, monkeypatch):
-    """Every limit has its row; a network of no strength leaves everybody as before."""
+@pytest.mark.parametrize("kind", ["hypernetwork", "LoRA", "whole model"])
+def test_what_a_hypernetwork_must_reach(kind, pipe, tmp_path, capsys, monkeypatch):
+    """Every limit has its row; a network of no strength, and the base model, leave everybody as before."""
+    if kind == "LoRA":
+        lora.add(pipe.unet)
+        torch.nn.init.ones_(next(p for name, p in pipe.unet.named_parameters() if "lora_B" in name))
+        lora.save(tmp_path / "his.safetensors", pipe.unet)
+    file = {"LoRA": [tmp_path / "his.safetensors"], "whole model": [diffusion.POCKET]}.get(kind, [])
     quick = dataclasses.replace(models.MODELS["pocket"], num_inference_steps=2)
     monkeypatch.setitem(models.MODELS, "pocket", quick)
     monkeypatch.setattr(hypernetwork_limits, "SEARCH", range(2))
-    hypernetwork_limits.main(["--search", "--strength", "0", "--portraits", str(tmp_path / "portraits.png")])
+    how = ["--search", "--strength", "0", "--portraits", str(tmp_path / "portraits.png")]
+    hypernetwork_limits.main([*map(str, file), *how])
     rows = [line.strip("| ").split(" | ") for line in capsys.readouterr().out.splitlines() if line.startswith("|")][2:]
     limits = [limit for _, limit, _ in rows if limit]
     assert limits == ["70 %", "80 %", "40 %", "40 %", "90 %"] + ["at most 0.15"] * 3

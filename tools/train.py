@@ -55,7 +55,9 @@ def _options(arguments):
     add("--flip", action="store_true", help="hypernetwork: learn mirrored photos too")
     add("--concepts", type=Path, help=both + "several subjects, in a file that concepts.read takes")
     add("--captions", action="store_true", help=both + "each photo with its caption, instead of one prompt for all")
+    add("--no-identifier", action="store_true", help=both + "the class word itself learns, as with a hypernetwork")
     add("--class-images", type=int, help="how many: of each class, for a hypernetwork of all; default: the table's")
+    add("--class-guidance", type=float, help="the guidance of class images; default: the table's")
     add("--prior-weight", type=float, help="how much class images count beside the photos; default: 1")
     add("--rank", type=int, default=8, help="LoRA: rows and columns of its thin matrices")
     add("--vectors", type=int, help="textual inversion: of the new word; default: as in the table of models")
@@ -68,9 +70,15 @@ def _options(arguments):
         parser.error(
             "--prior-weight is a number from 0 up, beside class images: a hypernetwork has them by --class-prompt."
         )
+    light_or_whole = options.method in ("dreambooth", "lora") and not options.concepts
+    if options.no_identifier and not (light_or_whole and options.class_prompt):
+        parser.error(
+            "--no-identifier is for DreamBooth or a LoRA of one subject: add --class-prompt of whom shall stay as they are."
+        )
     options.prior_weight = 1.0 if options.prior_weight is None else options.prior_weight
     options.subject = options.subject or machine.subjects.learnt_by(options.method)
-    options.folder = options.folder or machine.RUNS / f"{options.method}_{options.subject}"
+    name = f"{options.method}_{options.subject}" + "_class_word" * options.no_identifier
+    options.folder = options.folder or machine.RUNS / name
     return options
 
 
@@ -192,10 +200,13 @@ def _practised(options, config, pipe, train_set, class_set):
 
 
 def _class_images(options, config, pipe, prompt, count):
-    plan = config.dreambooth
-    sampler = {"guidance_scale": plan["class_guidance"], "num_inference_steps": config.num_inference_steps}
-    folder = machine.RUNS / "class_images"
+    sampler, folder = _class_sampler(options, config), machine.RUNS / "class_images"
     return dreambooth.class_images(pipe, prompt, folder, count, options.seed, weights=config.weights, **sampler)
+
+
+def _class_sampler(options, config):
+    scale = config.dreambooth["class_guidance"] if options.class_guidance is None else options.class_guidance
+    return {"guidance_scale": scale, "num_inference_steps": config.num_inference_steps}
 
 
 def _textual_inversion(options, config, pipe, checkpointing):
@@ -265,15 +276,12 @@ def _subjects(options, config, pipe):
     """(paths, prompts) of the photos to learn from, of class images and of photos held out; what settings.json says."""
     word, plan = machine.subjects.class_of(options.subject), config.dreambooth
     identifier = concepts.propose(pipe.tokenizer, options.subject)
-    one = (
-        f"{identifier} {word}",
-        f"a photo of {machine.subjects.with_article(word)}",
-        photos.prepared_folder(options.subject),
-    )
-    subjects = concepts.read(options.concepts) if options.concepts else [concepts.Concept(*one)]
+    plain, folder = f"a photo of {machine.subjects.with_article(word)}", photos.prepared_folder(options.subject)
+    pair = (plain, None) if options.no_identifier else (f"{identifier} {word}", plain)
+    subjects = concepts.read(options.concepts) if options.concepts else [concepts.Concept(*pair, folder)]
     for subject in subjects:
         subject.check()
-    sampler = {"guidance_scale": plan["class_guidance"], "num_inference_steps": config.num_inference_steps}
+    sampler = _class_sampler(options, config)
     count = plan["class_images"] if options.class_images is None else options.class_images
     make = lambda prompt: _class_images(options, config, pipe, prompt, count)
     class_set = concepts.class_images(subjects, make, options.class_prompt or ())

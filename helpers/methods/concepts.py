@@ -13,10 +13,10 @@ LETTERS = "bcdfghjklmnpqrtvwxz"  # no vowels: no words
 
 @dataclass(frozen=True)
 class Concept:
-    """One subject: "nesrelah_001 person" among people, "a photo of a person"."""
+    """One subject: "nesrelah_001 person" among people, "a photo of a person"; or a class that is to be the subject."""
 
     instance_prompt: str
-    class_prompt: str
+    class_prompt: str | None  # None: the class word itself learns, as with a hypernetwork, and is not practised
     photos: Path  # a folder of prepared squares
     class_images: Path | None = None  # a folder of one's own pictures of the class, instead of the model's
 
@@ -35,12 +35,13 @@ class Concept:
             raise ValueError(f"The instance prompt {words} has to end in an identifier and a class word: add them.")
         (identifier, class_word), count = words[-2:], len(photos.squares_in(self.photos))
         says = lambda word: re.search(rf"(?<!\w){re.escape(word)}(?!\w)", prompt, re.IGNORECASE)
-        unsaid, empty = not says(class_word), own and not photos.squares_in(own)
+        named, empty = self.class_prompt is not None, own and not photos.squares_in(own)
+        unsaid, said = named and not says(class_word), named and says(identifier)
         problems = {
             f"There are no photos in {self.photos}: run notebook 01 first, or put squares there.": count == 0,
             f"Too few photos in {self.photos}, {count}, which can only be copied: give five or more.": count < 3,
             f"The class prompt {prompt} does not say {class_word}, with which the instance prompt ends: add it.": unsaid,
-            f"The class prompt {prompt} says {identifier}: name the class alone.": says(identifier),
+            f"The class prompt {prompt} says {identifier}: name the class alone.": said,
             f"There are no class images in {own}: leave it out and the model makes some.": empty,
         }
         if problem := next((sentence for sentence, holds in problems.items() if holds), None):
@@ -52,13 +53,14 @@ class Concept:
         return photos.split(squares, min(held_out, max(1, len(squares) // 4)), seed)
 
     def prompts(self, paths, use_captions=False):
-        """One prompt a photo: the instance prompt, or its caption from notebook 02 with the subject's name in it."""
+        """One prompt a photo: the instance prompt, or its caption from notebook 02, with the subject's name if it has one."""
         if not use_captions:
             return [self.instance_prompt] * len(paths)
         table = photos.read_captions(self.photos).set_index("file")["caption"]
         if missing := [path.name for path in paths if not table.get(path.name)]:
             raise ValueError(f"{self.photos / missing[0]} has no caption: run notebook 02, or do without captions.")
-        return [named(table[path.name], self.instance_prompt) for path in paths]
+        captions = [table[path.name] for path in paths]
+        return captions if self.class_prompt is None else [named(text, self.instance_prompt) for text in captions]
 
 
 def split(concepts, held_out, seed=0, use_captions=False):
@@ -80,7 +82,7 @@ def class_images(concepts, make, more=()):
     other classes that are practised, too.
     """
     groups = {}
-    for concept in concepts:
+    for concept in (concept for concept in concepts if concept.class_prompt is not None):
         prompt, own = concept.class_prompt, concept.class_images
         if own is not None:
             groups.setdefault(prompt, []).extend(photos.squares_in(own))

@@ -116,7 +116,9 @@ def _rows(path):
         raise ValueError(f"{path} lacks {', '.join(missing)}: save it with its first line unchanged.")
     rows = [{name: machine.as_text(cell, back=True) for name, cell in row.items()} for row in rows]
     table = pd.DataFrame(rows, columns=COLUMNS)
-    draft = table["draft"].fillna(table["machine_caption"])
+    draft = (
+        table["draft"].astype(object).fillna(table["machine_caption"])
+    )  # where nobody has one it is a column of floats
     return table.assign(draft=draft, edited=table["caption"] != draft)
 
 

@@ -76,6 +76,10 @@ def test_each_photo_may_have_its_caption(tmp_path):
     assert subject.prompts(paths[:2], use_captions=True) == ["nesrelah_001 person", "nesrelah_001 person in a city"]
     with pytest.raises(ValueError, match="02.png has no caption"):
         subject.prompts(paths, use_captions=True)
+    itself = concepts.Concept("a photo of a person", None, place)  # the class word learns, and has no other name
+    itself.check()
+    assert itself.prompts(paths[:2], use_captions=True) == ["a person", "a person in a city"]
+    assert concepts.class_images([itself], pytest.fail, more=()) == ([], []), "nobody practises what is to change"
 
 
 def test_the_fork_s_list_of_several_subjects_is_read(tmp_path):

@@ -106,26 +106,48 @@ def test_a_hypernetwork_practises_what_the_model_made_before_it(prepared, folder
     assert (folder / "hypernetwork_amir" / "hypernetwork.pt").exists()
 
 
-@pytest.mark.slow
-def test_a_lora_practises_other_classes_beside_its_subject_s(folder, monkeypatch):
-    asked, practised = [], []
+@pytest.fixture
+def practice(monkeypatch):
+    """Class images are photos that are there: the prompts asked for, with their guidance, and those of both losses."""
+    seen = SimpleNamespace(asked=[], guidance=set(), learnt=[], practised=[])
 
-    def class_images(pipe, prompt, folder, count, seed, **settings):
-        asked.append(prompt)
+    def class_images(pipe, prompt, folder, count, seed, guidance_scale, **settings):
+        seen.asked.append(prompt)
+        seen.guidance.add(guidance_scale)
         return sorted(PREPARED.glob("*.png"))[:count]
 
     def loss(unet, scheduler, encode_text, photos, class_images, **weights):
-        practised.extend(class_images[1])
+        seen.learnt, seen.practised = photos[1], class_images[1]
         return denoising_loss(unet, scheduler, encode_text, photos, class_images, **weights)
 
     denoising_loss = dreambooth.denoising_loss
     monkeypatch.setattr(dreambooth, "class_images", class_images)
     monkeypatch.setattr(dreambooth, "denoising_loss", loss)
-    more = ["--class-prompt", "a photo of a woman", "--class-prompt", ""]
-    train.main(["--method", "lora", "--steps", "1", "--batch-size", "1", *more])
-    assert asked == ["a photo of a person", "a photo of a woman", ""]
-    assert practised == [prompt for prompt in asked for _ in range(2)]
-    assert machine.read_json(folder / "lora_nesrelah" / "settings.json")["class_prompts"] == asked[1:]
+    return seen
+
+
+MORE = ["--class-prompt", "a photo of a woman", "--class-prompt", ""]
+
+
+@pytest.mark.slow
+def test_a_lora_practises_other_classes_beside_its_subject_s(folder, practice):
+    train.main(["--method", "lora", "--steps", "1", "--batch-size", "1", *MORE])
+    assert practice.asked == ["a photo of a person", *MORE[1::2]]
+    assert practice.practised == [prompt for prompt in practice.asked for _ in range(2)]
+    assert set(practice.learnt) == {"nesrelah_001 person"} and practice.guidance == {3.0}
+    assert machine.read_json(folder / "lora_nesrelah" / "settings.json")["class_prompts"] == MORE[1::2]
+
+
+@pytest.mark.slow
+def test_without_an_identifier_the_class_word_learns_and_is_not_practised(prepared, folder, practice):
+    (prepared / "consent.json").write_text('{"who": "he", "what_for": "this test", "until": "2099-01-01"}')
+    how = ["--method", "lora", "--subject", "amir", "--no-identifier", "--captions", "--class-guidance", "1", *MORE]
+    train.main([*how, "--steps", "1", "--batch-size", "1"])
+    captions = photos.read_captions(prepared).set_index("file")["caption"]
+    assert practice.asked == MORE[1::2] and practice.guidance == {1.0}
+    assert practice.learnt == [captions[path.name] for path in photos.split(sorted(prepared.glob("*.png")), 4)[0]]
+    assert (folder / "lora_amir_class_word" / "amir_webui.safetensors").exists()
+    assert not (folder / "lora_amir").exists(), "whoever compares looks there for a LoRA with a name"
 
 
 @pytest.mark.slow
@@ -275,6 +297,8 @@ def test_the_full_size_benchmark_walks_every_path(pipe, capsys):
         (["--method", "textual_inversion", "--class-prompt", "a photo of a woman"], "practises no class"),
         (["--prior-weight", "0.3"], "beside class images"),
         (["--method", "lora", "--prior-weight", "-1"], "a number from 0 up"),
+        (["--method", "lora", "--no-identifier"], "add --class-prompt"),
+        (["--no-identifier", "--class-prompt", "a photo of a woman"], "for DreamBooth or a LoRA"),
     ],
 )
 def test_what_a_method_does_not_practise_is_refused(arguments, said, capsys):
