@@ -5,6 +5,9 @@ r"""The trainings that come with the repository, in data/finished: both methods 
     python -m tools.train --method hypernetwork --subject amir --folder runs/hypernetwork_amir_practised --steps 800 \
         --learning-rate 1.5e-3 --prior-weight 0.1 --class-images 128 --class-prompt "a photo of a woman" \
         --class-prompt "a woman riding a horse"
+    python -m tools.train --method lora --subject amir --no-identifier --captions --steps 400 --prior-weight 0.3 \
+        --class-guidance 1 --class-images 64 --class-prompt "a photo of a woman" \
+        --class-prompt "a woman riding a horse" --class-prompt ""
 
 The paper's two are whole. DreamBooth on Amir is the difference from the base model alone, a third as large.
 """
@@ -16,8 +19,9 @@ from helpers.compare import trained
 from helpers.diffusion import models
 from helpers.methods import difference
 
-PRACTISED = ("hypernetwork_amir_practised", 800, True)  # which notebook 07 shows
-KEPT = ("card.md", "settings.json", "loss.csv", "memory.json", "hypernetwork.pt", "model")  # no checkpoints
+PRACTISED = [("hypernetwork_amir_practised", 800, True), ("lora_amir_class_word", 400, True)]  # which notebook 07 shows
+NAMES = ("card.md", "settings.json", "loss.csv", "memory.json")
+KEPT = (*NAMES, "hypernetwork.pt", "amir.safetensors", "model")  # no checkpoints
 
 
 def keep(run, folder, config, steps, whole=True):
@@ -45,7 +49,7 @@ def main():
     pocket, samples = models.MODELS["pocket"], machine.subjects.SAMPLES
     steps = {method: getattr(pocket, method)["steps"] for method in samples}
     runs = [(f"{way}_{who}", steps[way], who == learnt) for way, learnt in samples.items() for who in samples.values()]
-    for name, count, whole in [*runs, PRACTISED]:
+    for name, count, whole in [*runs, *PRACTISED]:
         if (machine.RUNS / name).exists():
             keep(machine.RUNS / name, trained.FINISHED / name, pocket, count, whole)
         print(f"{name}: {'taken' if (machine.RUNS / name).exists() else 'not in runs/, so it stays as it was'}")
