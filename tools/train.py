@@ -63,23 +63,28 @@ def _options(arguments):
     add("--vectors", type=int, help="textual inversion: of the new word; default: as in the table of models")
     add("--words", help="textual inversion: what the new word begins as; default: the subject's class")
     options = parser.parse_args(arguments)
-    if options.class_prompt and options.method == "textual_inversion":
-        parser.error("--class-prompt is not for textual inversion, which practises no class: leave it out.")
-    practises = options.class_prompt or options.method in ("dreambooth", "lora")
-    if options.prior_weight is not None and not (practises and 0 <= options.prior_weight < math.inf):
-        parser.error(
-            "--prior-weight is a number from 0 up, beside class images: a hypernetwork has them by --class-prompt."
-        )
-    light_or_whole = options.method in ("dreambooth", "lora") and not options.concepts
-    if options.no_identifier and not (light_or_whole and options.class_prompt):
-        parser.error(
-            "--no-identifier is for DreamBooth or a LoRA of one subject: add --class-prompt of whom shall stay as they are."
-        )
+    if problem := _problem(options):
+        parser.error(problem)
     options.prior_weight = 1.0 if options.prior_weight is None else options.prior_weight
     options.subject = options.subject or machine.subjects.learnt_by(options.method)
     name = f"{options.method}_{options.subject}" + "_class_word" * options.no_identifier
     options.folder = options.folder or machine.RUNS / name
     return options
+
+
+def _problem(options):
+    """What of the options does not go together, in a sentence with the fix; None if all do."""
+    named, weight = options.method in ("dreambooth", "lora"), options.prior_weight
+    if options.class_prompt and options.method == "textual_inversion":
+        return "--class-prompt is not for textual inversion, which practises no class: leave it out."
+    if weight is not None and not ((options.class_prompt or named) and 0 <= weight < math.inf):
+        return "--prior-weight is a number from 0 up, beside class images: a hypernetwork has them by --class-prompt."
+    if options.no_identifier and not (named and options.class_prompt and not options.concepts):
+        return (
+            "--no-identifier is for DreamBooth or a LoRA of one subject: "
+            "add --class-prompt, once or more, for the people who shall stay as they are."
+        )
+    return None
 
 
 def _train(options, state):
