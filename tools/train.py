@@ -77,7 +77,10 @@ def _problem(options):
     named, weight = options.method in ("dreambooth", "lora"), options.prior_weight
     if options.class_prompt and options.method == "textual_inversion":
         return "--class-prompt is not for textual inversion, which practises no class: leave it out."
-    if weight is not None and not ((options.class_prompt or named) and 0 <= weight < math.inf):
+    practises = bool(options.class_prompt) or named
+    if options.class_guidance is not None and not (practises and 0 <= options.class_guidance < math.inf):
+        return "--class-guidance is a number from 0 up, of class images: a hypernetwork has them by --class-prompt."
+    if weight is not None and not (practises and 0 <= weight < math.inf):
         return "--prior-weight is a number from 0 up, beside class images: a hypernetwork has them by --class-prompt."
     if options.no_identifier and not (named and options.class_prompt and not options.concepts):
         return (

@@ -116,9 +116,8 @@ def _rows(path):
         raise ValueError(f"{path} lacks {', '.join(missing)}: save it with its first line unchanged.")
     rows = [{name: machine.as_text(cell, back=True) for name, cell in row.items()} for row in rows]
     table = pd.DataFrame(rows, columns=COLUMNS)
-    draft = (
-        table["draft"].astype(object).fillna(table["machine_caption"])
-    )  # where nobody has one it is a column of floats
+    # without any draft the column is one of floats, which take no text
+    draft = table["draft"].astype(object).fillna(table["machine_caption"])
     return table.assign(draft=draft, edited=table["caption"] != draft)
 
 

@@ -296,6 +296,8 @@ def test_the_full_size_benchmark_walks_every_path(pipe, capsys):
     [
         (["--method", "textual_inversion", "--class-prompt", "a photo of a woman"], "practises no class"),
         (["--prior-weight", "0.3"], "beside class images"),
+        (["--class-guidance", "1"], "of class images"),
+        (["--method", "lora", "--class-guidance", "nan"], "a number from 0 up"),
         (["--method", "lora", "--prior-weight", "-1"], "a number from 0 up"),
         (["--method", "lora", "--no-identifier"], "add --class-prompt"),
         (["--no-identifier", "--class-prompt", "a photo of a woman"], "for DreamBooth or a LoRA"),
