@@ -116,8 +116,7 @@ def _rows(path):
         raise ValueError(f"{path} lacks {', '.join(missing)}: save it with its first line unchanged.")
     rows = [{name: machine.as_text(cell, back=True) for name, cell in row.items()} for row in rows]
     table = pd.DataFrame(rows, columns=COLUMNS)
-    # without any draft the column is one of floats, which take no text
-    draft = table["draft"].astype(object).fillna(table["machine_caption"])
+    draft = table["draft"].astype(object).fillna(table["machine_caption"])  # of missing drafts alone it is of floats
     return table.assign(draft=draft, edited=table["caption"] != draft)
 
 
