@@ -21,7 +21,7 @@ import torch
 
 from benchmarks import dreambooth as dreambooth_speed
 from benchmarks import hypernetwork as hypernetwork_speed
-from benchmarks import hypernetwork_limits, likeness, marked, methods, sharper
+from benchmarks import hypernetwork_limits, larger, likeness, marked, methods, sharper
 from benchmarks.gpu import command as gpu
 from benchmarks.gpu import model as gpu_model
 from benchmarks.gpu import parts as gpu_parts
@@ -87,7 +87,16 @@ def test_drawn_and_decoded_faces_side_by_side(tmp_path, capsys):
     rows = {line.split(" | ")[0].strip("| "): line.split(" | ")[4:6] for line in capsys.readouterr().out.splitlines()}
     assert rows["decoded"] == rows["decoded, trial"], "the same decoder"
     assert float(rows["drawn"][1]) > float(rows["decoded"][1]) > 15
+    assert float(rows["decoded at 256"][0]) > float(rows["decoded"][0]) + 2, "four times as many latents"
     assert (tmp_path / "grid.png").exists()
+
+
+def test_a_base_of_256_pixels_beside_today_s(capsys):
+    larger.main(["--rounds", "1"])
+    rows = [line.strip("| ").split(" | ") for line in capsys.readouterr().out.splitlines()[2:]]
+    assert [name for name, *_ in rows] == ["today", *larger.LEVELS] and float(rows[0][-1]) == 1
+    net = larger.larger(diffusion.load_pipeline(models.MODELS["pocket"]).unet.config, 32)
+    assert net.config.sample_size == 32 and len(net.down_blocks) == 4 and not hasattr(net.down_blocks[0], "attentions")
 
 
 def test_time_to_likeness_of_every_method(tmp_path, capsys, monkeypatch):
