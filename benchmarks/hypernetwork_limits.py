@@ -3,7 +3,7 @@
     python -m benchmarks.hypernetwork_limits                    the finished file, on 64 seeds that no search may see
     python -m tools.train --folder runs/try/a --learning-rate 1e-3 --steps 600
     python -m benchmarks.hypernetwork_limits runs/try/a/hypernetwork.pt --strength 0.8 --search     on seeds kept for it
-    python -m benchmarks.hypernetwork_limits runs/try/b/amir.safetensors      a LoRA; a folder: a whole model
+    python -m benchmarks.hypernetwork_limits runs/try/b/model       DreamBooth's; or a difference.npz, or a LoRA's file
 
 Settings are searched with --search alone; the table of the best is then made once, without it. Portraits are written
 to --portraits, for a person to count the faces whose two eyes and mouth are whole: the reader cannot say so.
@@ -17,7 +17,7 @@ import numpy as np
 
 from helpers import diffusion, machine, show, stats
 from helpers.compare import reader, scores
-from helpers.methods import hypernetwork_file, lora
+from helpers.methods import difference, hypernetwork_file, lora
 
 FINISHED = machine.REPO / "data" / "finished" / "hypernetwork_amir" / "hypernetwork.pt"
 SEARCH, FINAL = range(30_000, 30_032), range(20_000, 20_064)
@@ -29,7 +29,7 @@ EMPTY = ""  # guidance leads away from this prompt, so its own pictures are made
 def pictures(prompts, seeds, path, strength, guidance_scale):
     """{prompt: PIL images with the training applied} and the same without it.
 
-    path: a hypernetwork, a LoRA's .safetensors, or the folder of a whole model, which has no strength.
+    path: a hypernetwork, a LoRA's .safetensors, or the folder or the difference of a whole model, which has no strength.
     """
     config = diffusion.model_config("pocket")
     sampler = {"guidance_scale": guidance_scale, "num_inference_steps": config.num_inference_steps}
@@ -43,9 +43,12 @@ def pictures(prompts, seeds, path, strength, guidance_scale):
 
 @contextlib.contextmanager
 def applied(path, pipe, strength):
-    """The pipeline with a hypernetwork or a LoRA on it, or another one from a folder."""
+    """The pipeline with a hypernetwork, a LoRA or a difference on it, or another one from a folder."""
     if path.is_dir():
         yield diffusion.load_pipeline(str(path))
+    elif path.name == difference.NAME:
+        difference.add(path, pipe, machine.weights_id(diffusion.model_config("pocket").weights))
+        yield pipe
     elif path.suffix == ".safetensors":
         lora.load(pipe, path, strength)
         yield pipe

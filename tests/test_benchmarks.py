@@ -28,7 +28,7 @@ from benchmarks.gpu import parts as gpu_parts
 from benchmarks.gpu import table
 from helpers import diffusion, machine, photos
 from helpers.diffusion import models
-from helpers.methods import lora
+from helpers.methods import difference, dreambooth, lora
 
 pytestmark = pytest.mark.slow
 
@@ -58,19 +58,33 @@ def test_a_hypernetwork_beside_the_web_ui_s_loop(pipe, capsys, monkeypatch):
     assert not any(module._forward_pre_hooks for module in pipe.unet.modules())
 
 
-@pytest.mark.parametrize("kind", ["hypernetwork", "LoRA", "whole model"])
-def test_what_a_hypernetwork_must_reach(kind, pipe, tmp_path, capsys, monkeypatch):
-    """Every limit has its row; a network of no strength, and the base model, leave everybody as before."""
+@pytest.mark.parametrize("kind", ["LoRA", "difference", "folder"])
+def test_every_kind_of_training_is_on_the_base_while_it_is_counted(kind, tmp_path):
+    base, other = (diffusion.load_pipeline("pocket") for _ in range(2))
     if kind == "LoRA":
-        lora.add(pipe.unet)
-        torch.nn.init.ones_(next(p for name, p in pipe.unet.named_parameters() if "lora_B" in name))
-        lora.save(tmp_path / "his.safetensors", pipe.unet)
-    file = {"LoRA": [tmp_path / "his.safetensors"], "whole model": [diffusion.POCKET]}.get(kind, [])
+        lora.add(other.unet)
+        torch.nn.init.ones_(next(p for name, p in other.unet.named_parameters() if "lora_B" in name))
+        lora.save(path := tmp_path / "his.safetensors", other.unet)
+    else:
+        other.unet.conv_out.bias.data += 1
+        name = machine.weights_id(diffusion.POCKET)
+        path = tmp_path / (difference.NAME if kind == "difference" else "model")
+        difference.save(path, other, base, name) if kind == "difference" else dreambooth.save(path, other)
+    guess = lambda pipe: pipe.unet(torch.ones(1, 4, 16, 16), 500, torch.ones(1, 77, 160)).sample
+    with torch.no_grad():
+        before = guess(base)
+        with hypernetwork_limits.applied(path, base, 1.0) as pipe:
+            torch.testing.assert_close(guess(pipe), guess(other), atol=1e-4, rtol=1e-4)
+            assert not torch.allclose(guess(pipe), before, atol=1e-2)
+
+
+def test_what_a_hypernetwork_must_reach(tmp_path, capsys, monkeypatch):
+    """Every limit has its row; a network of no strength leaves everybody as before."""
     quick = dataclasses.replace(models.MODELS["pocket"], num_inference_steps=2)
     monkeypatch.setitem(models.MODELS, "pocket", quick)
     monkeypatch.setattr(hypernetwork_limits, "SEARCH", range(2))
     how = ["--search", "--strength", "0", "--portraits", str(tmp_path / "portraits.png")]
-    hypernetwork_limits.main([*map(str, file), *how])
+    hypernetwork_limits.main(how)
     rows = [line.strip("| ").split(" | ") for line in capsys.readouterr().out.splitlines() if line.startswith("|")][2:]
     limits = [limit for _, limit, _ in rows if limit]
     assert limits == ["70 %", "80 %", "40 %", "40 %", "90 %"] + ["at most 0.15"] * 3

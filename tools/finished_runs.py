@@ -5,11 +5,11 @@ r"""The trainings that come with the repository, in data/finished: both methods 
     python -m tools.train --method hypernetwork --subject amir --folder runs/hypernetwork_amir_practised --steps 800 \
         --learning-rate 1.5e-3 --prior-weight 0.1 --class-images 128 --class-prompt "a photo of a woman" \
         --class-prompt "a woman riding a horse"
-    python -m tools.train --method lora --subject amir --no-identifier --captions --steps 400 --prior-weight 0.3 \
-        --class-guidance 1 --class-images 64 --class-prompt "a photo of a woman" \
-        --class-prompt "a woman riding a horse" --class-prompt ""
+    python -m tools.train --method dreambooth --subject amir --no-identifier --captions --prior-weight 0.3 \
+        --class-guidance 1 --class-images 64 --class-prompt "a photo of a woman" --class-prompt ""
 
-The paper's two are whole. DreamBooth on Amir is the difference from the base model alone, a third as large.
+The paper's two are whole. DreamBooth on Amir, under a name or as "man", is the difference from the base model alone, a
+third as large.
 """
 
 import shutil
@@ -19,9 +19,10 @@ from helpers.compare import trained
 from helpers.diffusion import models
 from helpers.methods import difference
 
-PRACTISED = [("hypernetwork_amir_practised", 800, True), ("lora_amir_class_word", 400, True)]  # which notebook 07 shows
+# which notebook 07 shows: run, steps, whether whole
+PRACTISED = [("hypernetwork_amir_practised", 800, True), ("dreambooth_amir_class_word", 300, False)]
 NAMES = ("card.md", "settings.json", "loss.csv", "memory.json")
-KEPT = (*NAMES, "hypernetwork.pt", "amir.safetensors", "model")  # no checkpoints
+KEPT = (*NAMES, "hypernetwork.pt", "model")  # no checkpoints
 
 
 def keep(run, folder, config, steps, whole=True):

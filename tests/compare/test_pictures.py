@@ -267,9 +267,9 @@ def test_a_run_is_kept_without_its_checkpoints_and_a_trial_not_at_all(runs, tmp_
     finished_runs.keep(run, kept, row, 4, whole=False)
     assert sorted(path.name for path in kept.iterdir()) == ["card.md", "difference.npz", "settings.json"]
     shutil.rmtree(run / "model")
-    (run / "amir.safetensors").write_bytes(b"a LoRA")
+    (run / "hypernetwork.pt").write_bytes(b"a network")
     finished_runs.keep(run, kept, row, 4)
-    assert (kept / "amir.safetensors").read_bytes() == b"a LoRA" and not (kept / "difference.npz").exists()
+    assert (kept / "hypernetwork.pt").read_bytes() == b"a network" and not (kept / "difference.npz").exists()
 
 
 def test_the_papers_own_prompts_stay_as_they_are_and_others_are_addressed(runs):
