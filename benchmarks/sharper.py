@@ -45,11 +45,11 @@ def there_and_back(vae, images):
 def looks(drawn, large, upscaler, decoder):
     """{how they were made: (PIL images, seconds for eight of them beyond decoding)}.
 
-    drawn, large: at 128 and at 256 pixels, which the same VAE takes, too: `benchmarks.larger` has what that costs.
+    drawn, large: at 128 and at 256 pixels, which the same VAE takes, too: `benchmarks.larger` measures those seconds.
     """
     vae = load_part("vae")
     again = there_and_back(vae, drawn)
-    made = {"drawn": (drawn, 0), "decoded": (again, 0), "decoded at 256": (there_and_back(vae, large), 0)}
+    made = {"drawn": (drawn, 0), "decoded": (again, 0), "decoded at 256": (there_and_back(vae, large), None)}
     if decoder:
         made["decoded, trial"] = there_and_back(AutoencoderKL.from_pretrained(decoder).eval(), drawn), 0
     if (upscaler / "config.json").exists():
@@ -88,7 +88,7 @@ def main(arguments=None):
         cells += [
             "" if name == "drawn" else f"{near(images, drawn):.2f}",
             f"{near(images, large):.2f}",
-            f"{seconds:.2f}",
+            "" if seconds is None else f"{seconds:.2f}",
         ]
         print(f"| {name} | " + " | ".join(map(str, cells)) + " |", flush=True)
     if options.grid:
