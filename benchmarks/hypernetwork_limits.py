@@ -10,14 +10,12 @@ to --portraits, for a person to count the faces whose two eyes and mouth are who
 """
 
 import argparse
-import contextlib
 from pathlib import Path
 
 import numpy as np
 
 from helpers import diffusion, machine, show, stats
-from helpers.compare import reader, scores
-from helpers.methods import difference, hypernetwork_file, lora
+from helpers.compare import reader, scores, trained
 
 FINISHED = machine.REPO / "data" / "finished" / "hypernetwork_amir" / "hypernetwork.pt"
 SEARCH, FINAL = range(30_000, 30_032), range(20_000, 20_064)
@@ -37,24 +35,8 @@ def pictures(prompts, seeds, path, strength, guidance_scale):
     scale = lambda prompt: {} if prompt else {"guidance_scale": 1.0}
     make = lambda pipe, prompt: diffusion.generate(pipe, prompt, list(seeds), **sampler | scale(prompt))
     before = {prompt: make(pipe, prompt) for prompt in prompts}
-    with applied(path, pipe, strength) as bent:
+    with trained.from_file(path, pipe, config.weights, strength) as bent:
         return {prompt: make(bent, prompt) for prompt in prompts}, before
-
-
-@contextlib.contextmanager
-def applied(path, pipe, strength):
-    """The pipeline with a hypernetwork, a LoRA or a difference on it, or another one from a folder."""
-    if path.is_dir():
-        yield diffusion.load_pipeline(str(path))
-    elif path.name == difference.NAME:
-        difference.add(path, pipe, machine.weights_id(diffusion.model_config("pocket").weights))
-        yield pipe
-    elif path.suffix == ".safetensors":
-        lora.load(pipe, path, strength)
-        yield pipe
-    else:
-        with hypernetwork_file.load(path).on(pipe.unet, strength):
-            yield pipe
 
 
 def figures(scorer, after, before, subject="amir"):

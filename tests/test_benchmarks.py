@@ -28,7 +28,6 @@ from benchmarks.gpu import parts as gpu_parts
 from benchmarks.gpu import table
 from helpers import diffusion, machine, photos
 from helpers.diffusion import models
-from helpers.methods import difference, dreambooth, lora
 
 pytestmark = pytest.mark.slow
 
@@ -56,29 +55,6 @@ def test_a_hypernetwork_beside_the_web_ui_s_loop(pipe, capsys, monkeypatch):
     found = shares(capsys.readouterr().out)
     assert len(found) == 3 and all(0 < share < 100 for share in found)
     assert not any(module._forward_pre_hooks for module in pipe.unet.modules())
-
-
-@pytest.mark.parametrize("kind", ["LoRA", "difference", "folder"])
-def test_every_kind_of_training_is_on_the_base_while_it_is_counted(kind, tmp_path):
-    base, other = (diffusion.load_pipeline("pocket") for _ in range(2))
-    if kind == "LoRA":
-        lora.add(other.unet)
-        torch.nn.init.ones_(next(p for name, p in other.unet.named_parameters() if "lora_B" in name))
-        lora.save(path := tmp_path / "his.safetensors", other.unet)
-    else:
-        other.unet.conv_out.bias.data += 1
-        name = machine.weights_id(diffusion.POCKET)
-        path = tmp_path / (difference.NAME if kind == "difference" else "model")
-        difference.save(path, other, base, name) if kind == "difference" else dreambooth.save(path, other)
-    guess = lambda pipe: pipe.unet(torch.ones(1, 4, 16, 16), 500, torch.ones(1, 77, 160)).sample
-    with torch.no_grad():
-        before = guess(base)
-        with hypernetwork_limits.applied(path, base, 1.0) as pipe:
-            torch.testing.assert_close(guess(pipe), guess(other), atol=1e-4, rtol=1e-4)
-            assert not torch.allclose(guess(pipe), before, atol=1e-2)
-        if kind == "LoRA":  # the others have no strength
-            with hypernetwork_limits.applied(path, diffusion.load_pipeline("pocket"), 0.0) as pipe:
-                torch.testing.assert_close(guess(pipe), before, atol=1e-4, rtol=1e-4)
 
 
 def test_what_a_hypernetwork_must_reach(tmp_path, capsys, monkeypatch):

@@ -55,6 +55,11 @@ def _options(arguments):
     add("--flip", action="store_true", help="hypernetwork: learn mirrored photos too")
     add("--concepts", type=Path, help=both + "several subjects, in a file that concepts.read takes")
     add("--captions", action="store_true", help=both + "each photo with its caption, instead of one prompt for all")
+    add(
+        "--further",
+        type=Path,
+        help=both + "more pictures to learn, in a folder with captions.csv, such as second_round's",
+    )
     add("--no-identifier", action="store_true", help=both + "the class word itself learns, as with a hypernetwork")
     add("--class-images", type=int, help="how many: of each class, for a hypernetwork of all; default: the table's")
     add("--class-guidance", type=float, help="the guidance of class images; default: the table's")
@@ -82,6 +87,8 @@ def _problem(options):
         return "--class-guidance is a number from 0 up, of class images: a hypernetwork has them by --class-prompt."
     if weight is not None and not (practises and 0 <= weight < math.inf):
         return "--prior-weight is a number from 0 up, beside class images: a hypernetwork has them by --class-prompt."
+    if options.further and not named:
+        return "--further is for DreamBooth and a LoRA: leave it out."
     if options.no_identifier and not (named and options.class_prompt and not options.concepts):
         return (
             "--no-identifier is for DreamBooth or a LoRA of one subject: "
@@ -295,14 +302,25 @@ def _subjects(options, config, pipe):
     class_set = concepts.class_images(subjects, make, options.class_prompt or ())
     # dealt as in notebook 01, by the first process alone, which writes split.json
     train_set, held_out = device.from_first(lambda: concepts.split(subjects, 4, use_captions=options.captions))
+    if options.further:
+        further = _further(options.further)
+        times = max(1, round(3 * len(further[0]) / len(train_set[0])))  # of all that is learnt they are a quarter
+        train_set = [[*ours * times, *more] for ours, more in zip(train_set, further)]
     settings = {"model": config.name, "weights": machine.weights_id(config.weights), "batch_size": options.batch_size}
     settings |= {"subjects": [[s.instance_prompt, s.class_prompt] for s in subjects], **sampler}
     settings |= {"prior_weight": options.prior_weight, "prompts": settings["subjects"][0]}
-    settings |= {"captions": train_set[1] if options.captions else None}
+    settings |= {"captions": train_set[1] if options.captions or options.further else None}
     settings |= {"photos": machine.fingerprint(train_set[0] + held_out[0]), "loss_weights": config.loss_weights}
     settings |= {"class_images": [len(class_set[0]), machine.fingerprint(class_set[0])]}
     settings |= {"class_prompts": options.class_prompt} if options.class_prompt else {}  # beside the subjects' own
     return train_set, class_set, held_out, settings | {"text_encoder": plan["text_encoder"]}
+
+
+def _further(folder):
+    """(paths, captions) of the pictures in a folder that have a caption there, with consent as for photos."""
+    photos.consent.check_squares(folder)
+    table = photos.read_captions(folder)
+    return [folder / file for file in table["file"]], list(table["caption"])
 
 
 if __name__ == "__main__":

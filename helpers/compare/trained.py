@@ -230,3 +230,24 @@ def applied(model, base):
         for network in networks.values():
             stack.enter_context(network.on(pipe.unet))
         yield pipe
+
+
+@contextlib.contextmanager
+def from_file(path, base, weights, strength=1.0):
+    """The pipeline `base` with a training on it that lies in a file of any name, or another one from a folder.
+
+    path: a hypernetwork, a LoRA's .safetensors, the difference.npz of a whole model or its folder; the last two have no
+    strength. weights: of the base. Except for a hypernetwork, `base` stays changed.
+    """
+    path = Path(path)
+    if path.is_dir():
+        yield diffusion.load_pipeline(str(path))
+    elif path.name == difference.NAME:
+        difference.add(path, base, machine.weights_id(weights))
+        yield base
+    elif path.suffix == ".safetensors":
+        lora.load(base, path, strength)
+        yield base
+    else:
+        with hypernetwork_file.load(path).on(base.unet, strength):
+            yield base

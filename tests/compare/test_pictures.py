@@ -12,7 +12,7 @@ from PIL import Image
 from helpers import diffusion, machine
 from helpers.compare import pictures, table2, trained
 from helpers.diffusion import device, kept, models, png_info, sampling
-from helpers.methods import lora, textual_inversion
+from helpers.methods import difference, dreambooth, lora, textual_inversion
 from tools import finished_runs
 
 SAMPLER = {"guidance_scale": 5.0, "num_inference_steps": 20}
@@ -327,3 +327,27 @@ def test_two_processes_make_the_very_pictures_that_one_makes(runs, monkeypatch):
     torch.set_num_threads(threads)
     for image, file in zip(alone, listed.sort_values("seed")["file"], strict=True):
         assert image.tobytes() == kept.read(place / file).tobytes()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["LoRA", "difference", "folder"])
+def test_every_kind_of_training_is_on_the_base_from_a_file(kind, tmp_path):
+    base, other = (diffusion.load_pipeline("pocket") for _ in range(2))
+    if kind == "LoRA":
+        lora.add(other.unet)
+        torch.nn.init.ones_(next(p for name, p in other.unet.named_parameters() if "lora_B" in name))
+        lora.save(path := tmp_path / "his.safetensors", other.unet)
+    else:
+        other.unet.conv_out.bias.data += 1
+        name = machine.weights_id(models.POCKET)
+        path = tmp_path / (difference.NAME if kind == "difference" else "model")
+        difference.save(path, other, base, name) if kind == "difference" else dreambooth.save(path, other)
+    guess = lambda pipe: pipe.unet(torch.ones(1, 4, 16, 16), 500, torch.ones(1, 77, 160)).sample
+    with torch.no_grad():
+        before = guess(base)
+        with trained.from_file(path, base, models.POCKET) as pipe:
+            torch.testing.assert_close(guess(pipe), guess(other), atol=1e-4, rtol=1e-4)
+            assert not torch.allclose(guess(pipe), before, atol=1e-2)
+        if kind == "LoRA":  # the others have no strength
+            with trained.from_file(path, diffusion.load_pipeline("pocket"), models.POCKET, 0.0) as pipe:
+                torch.testing.assert_close(guess(pipe), before, atol=1e-4, rtol=1e-4)

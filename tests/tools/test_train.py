@@ -300,6 +300,7 @@ def test_the_full_size_benchmark_walks_every_path(pipe, capsys):
         (["--method", "lora", "--class-guidance", "nan"], "a number from 0 up"),
         (["--method", "lora", "--prior-weight", "-1"], "a number from 0 up"),
         (["--method", "lora", "--no-identifier"], "add --class-prompt"),
+        (["--further", "runs/second_round_amir"], "for DreamBooth and a LoRA"),
         (["--no-identifier", "--class-prompt", "a photo of a woman"], "for DreamBooth or a LoRA"),
     ],
 )
