@@ -1,6 +1,6 @@
 """Train the pocket Stable Diffusion from nothing, on two cores.
 
-    python -m pocket.train               every part in order, about eight hours
+    python -m pocket.train               every part in order, about nine hours
     python -m pocket.train vae           one part
     python -m pocket.train unet 120      one part, for 120 minutes of work in all
     python -m pocket.train reader 40 --further   40 minutes more for the weights in data/pocket
@@ -14,7 +14,7 @@ data/pocket; of the VAE then only the decoder learns, for the U-Net knows the en
 import argparse
 from importlib import import_module
 
-MINUTES = {"vae": 60, "clip": 24, "unet": 120, "reader": 90, "face": 25, "blip": 130, "upscaler": 40}
+MINUTES = {"vae": 60, "clip": 24, "unet": 120, "reader": 90, "face": 25, "blip": 130, "upscaler": 100}
 TRIALS = {"decoder": 60}  # only when named
 
 

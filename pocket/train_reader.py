@@ -41,7 +41,7 @@ def softened(split, count, vae, power=1):
     """Pictures as soft as generated ones: the first of a split, through the VAE with a little noise in their latents.
 
     uint8 (count, 128, 128, 3), kept on disk. The noise is 0 to 0.4 of the latents' own spread: a beard that the U-Net
-    only hints at must still be read as one. power: 2 makes little noise more frequent.
+    only hints at must still be read as one. power: above 1 makes little noise more frequent.
     """
     chunks = chunks_of("softened" if power == 1 else f"softened_{power}", split, count)
     for chunk in chunks:

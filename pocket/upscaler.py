@@ -21,20 +21,20 @@ from pocket.pixels import to_images, to_pixels
 class Upscaler(nn.Module):
     """Pixels (n, 3, side, side) in -1..1 to (n, 3, 2 * side, 2 * side), side a multiple of 4.
 
-    fine: width of the layers at full size, which draw edges; width, blocks: of those at a quarter of the side, which see
-    what is around.
+    fine, edges: width and blocks of the layers at full size, which draw edges; width, blocks: of those at a quarter of the
+    side, which see what is around.
     """
 
-    def __init__(self, fine=32, width=64, blocks=4):
+    def __init__(self, fine=32, width=64, blocks=4, edges=2):
         super().__init__()
-        self.config = {"fine": fine, "width": width, "blocks": blocks}
+        self.config = {"fine": fine, "width": width, "blocks": blocks, "edges": edges}
         self.first = nn.Conv2d(3, fine, 3, padding=1)
         self.down = nn.Sequential(
             nn.Conv2d(fine, width, 3, stride=2, padding=1), nn.ReLU(), nn.Conv2d(width, width, 3, stride=2, padding=1)
         )
         self.body = nn.Sequential(*(_Residual(width) for _ in range(blocks)))
         self.up = nn.Conv2d(width, 16 * fine, 1)
-        self.fine = nn.Sequential(_Residual(fine), _Residual(fine))
+        self.fine = nn.Sequential(*(_Residual(fine) for _ in range(edges)))
         self.last = nn.Conv2d(fine, 3 * 4, 3, padding=1)
         nn.init.zeros_(self.last.weight)  # begins as plain enlarging
         nn.init.zeros_(self.last.bias)
@@ -44,6 +44,12 @@ class Upscaler(nn.Module):
         around = F.pixel_shuffle(self.up(self.body(self.down(seen))), 4)
         details = F.pixel_shuffle(self.last(self.fine(seen + around)), 2)
         return F.interpolate(pixels, scale_factor=2, mode="bicubic") + details
+
+    def grown(self, **more):
+        """A deeper Upscaler that does the same: whatever blocks it has more add nothing yet. more: blocks or edges."""
+        larger = Upscaler(**self.config | more)
+        larger.load_state_dict(self.state_dict(), strict=False)
+        return larger
 
     def attempt(self, soft, sharp):
         """(what it makes of soft pixels, what it should have made of them), on its own device."""

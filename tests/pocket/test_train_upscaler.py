@@ -17,7 +17,7 @@ from pocket.draw import draw, face_box
 from pocket.pixels import to_pixels
 from pocket.upscaler import Upscaler, load_upscaler
 
-SMALL = {"width": 8, "blocks": 1, "fine": 8}
+SMALL = {"width": 8, "blocks": 1, "fine": 8, "edges": 2}
 
 
 @pytest.fixture
@@ -56,6 +56,17 @@ def test_it_begins_as_plain_enlarging_and_keeps_order_and_sides(tmp_path):
         load_upscaler(tmp_path / "nowhere")
 
 
+def test_a_grown_one_does_the_same_until_it_learns_and_its_new_blocks_learn():
+    torch.manual_seed(0)
+    small, pixels = Upscaler(**SMALL), to_pixels(np.stack([np.asarray(image) for image in noise_images(2)]))
+    torch.nn.init.normal_(small.last.weight, std=0.05)
+    large = small.grown(blocks=3, edges=4)
+    assert (large.config["blocks"], large.config["edges"], len(large.body), len(large.fine)) == (3, 4, 3, 4)
+    assert torch.equal(large(pixels), small(pixels))
+    large(pixels).square().mean().backward()
+    assert all(block.add.weight.grad.abs().max() > 0 for block in [*large.body, *large.fine])
+
+
 def test_both_squares_of_a_crop_show_the_same():
     soft = noise()
     drawn, boxes = soft.repeat(2, 1).repeat(2, 2), np.tile((0.3, 0.2, 0.4), (len(soft), 1))
@@ -86,7 +97,7 @@ def test_whatever_an_expression_changes_is_in_the_box_of_the_face(context):
 def test_the_upscaler_learns_is_written_and_goes_on(clockwork, monkeypatch):
     monkeypatch.setattr(train_upscaler, "POCKET", clockwork)
     monkeypatch.setattr(train_upscaler, "SCENES", {"faces": 8})
-    monkeypatch.setattr(train_upscaler, "Upscaler", lambda: Upscaler(**SMALL))
+    monkeypatch.setattr(train_upscaler, "Upscaler", lambda **depth: Upscaler(**SMALL))
     monkeypatch.setattr(train_upscaler, "softened", lambda split, count, vae, power: noise())
     monkeypatch.setattr(train_upscaler, "pictures", lambda split, count, size=128: noise(size, count))
     monkeypatch.setattr(train_upscaler, "decoded", lambda vae, images: images)
