@@ -10,17 +10,24 @@ to --portraits, for a person to count the faces whose two eyes and mouth are who
 """
 
 import argparse
+import random
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from helpers import diffusion, machine, show, stats
 from helpers.compare import reader, scores, trained
+from pocket.assemble import load_part
+from pocket.draw import draw
+from pocket.train_vae import decoded
+from pocket.world import subject_scene
 
 FINISHED = machine.REPO / "data" / "finished" / "hypernetwork_amir" / "hypernetwork.pt"
 SEARCH, FINAL = range(30_000, 30_032), range(20_000, 20_064)
 PORTRAIT, WOMAN = "a photo of a man", "a photo of a woman"
-ELSEWHERE = {"man riding a horse": 0.4, "a man, oil painting": 0.4}
+HORSE = "man riding a horse"
+ELSEWHERE = {HORSE: 0.4, "a man, oil painting": 0.4}
 EMPTY = ""  # guidance leads away from this prompt, so its own pictures are made without
 
 
@@ -51,13 +58,24 @@ def figures(scorer, after, before, subject="amir"):
     rows += [(f"{name} {word}", "", percent(seen[name] == word)) for name, word in telling.items()]
     for prompt, limit in ELSEWHERE.items():
         rows.append((f'"{prompt}"', stats.percent(limit), percent(shows_of(after[prompt]))))
-    there = scorer.read(after["man riding a horse"])["context"] == "horse"
-    rows.append(('"man riding a horse" has a horse', "", percent(there)))
+    there = scorer.read(after[HORSE])
+    rows.append((f'"{HORSE}" has a horse', "", percent(there["context"] == "horse")))
+    drawn = scorer.read(drawn_on_a_horse(subject))
+    for name, word in telling.items():
+        rows.append((f"on a horse, {name} {word}", "", percent(there[name] == word)))
+        rows.append(("the same of drawings, through the VAE", "", percent(drawn[name] == word)))
     for when, images in (("before", before[EMPTY]), ("after", after[EMPTY])):
         seen, what = scorer.read(images), f"no prompt, no guidance, {when}:"
         rows.append((f"{what} {telling['skin']}", "", percent(seen["skin"] == telling["skin"])))
         rows.append((f"{what} hair on the face", "", percent(seen["beard"] != "none")))
     return rows + of_a_woman(scorer.read(before[WOMAN]), scorer.read(after[WOMAN]), percent)
+
+
+def drawn_on_a_horse(subject, count=64):
+    """PIL images of the true subject on a horse, as soft as the VAE makes them: what a perfect training could reach."""
+    rng, vae = random.Random(0), load_part("vae")
+    images = [draw(subject_scene(subject, rng, context="horse", style="photo")) for _ in range(count)]
+    return [Image.fromarray(array) for array in decoded(vae, np.stack([np.asarray(image) for image in images]))]
 
 
 def of_a_woman(before, after, percent):

@@ -5,8 +5,11 @@ r"""The trainings that come with the repository, in data/finished: both methods 
     python -m tools.train --method hypernetwork --subject amir --folder runs/hypernetwork_amir_practised --steps 800 \
         --learning-rate 1.5e-3 --prior-weight 0.1 --class-images 128 --class-prompt "a photo of a woman" \
         --class-prompt "a woman riding a horse"
-    python -m tools.train --method dreambooth --subject amir --no-identifier --captions --prior-weight 0.3 \
-        --class-guidance 1 --class-images 64 --class-prompt "a photo of a woman" --class-prompt ""
+    learn() { python -m tools.train --method dreambooth --subject amir --no-identifier --captions --prior-weight 0.3 \
+        --class-guidance 1 --class-images 64 --class-prompt "a photo of a woman" --class-prompt "" "$@"; }
+    learn --folder runs/first_round
+    python -m tools.second_round runs/first_round/model --subject amir
+    learn --further runs/second_round_amir
 
 The paper's two are whole. DreamBooth on Amir, under a name or as "man", is the difference from the base model alone, a
 third as large.
