@@ -49,11 +49,13 @@ def main(arguments=None):
     )
     parser.add_argument("--subject", required=True)
     parser.add_argument("--model", default="pocket", help="what the file was trained on")
-    parser.add_argument("--prompt", default="a photo of a man riding a horse")
+    parser.add_argument("--prompt", help="default: a photo of the subject's class riding a horse; a name goes in here")
     parser.add_argument("--tries", type=int, default=192, help="pictures to choose from")
     parser.add_argument("--count", type=int, default=16, help="how many to keep at most")
     parser.add_argument("--folder", type=Path, help="default: second_round_SUBJECT where runs are kept")
     options = parser.parse_args(arguments)
+    class_word = machine.subjects.with_article(machine.subjects.class_of(options.subject))
+    options.prompt = options.prompt or f"a photo of {class_word} riding a horse"
     folder = options.folder or machine.RUNS / f"second_round_{options.subject}"
     consent = photos.consent.check_squares(photos.prepared_folder(options.subject))
     config, judge = diffusion.model_config(options.model), scores.load_scorers(options.model, [options.subject])
