@@ -94,6 +94,7 @@ def main(arguments=None):
     parser.add_argument("--guidance", type=float, default=diffusion.model_config("pocket").guidance_scale)
     parser.add_argument("--search", action="store_true", help="32 seeds for trying settings")
     parser.add_argument("--portraits", type=Path, help="a .png for the portraits")
+    parser.add_argument("--riders", type=Path, help="a .png for the pictures on a horse")
     options = parser.parse_args(arguments)
     seeds = SEARCH if options.search else FINAL
     scorer = scores.load_reader("pocket")
@@ -102,9 +103,9 @@ def main(arguments=None):
     print("| figure | at least | here |\n|---|---|---|")
     for row in figures(scorer, after, before):
         print("| " + " | ".join(row) + " |")
-    if options.portraits:
-        images = after[PORTRAIT]
-        show.image_grid([images[start : start + 8] for start in range(0, len(images), 8)]).save(options.portraits)
+    for path, images in ((options.portraits, after[PORTRAIT]), (options.riders, after[HORSE])):
+        if path:
+            show.image_grid([images[start : start + 8] for start in range(0, len(images), 8)]).save(path)
 
 
 if __name__ == "__main__":

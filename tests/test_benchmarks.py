@@ -62,7 +62,15 @@ def test_what_a_hypernetwork_must_reach(tmp_path, capsys, monkeypatch):
     quick = dataclasses.replace(models.MODELS["pocket"], num_inference_steps=2)
     monkeypatch.setitem(models.MODELS, "pocket", quick)
     monkeypatch.setattr(hypernetwork_limits, "SEARCH", range(2))
-    how = ["--search", "--strength", "0", "--portraits", str(tmp_path / "portraits.png")]
+    how = [
+        "--search",
+        "--strength",
+        "0",
+        "--portraits",
+        str(tmp_path / "portraits.png"),
+        "--riders",
+        str(tmp_path / "riders.png"),
+    ]
     hypernetwork_limits.main(how)
     rows = [line.strip("| ").split(" | ") for line in capsys.readouterr().out.splitlines() if line.startswith("|")][2:]
     limits = [limit for _, limit, _ in rows if limit]
@@ -71,7 +79,7 @@ def test_what_a_hypernetwork_must_reach(tmp_path, capsys, monkeypatch):
     values = [value for figure, _, value in rows if figure.startswith("no prompt")]
     assert len(values) == 4 and values[:2] == values[2:], "before and after"
     assert not set(hypernetwork_limits.SEARCH) & set(hypernetwork_limits.FINAL)
-    assert (tmp_path / "portraits.png").exists()
+    assert (tmp_path / "portraits.png").exists() and (tmp_path / "riders.png").exists()
 
 
 def test_drawn_and_decoded_faces_side_by_side(tmp_path, capsys):

@@ -1,6 +1,6 @@
 r"""Pictures that a training makes of its subject where no photo shows them, the best of them chosen, to learn from again.
 
-    python -m tools.second_round data/finished/dreambooth_amir_class_word/difference.npz --subject amir
+    python -m tools.second_round runs/dreambooth_amir_class_word/model --subject amir
     python -m tools.train --method dreambooth --subject amir ... --further runs/second_round_amir
 
 One picture a seed. Those stay that show what the prompt asks for, as far as the model's attribute classifier can say,
@@ -23,10 +23,13 @@ from helpers.diffusion import kept
 FIRST_SEED = 50_000  # no benchmark counts on these
 
 
-def make(pipe, config, prompt, count, folder):
-    """{path: picture} of `count` seeds of a prompt, kept in a folder."""
+def make(pipe, config, file, prompt, count, folder):
+    """{path: picture} of `count` seeds of a prompt, kept in a folder until the training in `file` is another one."""
     paths = {folder / kept.file_name(prompt, seed): (prompt, seed) for seed in range(FIRST_SEED, FIRST_SEED + count)}
     sampler = {"guidance_scale": config.guidance_scale, "num_inference_steps": config.num_inference_steps}
+    kept.drop_outdated(
+        folder, {"training": machine.weights_id(file), "weights": machine.weights_id(config.weights)} | sampler
+    )
     kept.make(pipe, kept.missing(paths), model="second round", weights=config.weights, **sampler)
     return {path: image for path in paths if not kept.withheld(image := kept.read(path))}
 
@@ -57,11 +60,18 @@ def main(arguments=None):
     class_word = machine.subjects.with_article(machine.subjects.class_of(options.subject))
     options.prompt = options.prompt or f"a photo of {class_word} riding a horse"
     folder = options.folder or machine.RUNS / f"second_round_{options.subject}"
+    tries = folder / "tries"
+    if others := [path for path in photos.squares_in(folder) if not (tries / path.name).exists()]:
+        parser.error(f"{others[0]} is not a picture of an earlier choice: name another --folder.")
     consent = photos.consent.check_squares(photos.prepared_folder(options.subject))
     config, judge = diffusion.model_config(options.model), scores.load_scorers(options.model, [options.subject])
     with trained.from_file(options.file, diffusion.load_pipeline(config), config.weights) as pipe:
-        pictures = make(pipe, config, options.prompt, options.tries, folder / "tries")
+        pictures = make(pipe, config, options.file, options.prompt, options.tries, tries)
     chosen = best(pictures, options.prompt, options.subject, judge[options.subject], options.count)
+    if not chosen:
+        raise SystemExit(
+            f"None of {len(pictures)} pictures is {options.subject} as asked: try more, or another prompt."
+        )
     for path in photos.squares_in(folder):  # of an earlier choice
         path.unlink()
     for path in chosen:

@@ -320,6 +320,8 @@ def _further(folder):
     """(paths, captions) of the pictures in a folder that have a caption there, with consent as for photos."""
     photos.consent.check_squares(folder)
     table = photos.read_captions(folder)
+    if table.empty:
+        raise ValueError(f"{folder / 'captions.csv'} names no picture: run tools.second_round again, or leave it out.")
     return [folder / file for file in table["file"]], list(table["caption"])
 
 

@@ -60,6 +60,11 @@ def test_what_is_chosen_is_learnt_beside_the_photos(tmp_path, monkeypatch):
     for _ in range(2):  # the second time nothing is made again
         second_round.main([str(path), "--subject", "amir", "--tries", "3"])  # of his class, on a horse
         made.append({one.name: one.stat().st_mtime_ns for one in (folder / "tries").glob("*.png")})
+    pipe.unet.conv_out.bias.data += 1
+    difference.save(path, pipe, diffusion.load_pipeline("pocket"), machine.weights_id(diffusion.POCKET))
+    second_round.main([str(path), "--subject", "amir", "--tries", "3"])
+    again = {one.name: one.stat().st_mtime_ns for one in (folder / "tries").glob("*.png")}
+    assert made[0].keys() == again.keys() and not made[0].items() & again.items(), "another training, other pictures"
     table = photos.read_captions(folder)
     assert made[0] == made[1] and [name[-9:-4] for name in table["file"]] == ["50002", "50001"]
     assert set(table["caption"]) == {PROMPT} and len(photos.squares_in(folder)) == 2
@@ -73,6 +78,13 @@ def test_what_is_chosen_is_learnt_beside_the_photos(tmp_path, monkeypatch):
     (folder / "consent.json").unlink()
     with pytest.raises(FileNotFoundError, match="consent.json"):
         train.main([*how, "--further", str(folder), "--steps", "1"])
+
+
+def test_somebody_s_own_pictures_are_not_written_over(tmp_path, capsys):
+    noise_images(1)[0].save(own := tmp_path / "own.png")
+    with pytest.raises(SystemExit):
+        second_round.main(["no.pt", "--subject", "amir", "--folder", str(tmp_path)])
+    assert own.exists() and "own.png" in capsys.readouterr().err and len(list(tmp_path.iterdir())) == 1
 
 
 def stop():
